@@ -1,0 +1,2 @@
+//! headcount.
+fn main() {}
