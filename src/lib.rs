@@ -1,1 +1,2 @@
 //! headcount.
+pub mod store;

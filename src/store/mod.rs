@@ -1,0 +1,142 @@
+//! The local copy of every Deployment: an ordered map of records and its immutable snapshots.
+//!
+//! Owns the records, their order and their rendered JSON. Never does I/O, never waits, never reads a clock; only the
+//! informer writes to it.
+
+mod record;
+mod segment;
+mod snapshot;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+
+pub use record::{Deployment, Event, Key, Transition};
+pub use segment::Record;
+pub use snapshot::{ListBody, Snapshot};
+use tree::Tree;
+
+/// The store: one current [`Snapshot`], replaced whole with every change.
+///
+/// Several *scopes* share it when a server manages several namespaces: each has a watch and a resourceVersion of its own.
+#[derive(Debug)]
+pub struct Store {
+    current: ArcSwap<Snapshot>,
+    writing: Mutex<()>,
+}
+
+/// Which of the store's scopes a change belongs to: its position in the list of namespaces given to [`Store::new`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scope(usize);
+
+impl Store {
+    /// An empty store, not synced, for these namespaces; none means all of the cluster's.
+    pub fn new(namespaces: &[String]) -> Self {
+        Self { current: ArcSwap::from_pointee(Snapshot::empty(namespaces)), writing: Mutex::new(()) }
+    }
+
+    /// The scopes of this store and the namespace of each (`None`: all namespaces).
+    pub fn scopes(&self) -> Vec<(Scope, Option<String>)> {
+        self.snapshot().scope_namespaces().enumerate().map(|(i, n)| (Scope(i), n.map(str::to_owned))).collect()
+    }
+
+    /// The present state, which no later change alters.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// Applies watch events of one scope, each object at most once, and moves the scope to `version`.
+    ///
+    /// An event that is not newer than what is known of its object changes nothing: no resourceVersion goes back.
+    pub fn apply(&self, scope: Scope, events: Vec<Event>, version: u64) -> Vec<Transition> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.current.load();
+        let mut changes = Vec::with_capacity(events.len());
+        let mut transitions = Vec::with_capacity(events.len());
+        for event in events {
+            if let Some(transition) = Transition::of(now.get(event.key().namespace, event.key().name), &event) {
+                transitions.push(transition);
+                changes.push(event);
+            }
+        }
+        let tree = if changes.is_empty() { now.tree().clone() } else { now.tree().apply(changes) };
+        let version = version.max(now.version_of(scope.0));
+        self.current.store(Arc::new(now.next(tree, scope.0, version)));
+        transitions
+    }
+
+    /// Puts a complete list in the place of all that the scope held: the one call after which versions may be lower.
+    pub fn replace(&self, scope: Scope, draft: Draft, version: u64) -> Vec<Transition> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.current.load();
+        // A first sync adds everything: its transitions would say no more than the count does.
+        let first = now.version_of(scope.0) == 0;
+        let (tree, transitions) = match now.namespace_of(scope.0) {
+            None => {
+                let transitions = if first { Vec::new() } else { differences(now.records(), draft.tree.records()) };
+                (draft.tree, transitions)
+            }
+            Some(namespace) => {
+                let (old, new) = (now.namespace(namespace), draft.tree.records());
+                let transitions = if first { Vec::new() } else { differences(old, new) };
+                let kept = draft.tree.records().map(|r| Event::Upsert(r.to_deployment()));
+                let gone = now
+                    .namespace(namespace)
+                    .filter(|r| draft.tree.get(r.namespace(), r.name()).is_none())
+                    .map(|r| Event::Delete(r.to_deployment()));
+                (now.tree().apply(kept.chain(gone).collect()), transitions)
+            }
+        };
+        self.current.store(Arc::new(now.next(tree, scope.0, version)));
+        transitions
+    }
+}
+
+/// A list in the making: pages are added to it aside from the store, which sees it only when it is complete.
+#[derive(Debug, Default)]
+pub struct Draft {
+    tree: Tree,
+}
+
+impl Draft {
+    /// Adds the Deployments of one page, in any order.
+    pub fn add(&mut self, page: Vec<Deployment>) {
+        self.tree = self.tree.apply(page.into_iter().map(Event::Upsert).collect());
+    }
+
+    /// How many Deployments it holds.
+    pub fn len(&self) -> usize {
+        self.tree.len()
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// What changed between two ordered runs of records.
+fn differences<'a>(
+    old: impl Iterator<Item = Record<'a>>,
+    new: impl Iterator<Item = Record<'a>>,
+) -> Vec<Transition> {
+    let (mut old, mut new) = (old.peekable(), new.peekable());
+    let mut found = Vec::new();
+    loop {
+        let order = match (old.peek(), new.peek()) {
+            (None, None) => return found,
+            (Some(_), None) => std::cmp::Ordering::Less,
+            (None, Some(_)) => std::cmp::Ordering::Greater,
+            (Some(a), Some(b)) => a.key().cmp(&b.key()),
+        };
+        let before = if order.is_le() { old.next() } else { None };
+        match if order.is_ge() { new.next() } else { None } {
+            Some(after) => found.extend(Transition::between(before, &after.to_deployment())),
+            None => found.extend(before.map(|b| Transition::Deleted(b.to_deployment()))),
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! A run of about a hundred records in one piece of memory, with its part of the list response already rendered.
+
+use std::{ops::Range, sync::Arc};
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::{
+    record::{Deployment, Event, Key},
+    tree::Node,
+};
+
+/// Records in one segment at most: large enough that a list is few slices, small enough that rewriting one is cheap.
+const MOST: usize = 128;
+/// A segment with fewer joins its neighbour.
+const FEWEST: usize = 32;
+
+const NAMESPACE: &[u8] = br#",{"namespace":""#;
+const NAME: &[u8] = br#"","name":""#;
+const COUNT: &[u8] = br#"","replicaCount":"#;
+
+/// An immutable run of records.
+#[derive(Debug)]
+pub(super) struct Segment {
+    /// `,{…},{…}`: every record with a comma before it, so that a list is a chain of segments.
+    text: Bytes,
+    rows: Box<[Row]>,
+}
+
+/// The numbers of one record; its names are read out of the text.
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    uid: Uuid,
+    resource_version: u64,
+    replicas: i32,
+    start: u32,
+    namespace_len: u8,
+    name_len: u8,
+    deleting: bool,
+}
+
+impl Row {
+    fn namespace(&self) -> Range<usize> {
+        let start = self.start as usize + NAMESPACE.len();
+        start..start + self.namespace_len as usize
+    }
+
+    fn name(&self) -> Range<usize> {
+        let start = self.namespace().end + NAME.len();
+        start..start + self.name_len as usize
+    }
+
+    /// A number that changes with the object and its count. Names belong to a uid, and uids are random, so they need no hashing.
+    fn fingerprint(&self) -> u64 {
+        let (high, low) = self.uid.as_u64_pair();
+        let mut x = high ^ low.rotate_left(32) ^ (self.replicas as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        // The finalizer of SplitMix64: every input bit reaches every output bit.
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^ (x >> 31)
+    }
+}
+
+/// One Deployment in the store, borrowed from its snapshot.
+#[derive(Debug, Clone, Copy)]
+pub struct Record<'a> {
+    segment: &'a Segment,
+    position: usize,
+}
+
+impl<'a> Record<'a> {
+    fn row(&self) -> &'a Row {
+        &self.segment.rows[self.position]
+    }
+
+    fn text(&self, range: Range<usize>) -> &'a str {
+        std::str::from_utf8(&self.segment.text[range]).unwrap_or_default()
+    }
+
+    /// Its namespace.
+    pub fn namespace(&self) -> &'a str {
+        self.text(self.row().namespace())
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &'a str {
+        self.text(self.row().name())
+    }
+
+    /// Where it stands in the store's order.
+    pub fn key(&self) -> Key<'a> {
+        Key { namespace: self.namespace(), name: self.name() }
+    }
+
+    /// Its uid.
+    pub fn uid(&self) -> Uuid {
+        self.row().uid
+    }
+
+    /// Its desired replicas.
+    pub fn replicas(&self) -> i32 {
+        self.row().replicas
+    }
+
+    /// Its resourceVersion.
+    pub fn resource_version(&self) -> u64 {
+        self.row().resource_version
+    }
+
+    /// Whether it is being deleted.
+    pub fn deleting(&self) -> bool {
+        self.row().deleting
+    }
+
+    /// Its form in the API's contract, shared with the segment, not copied.
+    pub fn json(&self) -> Bytes {
+        let end = match self.segment.rows.get(self.position + 1) {
+            Some(next) => next.start as usize,
+            None => self.segment.text.len(),
+        };
+        self.segment.text.slice(self.row().start as usize + 1..end)
+    }
+
+    /// A copy that outlives the snapshot.
+    pub fn to_deployment(&self) -> Deployment {
+        Deployment {
+            namespace: self.namespace().into(),
+            name: self.name().into(),
+            uid: self.uid(),
+            replicas: self.replicas(),
+            resource_version: self.resource_version(),
+            deleting: self.deleting(),
+        }
+    }
+}
+
+/// A record on its way into a segment: kept from an older one, or new.
+enum Source<'a> {
+    Kept(Record<'a>),
+    New(&'a Deployment),
+}
+
+impl Segment {
+    pub(super) fn text(&self) -> &Bytes {
+        &self.text
+    }
+
+    pub(super) fn fingerprint(&self) -> u64 {
+        self.rows.iter().fold(0, |sum, row| sum.wrapping_add(row.fingerprint()))
+    }
+
+    pub(super) fn get(&self, key: Key<'_>) -> Option<Record<'_>> {
+        self.rows.binary_search_by(|row| self.key_of(row).cmp(&key)).ok().map(|position| Record { segment: self, position })
+    }
+
+    pub(super) fn records(&self) -> impl DoubleEndedIterator<Item = Record<'_>> {
+        (0..self.rows.len()).map(|position| Record { segment: self, position })
+    }
+
+    fn key_of(&self, row: &Row) -> Key<'_> {
+        // The text was rendered from `str`s, so its pieces are UTF-8.
+        let text = |range| std::str::from_utf8(&self.text[range]).unwrap_or_default();
+        Key { namespace: text(row.namespace()), name: text(row.name()) }
+    }
+
+    /// As few segments of even size as hold all of `sources`.
+    fn build(sources: &[Source<'_>]) -> Vec<Arc<Self>> {
+        let pieces = sources.len().div_ceil(MOST).max(1);
+        sources.chunks(sources.len().div_ceil(pieces).max(1)).map(|piece| Arc::new(Self::render(piece))).collect()
+    }
+
+    fn render(sources: &[Source<'_>]) -> Self {
+        let mut text = Vec::with_capacity(sources.len() * 96);
+        let mut rows = Vec::with_capacity(sources.len());
+        let mut digits = itoa::Buffer::new();
+        for source in sources {
+            let start = text.len() as u32;
+            match source {
+                Source::Kept(record) => {
+                    text.push(b',');
+                    text.extend_from_slice(&record.json());
+                    rows.push(Row { start, ..*record.row() });
+                }
+                Source::New(d) => {
+                    text.extend_from_slice(NAMESPACE);
+                    text.extend_from_slice(d.namespace.as_bytes());
+                    text.extend_from_slice(NAME);
+                    text.extend_from_slice(d.name.as_bytes());
+                    text.extend_from_slice(COUNT);
+                    text.extend_from_slice(digits.format(d.replicas).as_bytes());
+                    text.push(b'}');
+                    rows.push(Row {
+                        uid: d.uid,
+                        resource_version: d.resource_version,
+                        replicas: d.replicas,
+                        start,
+                        namespace_len: d.namespace.len() as u8,
+                        name_len: d.name.len() as u8,
+                        deleting: d.deleting,
+                    });
+                }
+            }
+        }
+        text.shrink_to_fit();
+        Self { text: Bytes::from(text), rows: rows.into_boxed_slice() }
+    }
+}
+
+impl Node for Segment {
+    const FEWEST: usize = FEWEST;
+
+    fn first(&self) -> Key<'_> {
+        self.key_of(&self.rows[0])
+    }
+
+    fn children(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn rebuilt(old: Option<&Self>, changes: &[Event]) -> Vec<Arc<Self>> {
+        let mut sources = Vec::with_capacity(changes.len() + MOST);
+        let mut kept = old.into_iter().flat_map(Self::records).peekable();
+        for change in changes {
+            while let Some(record) = kept.next_if(|r| r.key() < change.key()) {
+                sources.push(Source::Kept(record));
+            }
+            let _replaced = kept.next_if(|r| r.key() == change.key());
+            if let Event::Upsert(deployment) = change {
+                sources.push(Source::New(deployment));
+            }
+        }
+        sources.extend(kept.map(Source::Kept));
+        if sources.is_empty() { Vec::new() } else { Self::build(&sources) }
+    }
+
+    fn joined(left: &Self, right: &Self) -> Vec<Arc<Self>> {
+        Self::build(&left.records().chain(right.records()).map(Source::Kept).collect::<Vec<_>>())
+    }
+}

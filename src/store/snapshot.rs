@@ -1,0 +1,178 @@
+//! One consistent state of the store, which no later change alters.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use super::{segment::Record, tree::Tree};
+
+/// One state of the store.
+#[derive(Debug)]
+pub struct Snapshot {
+    tree: Tree,
+    scopes: Vec<ScopeState>,
+}
+
+#[derive(Debug, Clone)]
+struct ScopeState {
+    /// `None`: all namespaces.
+    namespace: Option<Arc<str>>,
+    /// How far the scope's list and watch have come; 0 before the first complete list.
+    version: u64,
+}
+
+impl Snapshot {
+    pub(super) fn empty(namespaces: &[String]) -> Self {
+        let scope = |namespace: Option<Arc<str>>| ScopeState { namespace, version: 0 };
+        let mut scopes: Vec<_> = namespaces.iter().map(|n| scope(Some(n.as_str().into()))).collect();
+        if scopes.is_empty() {
+            scopes.push(scope(None));
+        }
+        Self { tree: Tree::default(), scopes }
+    }
+
+    pub(super) fn next(&self, tree: Tree, scope: usize, version: u64) -> Self {
+        let mut scopes = self.scopes.clone();
+        scopes[scope].version = version;
+        Self { tree, scopes }
+    }
+
+    pub(super) fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    pub(super) fn scope_namespaces(&self) -> impl Iterator<Item = Option<&str>> {
+        self.scopes.iter().map(|s| s.namespace.as_deref())
+    }
+
+    pub(super) fn namespace_of(&self, scope: usize) -> Option<&str> {
+        self.scopes[scope].namespace.as_deref()
+    }
+
+    pub(super) fn version_of(&self, scope: usize) -> u64 {
+        self.scopes[scope].version
+    }
+
+    /// Whether every scope has been listed completely once: before that an absent Deployment may well exist.
+    pub fn synced(&self) -> bool {
+        self.scopes.iter().all(|s| s.version > 0)
+    }
+
+    /// The resourceVersion that the whole snapshot has reached: with several namespaces, the least of theirs.
+    pub fn resource_version(&self) -> u64 {
+        self.scopes.iter().map(|s| s.version).min().unwrap_or(0)
+    }
+
+    /// The resourceVersion that one namespace has reached; 0 for a namespace that isn't managed.
+    pub fn resource_version_in(&self, namespace: &str) -> u64 {
+        let mut managed = self.scopes.iter().filter(|s| s.namespace.as_deref().is_none_or(|n| n == namespace));
+        managed.next().map_or(0, |s| s.version)
+    }
+
+    /// The Deployment of that name, if the snapshot has it.
+    pub fn get(&self, namespace: &str, name: &str) -> Option<Record<'_>> {
+        self.tree.get(namespace, name)
+    }
+
+    /// How many Deployments there are.
+    pub fn len(&self) -> usize {
+        self.tree.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All Deployments, by namespace, then name.
+    pub fn records(&self) -> impl Iterator<Item = Record<'_>> {
+        self.tree.records()
+    }
+
+    /// The Deployments of one namespace, by name.
+    pub fn namespace<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = Record<'a>> {
+        self.tree.records_from(namespace).take_while(move |r| r.namespace() == namespace)
+    }
+
+    /// A number that changes with the names, uids and counts of the list, and with nothing else.
+    pub fn fingerprint(&self) -> u64 {
+        self.tree.fingerprint()
+    }
+
+    /// The length of the list response in bytes.
+    pub fn list_len(&self) -> usize {
+        // Two brackets around the text, less the comma before the first record.
+        match self.tree.text_len() {
+            0 => 2,
+            text => text + 1,
+        }
+    }
+
+    /// The list response: a chain of the segments' texts, which keeps the snapshot as long as it is being sent.
+    pub fn list(self: Arc<Self>) -> ListBody {
+        ListBody { left: self.list_len(), place: Place::Start, snapshot: self }
+    }
+}
+
+/// The JSON array of all records, a segment a frame.
+#[derive(Debug)]
+pub struct ListBody {
+    snapshot: Arc<Snapshot>,
+    place: Place,
+    left: usize,
+}
+
+#[derive(Debug)]
+enum Place {
+    Start,
+    Segment((usize, usize)),
+    End,
+}
+
+impl Iterator for ListBody {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        let piece = match self.place {
+            Place::Start => {
+                self.place = Place::Segment((0, 0));
+                Bytes::from_static(b"[")
+            }
+            Place::Segment(place) => match self.snapshot.tree.segment_at(place) {
+                Some((segment, next)) => {
+                    self.place = Place::Segment(next);
+                    segment.text().slice(usize::from(place == (0, 0))..)
+                }
+                None => {
+                    self.place = Place::End;
+                    Bytes::from_static(b"]")
+                }
+            },
+            Place::End => return None,
+        };
+        self.left -= piece.len();
+        Some(piece)
+    }
+}
+
+impl Body for ListBody {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Poll::Ready(self.next().map(|piece| Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.place, Place::End)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left as u64)
+    }
+}
