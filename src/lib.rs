@@ -1,2 +1,5 @@
 //! headcount.
+pub mod kubernetes;
+pub mod name;
 pub mod store;
+pub mod telemetry;

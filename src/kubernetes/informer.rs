@@ -1,0 +1,386 @@
+//! The informer: list, then watch, and list again (relist) when the watch can't go on. The store's only writer.
+//!
+//! Silence proves nothing on a network, so there are two remedies: watches end by themselves every so often, and a probe
+//! asks the API server every few seconds whether it is there.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, sleep};
+use tracing::{debug, info, warn};
+
+use super::{
+    Calls, InformerStatus, Managed,
+    calls::{CallError, next_chunk},
+    wire::{DecodeError, Frame, WatchDecoder, version},
+};
+use crate::{
+    store::{Deployment, Draft, Event, Scope, Store, Transition},
+    telemetry::metrics::InformerMetrics,
+};
+
+/// The API server ends a watch after so many seconds (its `timeoutSeconds`) …
+const WATCH_SECONDS: u64 = 22;
+/// … and one that goes on for so long is cut here: the connection is half-open.
+const WATCH_CUT: Duration = Duration::from_secs(WATCH_SECONDS + 3);
+/// How often the API server is asked whether it is there, and how long it may take to answer.
+const PROBE: Duration = Duration::from_secs(3);
+/// A version below the store's must be seen so often before it counts as a restore and not as a stale answer.
+const PROBES_BEFORE_RESTORE: u32 = 2;
+/// Waits between attempts double from the first to the last of these.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// Relists that follow each other faster than this wait longer and longer.
+const RELIST_PACE: Duration = Duration::from_secs(10);
+/// No `Retry-After` is obeyed for longer.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// Keeps one store like the cluster. [`Informer::run`] never returns.
+pub struct Informer {
+    status: Arc<InformerStatus>,
+    metrics: Arc<InformerMetrics>,
+    client: kube::Client,
+    managed: Managed,
+}
+
+/// Why a list has to be fetched (again).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Relist {
+    Start,
+    Expired,
+    ListExpired,
+    OutOfOrder,
+    WatchError,
+    Restored,
+}
+
+impl Relist {
+    fn reason(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Expired => "the watch's version has expired (410 Gone)",
+            Self::ListExpired => "the list expired between two of its pages (410 Gone)",
+            Self::OutOfOrder => "events came out of order",
+            Self::WatchError => "the watch reported an error",
+            Self::Restored => "the cluster went back to an older state",
+        }
+    }
+}
+
+/// How a watch ended.
+enum WatchEnd {
+    /// As it should: the API server's time was up.
+    Ended,
+    Failed(CallError),
+    Relist(Relist),
+}
+
+impl Informer {
+    /// An informer for the store that `status` is about.
+    pub fn new(client: kube::Client, managed: Managed, status: Arc<InformerStatus>, metrics: Arc<InformerMetrics>) -> Self {
+        Self { status, metrics, client, managed }
+    }
+
+    /// Follows every scope and probes, for ever.
+    pub async fn run(self) {
+        let Self { status, metrics, client, managed } = self;
+        let calls = |namespace: Option<&str>| Calls::new(client.clone(), namespace, managed.label_selector.as_deref());
+        let follow = status.store().scopes().into_iter().enumerate().map(|(position, (scope, namespace))| {
+            let follower = Follower {
+                calls: calls(namespace.as_deref()),
+                namespace: namespace.unwrap_or_else(|| "all".into()),
+                scope,
+                position,
+                status: Arc::clone(&status),
+                metrics: Arc::clone(&metrics),
+                backoff: Backoff::default(),
+                lost: false,
+            };
+            follower.run()
+        });
+        let follow = futures_util::future::join_all(follow);
+        let first = managed.namespaces.first().map(String::as_str);
+        let probe = probe(calls(first), Arc::clone(&status));
+        tokio::join!(follow, probe);
+    }
+}
+
+/// Follows one scope.
+struct Follower {
+    calls: Calls,
+    namespace: String,
+    scope: Scope,
+    position: usize,
+    status: Arc<InformerStatus>,
+    metrics: Arc<InformerMetrics>,
+    backoff: Backoff,
+    /// Whether the loss of the connection has been logged and its return hasn't.
+    lost: bool,
+}
+
+impl Follower {
+    fn store(&self) -> &Store {
+        self.status.store()
+    }
+
+    async fn run(mut self) {
+        let mut restores = self.status.restores.subscribe();
+        let mut why = Relist::Start;
+        let mut relists = Backoff::default();
+        loop {
+            let start = Instant::now();
+            match self.relist(why).await {
+                Ok(()) => {}
+                // The list's own version expired between two pages.
+                Err(error) if error.code() == 410 => {
+                    why = Relist::ListExpired;
+                    sleep(relists.next(None)).await;
+                    continue;
+                }
+                Err(error) => {
+                    self.wait_after(&error).await;
+                    continue;
+                }
+            }
+            why = loop {
+                let version = self.store().snapshot().resource_version_in(&self.namespace);
+                let end = tokio::select! {
+                    end = self.watch(version) => end,
+                    _ = restores.changed() => WatchEnd::Relist(Relist::Restored),
+                };
+                match end {
+                    WatchEnd::Ended => {}
+                    WatchEnd::Failed(error) => self.wait_after(&error).await,
+                    WatchEnd::Relist(why) => break why,
+                }
+            };
+            // One relist is immediate, a row of them is paced.
+            if start.elapsed() < RELIST_PACE {
+                sleep(relists.next(None)).await;
+            } else {
+                relists.reset();
+            }
+        }
+    }
+
+    /// Fetches the whole list aside and puts it into the store when it is complete.
+    async fn relist(&mut self, why: Relist) -> Result<(), CallError> {
+        info!(name: "informer.relist", namespace = %self.namespace, reason = why.reason(), "listing Deployments");
+        self.metrics.relist();
+        let start = Instant::now();
+        let mut draft = Draft::default();
+        let mut token = String::new();
+        let reached = loop {
+            let page = self.calls.page(&token).await?;
+            page.undecodable.iter().for_each(|problem| self.undecodable(problem));
+            draft.add(page.items);
+            if page.metadata.continue_token.is_empty() {
+                break version(&page.metadata.resource_version).ok_or(DecodeError::Envelope)?;
+            }
+            token = page.metadata.continue_token;
+        };
+        let known = self.store().snapshot().resource_version_in(&self.namespace);
+        if reached < known && why != Relist::Restored {
+            // A consistent list can't be older than what was seen; only the probe decides that the cluster was restored.
+            return Err(CallError::Stale { found: reached, known });
+        }
+        let count = draft.len();
+        let transitions = self.store().replace(self.scope, draft, reached);
+        self.status.store_changed();
+        self.metrics.applied(self.store().snapshot().len(), reached);
+        transitions.iter().for_each(tell);
+        let seconds = start.elapsed().as_secs_f64();
+        info!(name: "informer.synced", namespace = %self.namespace, count, seconds, resource_version = reached,
+            "{count} Deployments in {seconds:.3} s");
+        Ok(())
+    }
+
+    async fn watch(&mut self, from: u64) -> WatchEnd {
+        let mut body = match self.calls.watch(from, WATCH_SECONDS).await {
+            Ok(body) => body,
+            Err(error) if error.code() == 410 => return WatchEnd::Relist(Relist::Expired),
+            Err(error) => return WatchEnd::Failed(error),
+        };
+        let opened = Instant::now();
+        self.status.watching(self.position);
+        if std::mem::take(&mut self.lost) {
+            info!(name: "informer.connection.restored", namespace = %self.namespace, "watching again");
+        }
+        debug!(name: "informer.watch.opened", namespace = %self.namespace, resource_version = from, "watching");
+        let mut frames = WatchDecoder::default();
+        let mut seen = from;
+        loop {
+            let left = WATCH_CUT.saturating_sub(opened.elapsed());
+            let chunk = match next_chunk(&mut body, left).await {
+                Ok(Some(chunk)) => chunk,
+                // A watch that ends at once again and again is a failure, however cleanly it ends.
+                Ok(None) if opened.elapsed() < Duration::from_secs(1) && seen == from => {
+                    return WatchEnd::Failed(CallError::Broken("the watch ended as soon as it began".into()));
+                }
+                Ok(None) => return WatchEnd::Ended,
+                Err(CallError::Silent(_)) => {
+                    return WatchEnd::Failed(CallError::Broken(format!("no end of the watch within {} s", WATCH_CUT.as_secs())));
+                }
+                Err(error) => return WatchEnd::Failed(error),
+            };
+            self.backoff.reset();
+            frames.push(&chunk);
+            if let Some(end) = self.take(&mut frames, &mut seen) {
+                return end;
+            }
+        }
+    }
+
+    /// Applies all whole frames; says so when the watch can't go on.
+    fn take(&self, frames: &mut WatchDecoder, seen: &mut u64) -> Option<WatchEnd> {
+        let mut batch = Batch::default();
+        let end = loop {
+            match frames.next() {
+                Ok(None) => break None,
+                Ok(Some(Frame::Bookmark(version))) if version >= *seen => *seen = version,
+                Ok(Some(Frame::Bookmark(_))) => break Some(WatchEnd::Relist(Relist::OutOfOrder)),
+                Ok(Some(Frame::Error(status))) if status.code == 410 => break Some(WatchEnd::Relist(Relist::Expired)),
+                Ok(Some(Frame::Error(status))) => {
+                    warn!(name: "informer.watch.error", namespace = %self.namespace, code = status.code,
+                        reason = %status.reason, error = %status.message, "the watch reported an error");
+                    break Some(WatchEnd::Relist(Relist::WatchError));
+                }
+                Ok(Some(Frame::Upsert(object))) => match Deployment::try_from(object) {
+                    Ok(deployment) if deployment.resource_version >= *seen => {
+                        *seen = deployment.resource_version;
+                        self.add(&mut batch, Event::Upsert(deployment), *seen);
+                    }
+                    Ok(_) => break Some(WatchEnd::Relist(Relist::OutOfOrder)),
+                    Err(problem) => self.undecodable(&problem.to_string()),
+                },
+                Ok(Some(Frame::Delete(object))) => match Deployment::try_from(object) {
+                    Ok(deployment) if deployment.resource_version >= *seen => {
+                        *seen = deployment.resource_version;
+                        self.add(&mut batch, Event::Delete(deployment), *seen);
+                    }
+                    Ok(_) => break Some(WatchEnd::Relist(Relist::OutOfOrder)),
+                    Err(problem) => self.undecodable(&problem.to_string()),
+                },
+                Err(error @ DecodeError::TooLarge(_)) => break Some(WatchEnd::Failed(error.into())),
+                Err(error) => self.undecodable(&error.to_string()),
+            }
+        };
+        self.apply(&mut batch, *seen);
+        end
+    }
+
+    fn add(&self, batch: &mut Batch, event: Event, version: u64) {
+        if batch.0.iter().any(|e| e.key() == event.key()) {
+            self.apply(batch, version);
+        }
+        batch.0.push(event);
+    }
+
+    fn apply(&self, batch: &mut Batch, version: u64) {
+        self.metrics.events(batch.0.len());
+        let transitions = self.store().apply(self.scope, std::mem::take(&mut batch.0), version);
+        self.status.store_changed();
+        self.metrics.applied(self.store().snapshot().len(), version);
+        transitions.iter().for_each(tell);
+    }
+
+    fn undecodable(&self, problem: &str) {
+        self.metrics.undecodable();
+        warn!(name: "informer.object.skipped", namespace = %self.namespace, error = problem, "skipped an object that can't be read");
+    }
+
+    async fn wait_after(&mut self, error: &CallError) {
+        let wait = self.backoff.next(error.retry_after());
+        self.status.not_watching(self.position, &error.to_string());
+        self.metrics.disconnected();
+        self.lost = true;
+        warn!(name: "informer.connection.lost", namespace = %self.namespace, error = %error, retry_in = wait.as_secs_f64(),
+            "connection lost, retry in {:.1} s", wait.as_secs_f64());
+        tokio::select! {
+            () = sleep(wait) => {}
+            // With a Retry-After the API server has said when; otherwise its return ends the wait.
+            () = self.status.reconnected.notified(), if error.retry_after().is_none() => {}
+        }
+    }
+}
+
+/// Events on their way into the store, each object once.
+#[derive(Default)]
+struct Batch(Vec<Event>);
+
+fn tell(transition: &Transition) {
+    match transition {
+        Transition::Added(d) => {
+            info!(name: "informer.deployment.added", namespace = %d.namespace, name = %d.name, replicas = d.replicas,
+                resource_version = d.resource_version, "Deployment {}/{} added with {} replicas", d.namespace, d.name, d.replicas);
+        }
+        Transition::Changed { from, to: d } if *from != d.replicas => {
+            info!(name: "informer.deployment.changed", namespace = %d.namespace, name = %d.name, from, to = d.replicas,
+                resource_version = d.resource_version, "Deployment {}/{} changed from {from} to {} replicas", d.namespace, d.name, d.replicas);
+        }
+        Transition::Changed { to: d, .. } => {
+            debug!(name: "informer.deployment.touched", namespace = %d.namespace, name = %d.name,
+                resource_version = d.resource_version, "Deployment {}/{} changed, its count didn't", d.namespace, d.name);
+        }
+        Transition::Deleted(d) => {
+            info!(name: "informer.deployment.deleted", namespace = %d.namespace, name = %d.name, replicas = d.replicas,
+                "Deployment {}/{} deleted", d.namespace, d.name);
+        }
+    }
+}
+
+/// Asks the API server every few seconds whether it is there and at which version.
+async fn probe(calls: Calls, status: Arc<InformerStatus>) {
+    let mut behind = 0;
+    loop {
+        let known = status.store().snapshot().resource_version();
+        let start = Instant::now();
+        match tokio::time::timeout(PROBE, calls.version()).await.unwrap_or(Err(CallError::Silent(PROBE))) {
+            Ok(metadata) => {
+                if status.probed() {
+                    info!(name: "informer.probe.succeeded", "the Kubernetes API answers again");
+                }
+                behind = match version(&metadata.resource_version) {
+                    Some(now) if now < known => behind + 1,
+                    _ => 0,
+                };
+                if behind == PROBES_BEFORE_RESTORE {
+                    behind = 0;
+                    warn!(name: "informer.restore.detected", known, found = %metadata.resource_version,
+                        "the cluster went back to an older state: everything is listed anew");
+                    status.restores.send_modify(|n| *n += 1);
+                }
+            }
+            // Overloaded is not away: only if it lasts does health say so.
+            Err(error) if error.code() == 429 => {}
+            Err(error) => {
+                if status.probe_failed(error.to_string()) {
+                    warn!(name: "informer.probe.failed", error = %error, "the Kubernetes API doesn't answer");
+                }
+            }
+        }
+        sleep(PROBE.saturating_sub(start.elapsed())).await;
+    }
+}
+
+/// Waits that double, with jitter, so that many servers don't come back at once.
+#[derive(Debug, Default)]
+struct Backoff {
+    failures: u32,
+}
+
+impl Backoff {
+    fn reset(&mut self) {
+        self.failures = 0;
+    }
+
+    fn next(&mut self, retry_after: Option<Duration>) -> Duration {
+        let wait = LONGEST_WAIT.min(FIRST_WAIT * 2u32.saturating_pow(self.failures.min(16)));
+        self.failures += 1;
+        let jitter = 0.5 + fastrand::f64() / 2.0;
+        match retry_after.map(|r| r.min(LONGEST_RETRY_AFTER)) {
+            // Never earlier than asked for.
+            Some(asked) => asked + wait.mul_f64(jitter),
+            None => wait.mul_f64(jitter),
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! All that talks to Kubernetes: lists, watches and probes for the informer, writes of the `scale` subresource.
+//!
+//! Nothing outside this module holds a client, and reads of the API never come here.
+
+mod calls;
+mod informer;
+mod scale;
+mod status;
+mod wire;
+
+pub use informer::Informer;
+pub use scale::{ScaleError, ScaleRequest, Scaled, Scaler};
+pub use status::{Connection, InformerStatus};
+
+use calls::Calls;
+
+/// What the server manages: some namespaces or all, and within them what a label selector matches.
+#[derive(Debug, Clone, Default)]
+pub struct Managed {
+    /// The namespaces; none means all.
+    pub namespaces: Vec<String>,
+    /// A label selector in Kubernetes' syntax, judged by the API server.
+    pub label_selector: Option<String>,
+}

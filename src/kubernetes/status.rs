@@ -1,0 +1,163 @@
+//! Whether the informer's copy follows the cluster, and since when not.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, timeout_at},
+};
+
+use crate::store::{Snapshot, Store};
+
+/// Without a good probe, or without a watch, for so long the copy no longer counts as following.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// What the informer knows of its connection; shared with health, metrics, reads and writes.
+#[derive(Debug)]
+pub struct InformerStatus {
+    store: Arc<Store>,
+    start: Instant,
+    /// Milliseconds after `start` at which the copy was last known to be the cluster's state.
+    confirmed: AtomicU64,
+    state: Mutex<State>,
+    /// Moves with every change of the store.
+    progress: watch::Sender<()>,
+    /// The API server answers again: waits need not be sat out.
+    pub(super) reconnected: Notify,
+    /// How often the cluster was recognised as restored from an older state.
+    pub(super) restores: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// When a probe last succeeded, and why the last one didn't.
+    probed: Option<Instant>,
+    probe_problem: Option<String>,
+    /// By scope: since when there is no watch, and why; `None` while there is one.
+    watchless: Vec<Option<(Instant, String)>>,
+}
+
+/// The connection to the Kubernetes API as health tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Connection {
+    /// The copy is complete and follows the cluster.
+    Connected,
+    /// The first list isn't complete.
+    NotSynced(String),
+    /// The API server doesn't answer, or there is no watch.
+    Lost(String),
+}
+
+impl InformerStatus {
+    /// For a store that nothing is known of yet.
+    pub fn new(store: Arc<Store>) -> Self {
+        let now = Instant::now();
+        let watchless = vec![Some((now, "the first list is on its way".to_owned())); store.scopes().len()];
+        Self {
+            store,
+            start: now,
+            confirmed: AtomicU64::new(0),
+            state: Mutex::new(State { probed: None, probe_problem: None, watchless }),
+            progress: watch::Sender::new(()),
+            reconnected: Notify::new(),
+            restores: watch::Sender::new(0),
+        }
+    }
+
+    /// The store that this is about.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// Whether the copy follows the cluster now.
+    pub fn connection(&self) -> Connection {
+        let state = self.state();
+        let now = Instant::now();
+        let watchless = state.watchless.iter().flatten().next();
+        if !self.store.snapshot().synced() {
+            let why = state.probe_problem.clone().or(watchless.map(|(_, why)| why.clone()));
+            return Connection::NotSynced(why.unwrap_or_else(|| "the first list is on its way".into()));
+        }
+        if let Some(problem) = &state.probe_problem {
+            return Connection::Lost(problem.clone());
+        }
+        if state.probed.is_some_and(|at| now - at > PATIENCE) {
+            return Connection::Lost(format!("the Kubernetes API hasn't answered for {} s", PATIENCE.as_secs()));
+        }
+        match watchless {
+            Some((since, why)) if now - *since > PATIENCE => {
+                Connection::Lost(format!("no watch for {} s: {why}", (now - *since).as_secs()))
+            }
+            _ => Connection::Connected,
+        }
+    }
+
+    /// How long ago the copy was last known to be the cluster's state.
+    pub fn age(&self) -> Duration {
+        self.start.elapsed().saturating_sub(Duration::from_millis(self.confirmed.load(Ordering::Relaxed)))
+    }
+
+    /// Waits until `reached` holds for the store, or until the deadline; whether it did.
+    pub async fn wait_until(&self, deadline: Instant, reached: impl Fn(&Snapshot) -> bool) -> bool {
+        // Subscribed before the first look, so that no change falls between the two.
+        let mut progress = self.progress.subscribe();
+        loop {
+            if reached(&self.store.snapshot()) {
+                return true;
+            }
+            if !matches!(timeout_at(deadline, progress.changed()).await, Ok(Ok(()))) {
+                return false;
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn confirm(&self) {
+        self.confirmed.store(self.start.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn store_changed(&self) {
+        self.confirm();
+        self.progress.send_replace(());
+    }
+
+    pub(super) fn watching(&self, scope: usize) {
+        self.state().watchless[scope] = None;
+    }
+
+    pub(super) fn not_watching(&self, scope: usize, why: &str) {
+        let mut state = self.state();
+        let since = state.watchless[scope].as_ref().map_or_else(Instant::now, |(since, _)| *since);
+        state.watchless[scope] = Some((since, why.to_owned()));
+    }
+
+    /// The API server answered a probe; whether it didn't before.
+    pub(super) fn probed(&self) -> bool {
+        let mut state = self.state();
+        state.probed = Some(Instant::now());
+        let following = state.watchless.iter().all(Option::is_none);
+        let recovered = state.probe_problem.take().is_some();
+        drop(state);
+        if following {
+            self.confirm();
+        }
+        if recovered {
+            self.reconnected.notify_waiters();
+        }
+        recovered
+    }
+
+    /// A probe failed; whether the one before it didn't.
+    pub(super) fn probe_failed(&self, why: String) -> bool {
+        self.state().probe_problem.replace(why).is_none()
+    }
+}

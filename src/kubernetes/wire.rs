@@ -1,0 +1,544 @@
+//! The few protobuf fields of Kubernetes' API that are read; everything else is skipped by its length.
+//!
+//! Field numbers are those of `k8s.io/api/apps/v1/generated.proto` and `k8s.io/apimachinery/pkg/…/generated.proto`.
+
+use bytes::{Buf, Bytes, BytesMut};
+use prost::{
+    Message,
+    encoding::{WireType, decode_key, decode_varint},
+};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::{name, store};
+
+/// The media type of lists, single objects and errors.
+pub(super) const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+/// The media type of watches: frames with their length before them.
+pub(super) const PROTOBUF_STREAM: &str = "application/vnd.kubernetes.protobuf;stream=watch";
+
+const MAGIC: &[u8] = b"k8s\0";
+/// Larger than any object that etcd takes (1.5 MiB by default), so more is an error, not a reason to buffer on.
+const LARGEST: usize = 16 << 20;
+
+/// Bytes that aren't what the API server was asked for.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DecodeError {
+    #[error("failed to decode protobuf: {0}")]
+    Protobuf(#[from] prost::DecodeError),
+    #[error("the answer doesn't start as Kubernetes' protobuf does")]
+    Envelope,
+    #[error("the answer is a {0}, not what was asked for")]
+    Kind(String),
+    #[error("an item of {0} bytes is larger than any that Kubernetes stores")]
+    TooLarge(u64),
+    #[error("the answer ended in the middle")]
+    Truncated,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TypeMeta {
+    #[prost(string, tag = "2")]
+    kind: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Unknown {
+    #[prost(message, optional, tag = "1")]
+    type_meta: Option<TypeMeta>,
+    #[prost(bytes = "bytes", tag = "2")]
+    raw: Bytes,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ListMeta {
+    #[prost(string, tag = "2")]
+    pub(super) resource_version: String,
+    #[prost(string, tag = "3")]
+    pub(super) continue_token: String,
+}
+
+/// A message of which only the presence matters.
+#[derive(Clone, PartialEq, Message)]
+struct Present {}
+
+#[derive(Clone, PartialEq, Message)]
+struct ObjectMeta {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(string, tag = "3")]
+    namespace: String,
+    #[prost(string, tag = "5")]
+    uid: String,
+    #[prost(string, tag = "6")]
+    resource_version: String,
+    #[prost(message, optional, tag = "9")]
+    deletion_timestamp: Option<Present>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct DeploymentSpec {
+    #[prost(int32, optional, tag = "1")]
+    replicas: Option<i32>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Deployment {
+    #[prost(message, optional, tag = "1")]
+    metadata: Option<ObjectMeta>,
+    #[prost(message, optional, tag = "2")]
+    spec: Option<DeploymentSpec>,
+}
+
+/// An object that can't be taken into the store: it is skipped and counted, the others live on.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("failed to read a Deployment: its {field} is {value:?}")]
+pub(super) struct Undecodable {
+    field: &'static str,
+    value: String,
+}
+
+impl TryFrom<Deployment> for store::Deployment {
+    type Error = Undecodable;
+
+    fn try_from(object: Deployment) -> Result<Self, Undecodable> {
+        let metadata = object.metadata.unwrap_or_default();
+        let wrong = |field, value: &str| Undecodable { field, value: value.chars().take(80).collect() };
+        // Valid names need no escaping in JSON and fit the store's rows.
+        if !name::is_namespace(&metadata.namespace) {
+            return Err(wrong("namespace", &metadata.namespace));
+        }
+        if !name::is_deployment(&metadata.name) {
+            return Err(wrong("name", &metadata.name));
+        }
+        let uid = Uuid::try_parse(&metadata.uid).map_err(|_| wrong("uid", &metadata.uid))?;
+        let resource_version = version(&metadata.resource_version)
+            .ok_or_else(|| wrong("resourceVersion", &metadata.resource_version))?;
+        // A Deployment that doesn't say how many replicas it wants runs one.
+        let replicas = object.spec.and_then(|s| s.replicas).unwrap_or(1);
+        if replicas < 0 {
+            return Err(wrong("replicas", &replicas.to_string()));
+        }
+        Ok(Self {
+            namespace: metadata.namespace.into(),
+            name: metadata.name.into(),
+            uid,
+            replicas,
+            resource_version,
+            deleting: metadata.deletion_timestamp.is_some(),
+        })
+    }
+}
+
+/// A resourceVersion as the number that it is within one resource type; never 0, which means "any".
+pub(super) fn version(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|v| *v > 0)
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct RawExtension {
+    #[prost(bytes = "bytes", tag = "1")]
+    raw: Bytes,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct WatchEvent {
+    #[prost(string, tag = "1")]
+    kind: String,
+    #[prost(message, optional, tag = "2")]
+    object: Option<RawExtension>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StatusDetails {
+    #[prost(int32, optional, tag = "5")]
+    retry_after_seconds: Option<i32>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct WireStatus {
+    #[prost(string, tag = "3")]
+    message: String,
+    #[prost(string, tag = "4")]
+    reason: String,
+    #[prost(message, optional, tag = "5")]
+    details: Option<StatusDetails>,
+    #[prost(int32, tag = "6")]
+    code: i32,
+}
+
+/// What the API server says went wrong (meta/v1 Status).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct Status {
+    pub(super) message: String,
+    pub(super) reason: String,
+    pub(super) code: i32,
+    pub(super) details: Option<Details>,
+}
+
+/// The part of a Status that says when to come back.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct Details {
+    pub(super) retry_after_seconds: Option<i32>,
+}
+
+impl Status {
+    /// A Status in protobuf or in JSON, or the body's own words when it is neither, cut to a line.
+    pub(super) fn read(code: u16, body: &Bytes) -> Self {
+        let read = match body.starts_with(MAGIC) {
+            true => envelope(body, "Status").ok().and_then(|raw| Self::decode(raw).ok()),
+            false => serde_json::from_slice::<Self>(body).ok().filter(|s| !s.message.is_empty()),
+        };
+        let words = || String::from_utf8_lossy(body).lines().next().unwrap_or_default().chars().take(300).collect();
+        let mut status = read.unwrap_or_else(|| Self { message: words(), ..Self::default() });
+        status.code = i32::from(code);
+        status
+    }
+
+    fn decode(raw: Bytes) -> Result<Self, DecodeError> {
+        let WireStatus { message, reason, details, code } = WireStatus::decode(raw)?;
+        let details = details.map(|d| Details { retry_after_seconds: d.retry_after_seconds });
+        Ok(Self { message, reason, code, details })
+    }
+}
+
+/// One frame of a watch.
+#[derive(Debug, PartialEq)]
+pub(super) enum Frame {
+    Upsert(Deployment),
+    Delete(Deployment),
+    /// How far the watch has come, without a change.
+    Bookmark(u64),
+    Error(Status),
+}
+
+/// Splits a watch's bytes into frames: four bytes of length, then a bare `WatchEvent` whose object is in an envelope.
+#[derive(Debug, Default)]
+pub(super) struct WatchDecoder {
+    buffer: BytesMut,
+}
+
+impl WatchDecoder {
+    pub(super) fn push(&mut self, chunk: &[u8]) {
+        self.buffer.extend_from_slice(chunk);
+    }
+
+    /// The next whole frame, if it has arrived. An object inside it that can't be decoded is an error of its own,
+    /// after which the frames behind it can still be read.
+    pub(super) fn next(&mut self) -> Result<Option<Frame>, DecodeError> {
+        let Some(length) = self.buffer.first_chunk::<4>().map(|b| u32::from_be_bytes(*b) as usize) else {
+            return Ok(None);
+        };
+        if length > LARGEST {
+            return Err(DecodeError::TooLarge(length as u64));
+        }
+        if self.buffer.len() < 4 + length {
+            return Ok(None);
+        }
+        self.buffer.advance(4);
+        let frame = self.buffer.split_to(length).freeze();
+        let event = WatchEvent::decode(frame)?;
+        let object = event.object.unwrap_or_default().raw;
+        Ok(Some(match event.kind.as_str() {
+            "ADDED" | "MODIFIED" => Frame::Upsert(Deployment::decode(envelope(&object, "Deployment")?)?),
+            "DELETED" => Frame::Delete(Deployment::decode(envelope(&object, "Deployment")?)?),
+            "BOOKMARK" => {
+                let metadata = Deployment::decode(envelope(&object, "Deployment")?)?.metadata.unwrap_or_default();
+                Frame::Bookmark(version(&metadata.resource_version).ok_or(DecodeError::Envelope)?)
+            }
+            "ERROR" => Frame::Error(Status::decode(envelope(&object, "Status")?)?),
+            other => return Err(DecodeError::Kind(format!("watch event of type {:?}", other.chars().take(40).collect::<String>()))),
+        }))
+    }
+}
+
+fn envelope(bytes: &Bytes, kind: &str) -> Result<Bytes, DecodeError> {
+    if !bytes.starts_with(MAGIC) {
+        return Err(DecodeError::Envelope);
+    }
+    let unknown = Unknown::decode(bytes.slice(MAGIC.len()..))?;
+    let found = unknown.type_meta.unwrap_or_default().kind;
+    if found == kind { Ok(unknown.raw) } else { Err(DecodeError::Kind(found)) }
+}
+
+/// Takes a page of a list apart while it arrives, so that no page is held whole.
+#[derive(Debug, Default)]
+pub(super) struct ListDecoder {
+    buffer: BytesMut,
+    place: Place,
+    metadata: Option<ListMeta>,
+    items: Vec<store::Deployment>,
+    undecodable: Vec<String>,
+}
+
+#[derive(Debug, Default, PartialEq)]
+enum Place {
+    #[default]
+    Magic,
+    /// Inside the envelope, before the list.
+    Envelope { kind_seen: bool },
+    /// Inside the list, with so many bytes of it to come.
+    List(u64),
+    /// Behind the list: the envelope's last fields, which say nothing more.
+    Tail,
+}
+
+impl ListDecoder {
+    /// Takes the next bytes of the page.
+    pub(super) fn push(&mut self, chunk: &[u8]) -> Result<(), DecodeError> {
+        self.buffer.extend_from_slice(chunk);
+        loop {
+            match self.place {
+                Place::Magic => {
+                    let seen = self.buffer.len().min(MAGIC.len());
+                    if self.buffer[..seen] != MAGIC[..seen] {
+                        return Err(DecodeError::Envelope);
+                    }
+                    if seen < MAGIC.len() {
+                        return Ok(());
+                    }
+                    self.buffer.advance(MAGIC.len());
+                    self.place = Place::Envelope { kind_seen: false };
+                }
+                Place::Envelope { kind_seen } => {
+                    let Some(field) = Field::peek(&self.buffer)? else { return Ok(()) };
+                    if field.tag == 2 && field.is_message {
+                        if !kind_seen {
+                            return Err(DecodeError::Envelope);
+                        }
+                        self.buffer.advance(field.head);
+                        self.place = Place::List(field.length);
+                        continue;
+                    }
+                    let Some(body) = self.take(&field)? else { return Ok(()) };
+                    if field.tag == 1 {
+                        let kind = TypeMeta::decode(body)?.kind;
+                        if kind != "DeploymentList" {
+                            return Err(DecodeError::Kind(kind));
+                        }
+                        self.place = Place::Envelope { kind_seen: true };
+                    }
+                }
+                Place::List(0) => self.place = Place::Tail,
+                Place::List(left) => {
+                    let Some(field) = Field::peek(&self.buffer)? else { return Ok(()) };
+                    let Some(body) = self.take(&field)? else { return Ok(()) };
+                    self.place = Place::List(left.checked_sub(field.head as u64 + field.length).ok_or(DecodeError::Truncated)?);
+                    match (field.tag, field.is_message) {
+                        (1, true) => self.metadata = Some(ListMeta::decode(body)?),
+                        (2, true) => self.item(body),
+                        _ => {}
+                    }
+                }
+                Place::Tail => {
+                    self.buffer.clear();
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn item(&mut self, body: Bytes) {
+        let item = Deployment::decode(body).map_err(|e| e.to_string());
+        match item.and_then(|d| store::Deployment::try_from(d).map_err(|e| e.to_string())) {
+            Ok(deployment) => self.items.push(deployment),
+            Err(why) => self.undecodable.push(why),
+        }
+    }
+
+    fn take(&mut self, field: &Field) -> Result<Option<Bytes>, DecodeError> {
+        if field.length > LARGEST as u64 {
+            return Err(DecodeError::TooLarge(field.length));
+        }
+        let whole = field.head + field.length as usize;
+        if self.buffer.len() < whole {
+            return Ok(None);
+        }
+        self.buffer.advance(field.head);
+        Ok(Some(self.buffer.split_to(field.length as usize).freeze()))
+    }
+
+    /// The page's end: its metadata, its Deployments, and why items were skipped.
+    pub(super) fn finish(self) -> Result<(ListMeta, Vec<store::Deployment>, Vec<String>), DecodeError> {
+        match (self.place, self.metadata) {
+            (Place::Tail | Place::List(0), Some(metadata)) => Ok((metadata, self.items, self.undecodable)),
+            _ => Err(DecodeError::Truncated),
+        }
+    }
+}
+
+/// The start of a protobuf field, read without its content.
+struct Field {
+    tag: u32,
+    is_message: bool,
+    /// Bytes before the content.
+    head: usize,
+    /// Bytes of the content.
+    length: u64,
+}
+
+impl Field {
+    /// The field that `buffer` starts with, once enough of it has arrived to tell its length.
+    fn peek(buffer: &[u8]) -> Result<Option<Self>, DecodeError> {
+        // A key and a length take at most ten bytes each, so with fewer a failure may only mean "not yet".
+        let early = buffer.len() < 20;
+        let mut rest = buffer;
+        let read = |rest: &mut &[u8]| {
+            let (tag, kind) = decode_key(rest)?;
+            let length = match kind {
+                WireType::LengthDelimited => decode_varint(rest)?,
+                WireType::Varint => {
+                    let head = rest.len();
+                    decode_varint(rest)?;
+                    return Ok((tag, kind, (head - rest.len()) as u64, head));
+                }
+                WireType::ThirtyTwoBit => 4,
+                WireType::SixtyFourBit => 8,
+                WireType::StartGroup | WireType::EndGroup => return Ok((tag, kind, u64::MAX, rest.len())),
+            };
+            Ok((tag, kind, length, rest.len()))
+        };
+        match read(&mut rest) {
+            Ok((_, WireType::StartGroup | WireType::EndGroup, ..)) => Err(DecodeError::Envelope),
+            Ok((tag, kind, length, left)) => Ok(Some(Self {
+                tag,
+                is_message: kind == WireType::LengthDelimited,
+                head: buffer.len() - left,
+                length,
+            })),
+            Err(_) if early => Ok(None),
+            Err(error) => Err(DecodeError::Protobuf(error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(name: &str, replicas: Option<i32>) -> Deployment {
+        let metadata = ObjectMeta {
+            name: name.into(),
+            namespace: "web".into(),
+            uid: Uuid::from_u128(7).to_string(),
+            resource_version: "12".into(),
+            deletion_timestamp: None,
+        };
+        Deployment { metadata: Some(metadata), spec: Some(DeploymentSpec { replicas }) }
+    }
+
+    fn enveloped(kind: &str, raw: Vec<u8>) -> Vec<u8> {
+        let unknown = Unknown { type_meta: Some(TypeMeta { kind: kind.into() }), raw: raw.into() };
+        [MAGIC, &unknown.encode_to_vec()].concat()
+    }
+
+    #[derive(Clone, PartialEq, Message)]
+    struct List {
+        #[prost(message, optional, tag = "1")]
+        metadata: Option<ListMeta>,
+        #[prost(message, repeated, tag = "2")]
+        items: Vec<Deployment>,
+    }
+
+    fn page(items: Vec<Deployment>) -> Vec<u8> {
+        let metadata = ListMeta { resource_version: "40".into(), continue_token: "more".into() };
+        enveloped("DeploymentList", List { metadata: Some(metadata), items }.encode_to_vec())
+    }
+
+    #[test]
+    fn a_page_is_the_same_whatever_the_size_of_its_chunks() {
+        let bytes = page((0..50).map(|i| object(&format!("shop-{i}"), Some(i))).collect());
+        for size in [1, 2, 3, 7, 64, bytes.len()] {
+            let mut decoder = ListDecoder::default();
+            bytes.chunks(size).for_each(|c| decoder.push(c).unwrap());
+            let (metadata, items, undecodable) = decoder.finish().unwrap();
+            assert_eq!((metadata.resource_version.as_str(), metadata.continue_token.as_str()), ("40", "more"));
+            assert_eq!(items.len(), 50);
+            assert_eq!(items[49].replicas, 49);
+            assert_eq!(undecodable, Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn a_page_cut_anywhere_is_an_error() {
+        let bytes = page(vec![object("shop", Some(3))]);
+        for end in 0..bytes.len() {
+            let mut decoder = ListDecoder::default();
+            decoder.push(&bytes[..end]).unwrap();
+            assert!(decoder.finish().is_err(), "{end} of {} bytes", bytes.len());
+        }
+    }
+
+    #[test]
+    fn an_object_that_cannot_be_read_is_skipped_and_the_others_live_on() {
+        let mut decoder = ListDecoder::default();
+        decoder.push(&page(vec![object("shop", Some(3)), object("Not A Name", Some(1)), object("cart", Some(-1))])).unwrap();
+        let (_, items, undecodable) = decoder.finish().unwrap();
+        assert_eq!(items.len(), 1);
+        assert_eq!(undecodable.len(), 2);
+    }
+
+    #[test]
+    fn a_list_of_something_else_is_refused() {
+        let error = ListDecoder::default().push(&enveloped("PodList", Vec::new())).unwrap_err();
+        assert_eq!(error.to_string(), "the answer is a PodList, not what was asked for");
+        assert!(matches!(ListDecoder::default().push(b"{\"kind\":"), Err(DecodeError::Envelope)));
+    }
+
+    #[test]
+    fn absent_replicas_mean_one() {
+        let deployment = store::Deployment::try_from(object("shop", None)).unwrap();
+        assert_eq!(deployment.replicas, 1);
+    }
+
+    fn frame(kind: &str, object: Vec<u8>) -> Vec<u8> {
+        let event = WatchEvent { kind: kind.into(), object: Some(RawExtension { raw: object.into() }) }.encode_to_vec();
+        [&(event.len() as u32).to_be_bytes()[..], &event].concat()
+    }
+
+    #[test]
+    fn frames_are_read_byte_by_byte() {
+        let shop = object("shop", Some(3));
+        let status = WireStatus { code: 410, reason: "Expired".into(), ..WireStatus::default() };
+        let bytes = [
+            frame("ADDED", enveloped("Deployment", shop.encode_to_vec())),
+            frame("BOOKMARK", enveloped("Deployment", object("", None).encode_to_vec())),
+            frame("DELETED", enveloped("Deployment", shop.encode_to_vec())),
+            frame("ERROR", enveloped("Status", status.encode_to_vec())),
+        ]
+        .concat();
+        let mut decoder = WatchDecoder::default();
+        let mut frames = Vec::new();
+        for byte in bytes {
+            decoder.push(&[byte]);
+            frames.extend(decoder.next().unwrap());
+        }
+        assert_eq!(frames[..3], [Frame::Upsert(shop.clone()), Frame::Bookmark(12), Frame::Delete(shop)]);
+        assert!(matches!(&frames[3], Frame::Error(s) if s.code == 410));
+    }
+
+    #[test]
+    fn frames_behind_an_undecodable_object_can_still_be_read() {
+        let mut decoder = WatchDecoder::default();
+        decoder.push(&frame("ADDED", enveloped("Pod", Vec::new())));
+        decoder.push(&frame("ADDED", enveloped("Deployment", object("shop", None).encode_to_vec())));
+        assert!(decoder.next().is_err());
+        assert!(matches!(decoder.next(), Ok(Some(Frame::Upsert(_)))));
+    }
+
+    #[test]
+    fn a_status_is_read_in_protobuf_in_json_and_as_words() {
+        let wire = WireStatus { message: "gone".into(), code: 410, ..WireStatus::default() };
+        let bodies = [
+            Bytes::from(enveloped("Status", wire.encode_to_vec())),
+            Bytes::from_static(br#"{"kind":"Status","message":"gone","details":{"retryAfterSeconds":2}}"#),
+            Bytes::from_static(b"gone\nand more"),
+        ];
+        for body in bodies {
+            let status = Status::read(410, &body);
+            assert_eq!((status.message.as_str(), status.code), ("gone", 410));
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Metrics in OpenMetrics text, for `/metrics`.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, AtomicU64},
+};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+/// All that is counted, and the registry that renders it.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    handshakes: Family<HandshakeLabels, Counter>,
+    connections: Gauge,
+    /// Of the informer.
+    pub informer: Arc<InformerMetrics>,
+    synced: Gauge,
+    connected: Gauge,
+    age: Gauge<f64, AtomicU64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    route: &'static str,
+    method: &'static str,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HandshakeLabels {
+    result: &'static str,
+}
+
+/// What the informer counts.
+#[derive(Debug, Default)]
+pub struct InformerMetrics {
+    deployments: Gauge,
+    resource_version: Gauge<i64, AtomicI64>,
+    events: Counter,
+    relists: Counter,
+    disconnects: Counter,
+    undecodable: Counter,
+}
+
+impl InformerMetrics {
+    pub(crate) fn applied(&self, deployments: usize, resource_version: u64) {
+        self.deployments.set(deployments as i64);
+        self.resource_version.set(resource_version as i64);
+    }
+
+    pub(crate) fn events(&self, count: usize) {
+        self.events.inc_by(count as u64);
+    }
+
+    pub(crate) fn relist(&self) {
+        self.relists.inc();
+    }
+
+    pub(crate) fn disconnected(&self) {
+        self.disconnects.inc();
+    }
+
+    pub(crate) fn undecodable(&self) {
+        self.undecodable.inc();
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("headcount");
+        let informer = Arc::<InformerMetrics>::default();
+        let requests = Family::default();
+        let handshakes = Family::default();
+        let (connections, synced, connected, age) = Default::default();
+        registry.register("http_requests", "Requests answered, by route, method and status", Family::clone(&requests));
+        registry.register("tls_handshakes", "Handshakes, by result: accepted, or why not", Family::clone(&handshakes));
+        registry.register("connections", "Open connections of callers", Gauge::clone(&connections));
+        registry.register("informer_deployments", "Deployments in the store", informer.deployments.clone());
+        registry.register("informer_resource_version", "How far the list and watch have come", informer.resource_version.clone());
+        registry.register("informer_events", "Watch events applied", informer.events.clone());
+        registry.register("informer_relists", "Complete lists fetched, the first one included", informer.relists.clone());
+        registry.register("informer_disconnects", "Lists and watches that failed", informer.disconnects.clone());
+        registry.register("informer_undecodable_objects", "Objects skipped since they can't be read", informer.undecodable.clone());
+        registry.register("informer_synced", "1 when the first list is complete", Gauge::clone(&synced));
+        registry.register("informer_connected", "1 while the store follows the cluster", Gauge::clone(&connected));
+        registry.register("informer_age_seconds", "Since when the store wasn't confirmed to be current", Gauge::clone(&age));
+        Self { registry, requests, handshakes, connections, informer, synced, connected, age }
+    }
+}
+
+impl Metrics {
+    /// A request was answered. `route` is a template, never a path, so that labels stay few.
+    pub(crate) fn answered(&self, route: &'static str, method: &http::Method, status: http::StatusCode) {
+        // Any token is a method; those that no route has share a label.
+        let method = match *method {
+            http::Method::GET => "GET",
+            http::Method::HEAD => "HEAD",
+            http::Method::PUT => "PUT",
+            _ => "other",
+        };
+        self.requests.get_or_create(&RequestLabels { route, method, status: status.as_u16() }).inc();
+    }
+
+    /// A handshake ended, with `accepted` or the reason.
+    pub(crate) fn handshake(&self, result: &'static str) {
+        self.handshakes.get_or_create(&HandshakeLabels { result }).inc();
+    }
+
+    /// So many connections are open.
+    pub(crate) fn connections(&self, open: usize) {
+        self.connections.set(open as i64);
+    }
+
+    /// The text of `/metrics`.
+    pub(crate) fn render(&self, synced: bool, connected: bool, age: std::time::Duration) -> String {
+        self.synced.set(i64::from(synced));
+        self.connected.set(i64::from(connected));
+        self.age.set(age.as_secs_f64());
+        let mut text = String::new();
+        // Writing into a String can't fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
