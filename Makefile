@@ -1,0 +1,43 @@
+# Everything that is done with this project; CI runs the same targets as a person.
+
+CARGO ?= cargo
+KUBECTL ?= kubectl
+VERSION := $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+IMAGE ?= headcount:$(VERSION)
+# Further arguments for `make run`, such as ARGS='--listen 127.0.0.1:9443'.
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test lint fmt deploy undeploy clean
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+
+build: ## Build the program for use: target/release/headcount
+	@.ci/prerequisites cargo cc
+	$(CARGO) build --release --locked --bin headcount
+
+run: ## Run the demo: an embedded cluster, fresh certificates, curl commands to paste; ends on Ctrl-C
+	@.ci/prerequisites cargo cc
+	$(CARGO) run --locked --bin headcount -- demo $(ARGS)
+
+test: ## Run every test, those on a real Kubernetes control plane included (built once, some minutes)
+	@.ci/prerequisites cargo cc go curl
+	@.ci/test
+
+lint: ## Check formatting, lints, documentation, scripts, licences and sources
+	@.ci/prerequisites cargo cc
+	@.ci/lint
+
+fmt: ## Format everything
+	@.ci/prerequisites cargo
+	@.ci/lint --fix
+
+deploy: ## Apply the manifests to kubectl's cluster: IMAGE=…, KUBECTL=…, CERTIFICATES=folder
+	@IMAGE='$(IMAGE)' KUBECTL='$(KUBECTL)' deploy/deploy
+
+undeploy: ## Remove from kubectl's cluster what deploy made
+	@KUBECTL='$(KUBECTL)' deploy/undeploy
+
+clean: ## Remove what was built here (the cache folder with the control plane and the linters stays)
+	$(CARGO) clean
