@@ -1,5 +1,8 @@
 //! headcount.
 pub mod kubernetes;
+pub mod api;
 pub mod name;
+pub mod server;
 pub mod store;
 pub mod telemetry;
+pub mod tls;

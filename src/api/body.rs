@@ -1,0 +1,84 @@
+//! Bodies of answers: a few bytes, or a list that is sent segment by segment.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body::{Frame, SizeHint};
+
+use crate::store::ListBody;
+
+/// The body of an answer.
+#[derive(Debug)]
+pub struct Body(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Whole(Option<Bytes>),
+    List(ListBody),
+}
+
+impl From<ListBody> for Body {
+    fn from(list: ListBody) -> Self {
+        Self(Kind::List(list))
+    }
+}
+
+impl Body {
+    /// No body.
+    pub(super) fn empty() -> Self {
+        Self(Kind::Whole(None))
+    }
+
+    /// An answer of JSON that is at hand.
+    pub(super) fn json(status: StatusCode, json: impl Into<Bytes>) -> Response<Self> {
+        Self::respond(status, Self(Kind::Whole(Some(json.into()))))
+    }
+
+    /// An answer of JSON, in whichever form.
+    pub(super) fn respond(status: StatusCode, body: Self) -> Response<Self> {
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response
+    }
+}
+
+/// The answer to HEAD: what GET would answer, with its length, without its body.
+pub(super) fn without_body(response: Response<Body>) -> Response<Body> {
+    let (mut parts, body) = response.into_parts();
+    if let Some(length) = http_body::Body::size_hint(&body).exact().filter(|_| parts.status != StatusCode::NOT_MODIFIED) {
+        parts.headers.insert(header::CONTENT_LENGTH, length.into());
+    }
+    Response::from_parts(parts, Body::empty())
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match &mut self.0 {
+            Kind::Whole(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
+            Kind::List(list) => Pin::new(list).poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Whole(bytes) => bytes.is_none(),
+            Kind::List(list) => list.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Kind::List(list) => http_body::Body::size_hint(list),
+        }
+    }
+}

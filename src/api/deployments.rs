@@ -1,0 +1,126 @@
+//! `GET /deployments`: every Deployment and its count, one consistent snapshot.
+
+use std::{io::Write as _, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use tokio::{sync::Mutex, time::Instant};
+
+use super::{Api, ApiError, Body, preconditions, request::min_resource_version};
+use crate::store::Snapshot;
+
+/// How long a read waits for `X-Min-Resource-Version`.
+pub(super) const WAIT_FOR_VERSION: Duration = Duration::from_secs(5);
+
+/// The last list that was compressed, with its fingerprint: an unchanged one is compressed once.
+#[derive(Debug, Default)]
+pub(super) struct Compressed(Mutex<Option<(u64, Bytes)>>);
+
+pub(super) async fn list<B>(api: &Api, request: &Request<B>) -> Result<Response<Body>, ApiError> {
+    let wanted = min_resource_version(request.headers())?;
+    let snapshot = caught_up(api, wanted, |now| now.resource_version()).await?;
+    let tag = preconditions::list_tag(snapshot.fingerprint());
+    let mut response = if preconditions::not_modified(request.headers(), &tag) {
+        not_modified()
+    } else if accepts_gzip(request.headers()) {
+        let mut response = Body::json(StatusCode::OK, api.compressed.of(&snapshot).await);
+        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        response
+    } else {
+        Body::respond(StatusCode::OK, Arc::clone(&snapshot).list().into())
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    describe(headers, &tag, snapshot.resource_version(), api.status.age());
+    Ok(response)
+}
+
+/// The present snapshot, once the store is synced and has reached the wanted version.
+pub(super) async fn caught_up(api: &Api, wanted: Option<u64>, version: impl Fn(&Snapshot) -> u64) -> Result<Arc<Snapshot>, ApiError> {
+    let store = api.status.store();
+    if !store.snapshot().synced() {
+        return Err(ApiError::NotSynced);
+    }
+    if let Some(wanted) = wanted
+        && !api.status.wait_until(Instant::now() + WAIT_FOR_VERSION, |now| version(now) >= wanted).await
+    {
+        return Err(ApiError::BehindVersion(wanted, WAIT_FOR_VERSION));
+    }
+    Ok(store.snapshot())
+}
+
+/// The headers that every read has.
+pub(super) fn describe(headers: &mut HeaderMap, tag: &str, version: u64, age: Duration) {
+    headers.insert(header::ETAG, HeaderValue::try_from(tag).unwrap_or(HeaderValue::from_static("*")));
+    headers.insert("x-resource-version", version.into());
+    headers.insert(header::AGE, age.as_secs().into());
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+}
+
+/// The answer to a caller who has it already.
+pub(super) fn not_modified() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    response
+}
+
+impl Compressed {
+    async fn of(&self, snapshot: &Arc<Snapshot>) -> Bytes {
+        // Held while compressing: whoever else wants the list waits for it instead of doing the same.
+        let mut last = self.0.lock().await;
+        let fingerprint = snapshot.fingerprint();
+        match &*last {
+            Some((of, bytes)) if *of == fingerprint => bytes.clone(),
+            _ => {
+                let list = Arc::clone(snapshot).list();
+                let bytes = tokio::task::spawn_blocking(move || gzip(list)).await.unwrap_or_default();
+                *last = Some((fingerprint, bytes.clone()));
+                bytes
+            }
+        }
+    }
+}
+
+/// One gzip member: clients of several kinds stop after the first.
+fn gzip(pieces: impl Iterator<Item = Bytes>) -> Bytes {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    for piece in pieces {
+        // Writing into a Vec can't fail.
+        let _ = encoder.write_all(&piece);
+    }
+    encoder.finish().unwrap_or_default().into()
+}
+
+/// Whether gzip is acceptable (RFC 9110, 12.5.3): named, or meant by `*`, and not with a weight of 0.
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let codings = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
+    let mut by_star = false;
+    for coding in codings {
+        let (name, parameters) = coding.split_once(';').unwrap_or((coding, ""));
+        let weight = parameters.split(';').find_map(|p| p.trim().strip_prefix("q=").map(|q| q.trim().parse().unwrap_or(0.0)));
+        let acceptable = weight.unwrap_or(1.0f32) > 0.0;
+        match name.trim() {
+            name if name.eq_ignore_ascii_case("gzip") || name.eq_ignore_ascii_case("x-gzip") => return acceptable,
+            "*" => by_star = acceptable,
+            _ => {}
+        }
+    }
+    by_star
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gzip_is_sent_to_those_who_accept_it() {
+        let accepts = |text: &str| accepts_gzip(&HeaderMap::from_iter([(header::ACCEPT_ENCODING, text.parse().unwrap())]));
+        for yes in ["gzip", "br, gzip;q=0.5", "GZIP", "*", "x-gzip", "identity;q=0, *;q=0.1"] {
+            assert!(accepts(yes), "{yes}");
+        }
+        for no in ["", "br", "gzip;q=0", "gzip;q=0, *", "identity", "*;q=0"] {
+            assert!(!accepts(no), "{no}");
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Every way in which a request fails: its status, its sentence, and nothing that the caller may not know.
+
+use std::time::Duration;
+
+use http::{HeaderValue, Response, StatusCode, header};
+
+use super::Body;
+use crate::kubernetes::ScaleError;
+
+/// How soon to come back when nobody said otherwise.
+const COME_BACK: Duration = Duration::from_secs(3);
+
+/// A failure as its caller is told of it. `Display` is the sentence in `{"error": …}`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ApiError {
+    /// 400
+    #[error("{0}")]
+    BadRequest(String),
+    /// 401
+    #[error("the client certificate has expired since the connection was opened: renew it and connect again")]
+    CertificateExpired,
+    /// 404
+    #[error(
+        "there is no such path; the paths are /api/v1/deployments, /api/v1/namespaces/{{namespace}}/deployments/{{name}}/replicas and /api/v1/health"
+    )]
+    NoSuchPath,
+    /// 404
+    #[error("no Deployment {name:?} in namespace {namespace:?} is managed by this server: check both names, and which namespaces and labels it manages")]
+    NoSuchDeployment {
+        /// The namespace asked for.
+        namespace: String,
+        /// The name asked for.
+        name: String,
+    },
+    /// 405
+    #[error("this path has no such method; it has {allow}")]
+    MethodNotAllowed {
+        /// The methods that it has.
+        allow: &'static str,
+    },
+    /// 408
+    #[error("the body didn't arrive within {} s: send it at once", .within.as_secs())]
+    BodyTooSlow {
+        /// The time it had.
+        within: Duration,
+    },
+    /// 409
+    #[error("the Deployment is being deleted: wait until it is gone and create it again")]
+    BeingDeleted,
+    /// 409
+    #[error("others kept changing the Deployment: read it again and retry")]
+    Conflict,
+    /// 412
+    #[error("the precondition doesn't hold: the Deployment now has {now} replicas and the tag {tag}; read it again before you decide")]
+    PreconditionFailed {
+        /// The count that it has.
+        now: i32,
+        /// Its entity tag.
+        tag: String,
+    },
+    /// 413
+    #[error("the body is larger than {most} bytes: send {{\"replicaCount\": N}} and nothing else")]
+    BodyTooLarge {
+        /// The most that is read.
+        most: usize,
+    },
+    /// 414
+    #[error("the URI is longer than {most} bytes")]
+    UriTooLong {
+        /// The longest that is taken.
+        most: usize,
+    },
+    /// 415
+    #[error("the body must be JSON: send it with Content-Type: application/json")]
+    UnsupportedMediaType,
+    /// 422
+    #[error("replicaCount {count} is above this server's bound of {bound} (--max-replicas): ask for fewer, or have the bound raised")]
+    AboveBound {
+        /// The count asked for.
+        count: i32,
+        /// The bound.
+        bound: i32,
+    },
+    /// 422
+    #[error("Kubernetes refused the count: {0}")]
+    Refused(String),
+    /// 431
+    #[error("the headers are larger than {most} bytes together")]
+    HeadersTooLarge {
+        /// The most that is taken.
+        most: usize,
+    },
+    /// 500
+    #[error("this server failed to answer; its log says why under the request's id (X-Request-Id)")]
+    Panicked,
+    /// 502
+    #[error("the cluster refuses this server's own credentials: tell whoever runs it; nothing was changed")]
+    Credentials,
+    /// 503
+    #[error("this server's copy of the cluster isn't complete yet: come back in a moment")]
+    NotSynced,
+    /// 503
+    #[error("this server's copy hasn't reached resourceVersion {0} within {wait} s: come back in a moment", wait = .1.as_secs())]
+    BehindVersion(u64, Duration),
+    /// 503
+    #[error("this server is read-only (--read-only): counts can't be set here")]
+    ReadOnly,
+    /// 503
+    #[error("the Kubernetes API is unavailable, nothing was changed: {why}")]
+    Unavailable {
+        /// Why.
+        why: String,
+        /// How soon to come back.
+        retry_after: Duration,
+    },
+    /// 504
+    #[error("the write was sent to Kubernetes and its outcome isn't known: read the count before you decide whether to send it again ({0})")]
+    OutcomeUnknown(String),
+}
+
+impl ApiError {
+    /// The status of the answer.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::CertificateExpired => StatusCode::UNAUTHORIZED,
+            Self::NoSuchPath | Self::NoSuchDeployment { .. } => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::BodyTooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
+            Self::BeingDeleted | Self::Conflict => StatusCode::CONFLICT,
+            Self::PreconditionFailed { .. } => StatusCode::PRECONDITION_FAILED,
+            Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UriTooLong { .. } => StatusCode::URI_TOO_LONG,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::AboveBound { .. } | Self::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::HeadersTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Credentials => StatusCode::BAD_GATEWAY,
+            Self::NotSynced | Self::BehindVersion(..) | Self::ReadOnly | Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::OutcomeUnknown(_) => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    /// Whether nothing more can be said on the connection.
+    fn closes(&self) -> bool {
+        matches!(self, Self::CertificateExpired | Self::BodyTooSlow { .. } | Self::BodyTooLarge { .. })
+    }
+
+    /// The whole answer.
+    pub(super) fn into_response(self) -> Response<Body> {
+        let status = self.status();
+        let body = serde_json::json!({ "error": self.to_string() }).to_string();
+        let mut response = Body::json(status, body);
+        let headers = response.headers_mut();
+        if let Self::MethodNotAllowed { allow } = self {
+            headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            let wait = if let Self::Unavailable { retry_after, .. } = self { retry_after } else { COME_BACK };
+            headers.insert(header::RETRY_AFTER, wait.as_secs().max(1).into());
+        }
+        if self.closes() {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+impl ApiError {
+    /// What a failed write means to its caller.
+    pub(super) fn of_scale(error: ScaleError<Self>, namespace: &str, name: &str) -> Self {
+        match error {
+            ScaleError::Judged(error) => error,
+            ScaleError::NotFound => Self::NoSuchDeployment { namespace: namespace.into(), name: name.into() },
+            ScaleError::Conflict => Self::Conflict,
+            ScaleError::Refused(words) => Self::Refused(words),
+            // The cluster's words name this server's account and stay in the log.
+            ScaleError::Credentials(_) => Self::Credentials,
+            ScaleError::Unavailable(why, retry_after) => Self::Unavailable { why, retry_after: retry_after.unwrap_or(COME_BACK) },
+            ScaleError::Unknown(why) => Self::OutcomeUnknown(why),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The REST API under `/api/v1`: routes, the order of judgement, and one file a resource.
+//!
+//! A handler sees a request and who sent it, never a connection; every failure is an [`ApiError`].
+
+mod body;
+mod deployments;
+mod error;
+mod health;
+mod path;
+mod preconditions;
+mod replicas;
+mod request;
+
+use std::{panic::AssertUnwindSafe, sync::Arc};
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use http::{HeaderValue, Method, Request, Response, header};
+use tokio_util::task::TaskTracker;
+
+pub use body::Body;
+pub use error::ApiError;
+use path::Route;
+use request::RequestId;
+
+use crate::{
+    kubernetes::{InformerStatus, Scaler},
+    telemetry::metrics::Metrics,
+    tls::Identity,
+};
+
+/// A URI longer than this is 414.
+const LONGEST_URI: usize = 8 * 1024;
+/// Headers that are larger than this together are 431.
+const LARGEST_HEADERS: usize = 32 * 1024;
+
+/// Who sent a request, and from where.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// What its certificate says.
+    pub identity: Identity,
+    /// The address of its end of the connection.
+    pub address: std::net::SocketAddr,
+}
+
+/// What the configuration says of writes.
+#[derive(Debug, Clone, Copy)]
+pub struct WriteRules {
+    /// Every write is refused.
+    pub read_only: bool,
+    /// The largest count that may be set.
+    pub max_replicas: i32,
+}
+
+/// The API of one server; connections share it.
+pub struct Api {
+    status: Arc<InformerStatus>,
+    scaler: Scaler,
+    writes: WriteRules,
+    metrics: Arc<Metrics>,
+    request_ids: request::RequestIds,
+    compressed: deployments::Compressed,
+    /// Writes go on when their caller hangs up; a shutdown waits for them.
+    tasks: TaskTracker,
+}
+
+impl Api {
+    /// An API that reads from the store of `status` and writes through `scaler`; `tasks` holds the writes under way.
+    pub fn new(status: Arc<InformerStatus>, scaler: Scaler, writes: WriteRules, metrics: Arc<Metrics>, tasks: TaskTracker) -> Self {
+        Self { status, scaler, writes, metrics, tasks, request_ids: request::RequestIds::new(), compressed: Default::default() }
+    }
+
+    /// Answers one request, whatever it is.
+    pub async fn answer<B>(self: Arc<Self>, caller: Arc<Caller>, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: std::fmt::Display,
+    {
+        let id = self.request_ids.of(request.headers());
+        let method = request.method().clone();
+        let close = request.headers().contains_key(header::TRANSFER_ENCODING);
+        let path = request.uri().path().to_owned();
+        let route = Route::of(&path);
+        let label = route.as_ref().map_or("none", Route::template);
+        // A handler that panics costs one request, not the connection's other ones.
+        let handled = AssertUnwindSafe(Arc::clone(&self).judge(caller, &id, route, request)).catch_unwind().await;
+        let mut response = match handled.unwrap_or(Err(ApiError::Panicked)) {
+            Ok(response) => response,
+            Err(error) => error.into_response(),
+        };
+        self.metrics.answered(label, &method, response.status());
+        response.headers_mut().insert("x-request-id", id.into());
+        if close {
+            // hyper drops a Content-Length beside a Transfer-Encoding and doesn't tell: nothing more is read from such a connection.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if method == Method::HEAD { body::without_body(response) } else { response }
+    }
+
+    /// The order of judgement: what is wrong with the request as such, path, method, caller, then the resource's own.
+    async fn judge<B>(
+        self: Arc<Self>,
+        caller: Arc<Caller>,
+        id: &RequestId,
+        route: Option<Route<'_>>,
+        request: Request<B>,
+    ) -> Result<Response<Body>, ApiError>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: std::fmt::Display,
+    {
+        acceptable(&request)?;
+        let route = route.ok_or(ApiError::NoSuchPath)?;
+        let allowed = route.methods();
+        if !allowed.contains(request.method()) {
+            return Err(ApiError::MethodNotAllowed { allow: allowed.header });
+        }
+        if caller.identity.expired() {
+            return Err(ApiError::CertificateExpired);
+        }
+        match route {
+            Route::Health => Ok(health::get(&self)),
+            Route::Deployments => deployments::list(&self, &request).await,
+            Route::Replicas { namespace, name } => {
+                if request.method() == Method::PUT {
+                    replicas::put(self, caller, id, (&namespace, &name), request).await
+                } else {
+                    replicas::get(&self, (&namespace, &name), &request).await
+                }
+            }
+        }
+    }
+}
+
+/// What is judged before anything else: sizes and the Host.
+fn acceptable<B>(request: &Request<B>) -> Result<(), ApiError> {
+    let uri = request.uri().path_and_query().map_or(0, |p| p.as_str().len());
+    if uri > LONGEST_URI {
+        return Err(ApiError::UriTooLong { most: LONGEST_URI });
+    }
+    // Counted as HTTP/2 does: each field's name, value and 32 bytes (RFC 9113, 6.5.2) would refuse small ones; names and values alone.
+    let headers: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if headers > LARGEST_HEADERS {
+        return Err(ApiError::HeadersTooLarge { most: LARGEST_HEADERS });
+    }
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    match (hosts, request.uri().authority()) {
+        (1, _) | (0, Some(_)) => Ok(()),
+        (0, None) => Err(ApiError::BadRequest("the request has no Host header; send exactly one".into())),
+        _ => Err(ApiError::BadRequest("the request has more than one Host header; send exactly one".into())),
+    }
+}

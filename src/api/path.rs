@@ -1,0 +1,142 @@
+//! Paths: which resource a request is about, judged after percent-decoding.
+
+use std::borrow::Cow;
+
+use http::Method;
+use percent_encoding::percent_decode_str;
+
+use super::ApiError;
+use crate::name;
+
+/// A path that exists. Names in it are decoded and not judged yet.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Route<'a> {
+    Health,
+    Deployments,
+    Replicas { namespace: Cow<'a, str>, name: Cow<'a, str> },
+}
+
+/// The methods of a path.
+pub(super) struct Methods {
+    put: bool,
+    pub(super) header: &'static str,
+}
+
+impl Methods {
+    pub(super) fn contains(&self, method: &Method) -> bool {
+        *method == Method::GET || *method == Method::HEAD || (self.put && *method == Method::PUT)
+    }
+}
+
+impl<'a> Route<'a> {
+    pub(super) fn of(path: &'a str) -> Option<Self> {
+        let mut segments = path.strip_prefix('/')?.split('/').map(decode);
+        let (api, v1) = (segments.next()?, segments.next()?);
+        if api != "api" || v1 != "v1" {
+            return None;
+        }
+        let route = match &*segments.next()? {
+            "health" => Self::Health,
+            "deployments" => Self::Deployments,
+            "namespaces" => {
+                let namespace = segments.next()?;
+                let collection = segments.next()?;
+                let name = segments.next()?;
+                let subresource = segments.next()?;
+                if collection != "deployments" || subresource != "replicas" {
+                    return None;
+                }
+                Self::Replicas { namespace, name }
+            }
+            _ => return None,
+        };
+        segments.next().is_none().then_some(route)
+    }
+
+    /// What metrics call it.
+    pub(super) fn template(&self) -> &'static str {
+        match self {
+            Self::Health => "/api/v1/health",
+            Self::Deployments => "/api/v1/deployments",
+            Self::Replicas { .. } => "/api/v1/namespaces/{namespace}/deployments/{name}/replicas",
+        }
+    }
+
+    pub(super) fn methods(&self) -> Methods {
+        match self {
+            Self::Health | Self::Deployments => Methods { put: false, header: "GET, HEAD" },
+            Self::Replicas { .. } => Methods { put: true, header: "GET, HEAD, PUT" },
+        }
+    }
+}
+
+/// What isn't valid percent-encoding or UTF-8 keeps characters that no name has, so it is refused as a name.
+fn decode(segment: &str) -> Cow<'_, str> {
+    percent_decode_str(segment).decode_utf8_lossy()
+}
+
+/// Names that Kubernetes would accept.
+pub(super) fn valid_names((namespace, name): (&str, &str)) -> Result<(), ApiError> {
+    if !name::is_namespace(namespace) {
+        return Err(ApiError::BadRequest(format!(
+            "{} is not a namespace: it must be 1 to 63 characters of a-z, 0-9 and '-', with a letter or digit at both ends",
+            shown(namespace)
+        )));
+    }
+    if !name::is_deployment(name) {
+        return Err(ApiError::BadRequest(format!(
+            "{} is not a Deployment's name: it must be 1 to 253 characters of a-z, 0-9, '-' and '.', with a letter or digit at both ends of each part",
+            shown(name)
+        )));
+    }
+    Ok(())
+}
+
+/// What a caller sent, quoted and cut, for an error sentence.
+pub(super) fn shown(text: &str) -> String {
+    let cut: String = text.chars().take(80).collect();
+    if cut.len() < text.len() { format!("{cut:?}…") } else { format!("{cut:?}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_four_calls_have_paths_and_nothing_else_has() {
+        assert_eq!(Route::of("/api/v1/health"), Some(Route::Health));
+        assert_eq!(Route::of("/api/v1/deployments"), Some(Route::Deployments));
+        let replicas = Route::Replicas { namespace: "web".into(), name: "shop".into() };
+        assert_eq!(Route::of("/api/v1/namespaces/web/deployments/shop/replicas"), Some(replicas));
+        for path in ["", "/", "/api/v1", "/api/v1/", "/api/v1/health/", "/api/v2/health", "/api/v1/namespaces/web",
+            "/api/v1/namespaces/web/deployments/shop", "/api/v1/namespaces/web/deployments/shop/replicas/", "//api/v1/health",
+            "/api/v1/namespaces/web/statefulsets/shop/replicas", "/api/v1/namespaces/a/b/deployments/shop/replicas", "/API/v1/health"] {
+            assert_eq!(Route::of(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn names_are_judged_after_decoding() {
+        let encoded = Route::of("/api/v1/namespaces/w%65b/deployments/sh%6fp/replicas");
+        assert_eq!(encoded, Some(Route::Replicas { namespace: "web".into(), name: "shop".into() }));
+        for bad in ["..", "%2e%2e", "a%2Fb", "", "a%00", "%zz", "%ff", "a%", "WEB", "a%0Ab", "a b"] {
+            let path = format!("/api/v1/namespaces/{bad}/deployments/shop/replicas");
+            let Some(Route::Replicas { namespace, name }) = Route::of(&path) else { panic!("{path} is a path") };
+            assert!(valid_names((&namespace, &name)).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_accepted_name_changes_a_url(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            let segment = percent_encoding::percent_encode(&bytes, percent_encoding::NON_ALPHANUMERIC).to_string();
+            let path = format!("/api/v1/namespaces/{segment}/deployments/{segment}/replicas");
+            let Some(Route::Replicas { namespace, name }) = Route::of(&path) else { panic!("{path} is a path") };
+            if valid_names((&namespace, &name)).is_ok() {
+                prop_assert!(namespace.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'));
+            }
+        }
+    }
+}

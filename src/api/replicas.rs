@@ -1,0 +1,188 @@
+//! `GET` and `PUT /namespaces/{namespace}/deployments/{name}/replicas`: one count.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use serde::Serialize;
+use tracing::{info, warn};
+
+use super::{
+    Api, ApiError, Body, Caller,
+    deployments::{caught_up, describe, not_modified},
+    path::valid_names,
+    preconditions,
+    request::{RequestId, Trace, dry_run, json_content, min_resource_version, prefers_representation, replica_count, whole_body},
+};
+use crate::{
+    kubernetes::{ScaleError, ScaleRequest, Scaled},
+    store::Record,
+};
+
+const UPDATED: &str = r#"{"message":"Replica count updated successfully."}"#;
+const UPDATED_UNSEEN: &str = r#"{"message":"Replica count updated; this server's copy has not caught up yet."}"#;
+
+pub(super) async fn get<B>(api: &Api, names: (&str, &str), request: &Request<B>) -> Result<Response<Body>, ApiError> {
+    valid_names(names)?;
+    let (namespace, name) = names;
+    let wanted = min_resource_version(request.headers())?;
+    let snapshot = caught_up(api, wanted, |now| now.resource_version_in(namespace)).await?;
+    let record = snapshot.get(namespace, name).ok_or_else(|| no_such(names))?;
+    let tag = preconditions::count_tag(record.uid(), record.replicas());
+    let mut response = if preconditions::not_modified(request.headers(), &tag) {
+        not_modified()
+    } else {
+        Body::json(StatusCode::OK, record.json())
+    };
+    describe(response.headers_mut(), &tag, record.resource_version(), api.status.age());
+    Ok(response)
+}
+
+fn no_such((namespace, name): (&str, &str)) -> ApiError {
+    ApiError::NoSuchDeployment { namespace: namespace.into(), name: name.into() }
+}
+
+pub(super) async fn put<B>(
+    api: Arc<Api>,
+    caller: Arc<Caller>,
+    id: &RequestId,
+    names: (&str, &str),
+    request: Request<B>,
+) -> Result<Response<Body>, ApiError>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: std::fmt::Display,
+{
+    json_content(request.headers())?;
+    let headers = request.headers().clone();
+    let query = request.uri().query().map(str::to_owned);
+    let body = whole_body(request).await?;
+    valid_names(names)?;
+    let replicas = replica_count(&body)?;
+    let dry_run = dry_run(query.as_deref())?;
+    if api.writes.read_only {
+        return Err(ApiError::ReadOnly);
+    }
+    if !api.status.store().snapshot().synced() {
+        return Err(ApiError::NotSynced);
+    }
+    let trace = Trace::of(&headers);
+    let scale = ScaleRequest {
+        namespace: names.0.into(),
+        name: names.1.into(),
+        replicas,
+        dry_run,
+        traceparent: trace.traceparent(),
+    };
+    let write = Write { api: Arc::clone(&api), caller, id: id.clone(), trace, scale, headers };
+    // A task of its own: the write goes on, and is logged, when the caller hangs up.
+    api.tasks.spawn(write.run()).await.unwrap_or(Err(ApiError::Panicked))
+}
+
+/// A write that is judged, sent, waited for and logged.
+struct Write {
+    api: Arc<Api>,
+    caller: Arc<Caller>,
+    id: RequestId,
+    trace: Trace,
+    scale: ScaleRequest,
+    headers: HeaderMap,
+}
+
+impl Write {
+    async fn run(self) -> Result<Response<Body>, ApiError> {
+        let Self { api, scale, headers, .. } = &self;
+        let max_replicas = api.writes.max_replicas;
+        let judge = |record: Record<'_>| {
+            if record.deleting() {
+                return Err(ApiError::BeingDeleted);
+            }
+            preconditions::judge(headers, &record)?;
+            if scale.replicas > max_replicas {
+                return Err(ApiError::AboveBound { count: scale.replicas, bound: max_replicas });
+            }
+            Ok(())
+        };
+        match api.scaler.scale(scale, judge).await {
+            Ok(scaled) => {
+                self.log_applied(&scaled);
+                Ok(self.answer(&scaled))
+            }
+            Err(error) => Err(self.log_failed(error)),
+        }
+    }
+
+    fn answer(&self, scaled: &Scaled) -> Response<Body> {
+        let status = if scaled.seen { StatusCode::OK } else { StatusCode::ACCEPTED };
+        let representation = prefers_representation(&self.headers);
+        let body = match (representation, scaled.seen) {
+            (true, _) => Bytes::from(self.representation(scaled)),
+            (false, true) => Bytes::from_static(UPDATED.as_bytes()),
+            (false, false) => Bytes::from_static(UPDATED_UNSEEN.as_bytes()),
+        };
+        let mut response = Body::json(status, body);
+        let headers = response.headers_mut();
+        headers.insert("x-resource-version", scaled.resource_version.into());
+        if self.scale.dry_run {
+            headers.insert("x-dry-run", HeaderValue::from_static("true"));
+        } else if let Ok(tag) = HeaderValue::try_from(preconditions::count_tag(scaled.uid, scaled.replicas)) {
+            headers.insert(header::ETAG, tag);
+        }
+        if representation {
+            headers.insert("preference-applied", HeaderValue::from_static("return=representation"));
+        }
+        response
+    }
+
+    fn representation(&self, scaled: &Scaled) -> Vec<u8> {
+        let representation = Representation {
+            namespace: &self.scale.namespace,
+            name: &self.scale.name,
+            replica_count: scaled.replicas,
+            previous_replica_count: scaled.previous,
+            changed: scaled.replicas != scaled.previous,
+            resource_version: scaled.resource_version.to_string(),
+        };
+        // A struct of strings and numbers always has a JSON form.
+        serde_json::to_vec(&representation).unwrap_or_default()
+    }
+
+    fn log_applied(&self, scaled: &Scaled) {
+        let Self { caller, id, trace, scale, .. } = self;
+        let result = match (scale.dry_run, scaled.seen) {
+            (true, _) => "dry run",
+            (false, true) => "updated",
+            (false, false) => "updated, not seen yet",
+        };
+        info!(name: "scale.applied", subject = %caller.identity.subject, serial = %caller.identity.serial, address = %caller.address,
+            namespace = %scale.namespace, name = %scale.name, from = scaled.previous, to = scaled.replicas, result,
+            resource_version = scaled.resource_version, request_id = id.as_str(), trace_id = %trace.trace_id, span_id = %trace.span_id,
+            "Deployment {}/{} set from {} to {} replicas", scale.namespace, scale.name, scaled.previous, scaled.replicas);
+    }
+
+    fn log_failed(&self, error: ScaleError<ApiError>) -> ApiError {
+        let Self { api, caller, id, trace, scale, .. } = self;
+        // What the caller isn't told of the cluster's words stays here.
+        let words = error.to_string();
+        let from = api.status.store().snapshot().get(&scale.namespace, &scale.name).map(|r| r.replicas());
+        let told = ApiError::of_scale(error, &scale.namespace, &scale.name);
+        let detail = if told.status().is_server_error() { words } else { told.to_string() };
+        warn!(name: "scale.failed", subject = %caller.identity.subject, serial = %caller.identity.serial, address = %caller.address,
+            namespace = %scale.namespace, name = %scale.name, from, to = scale.replicas, result = told.status().as_u16(), error = %detail,
+            request_id = id.as_str(), trace_id = %trace.trace_id, span_id = %trace.span_id,
+            "Deployment {}/{} not set to {} replicas", scale.namespace, scale.name, scale.replicas);
+        told
+    }
+}
+
+/// What was written, for those who ask for it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Representation<'a> {
+    namespace: &'a str,
+    name: &'a str,
+    replica_count: i32,
+    previous_replica_count: i32,
+    changed: bool,
+    resource_version: String,
+}

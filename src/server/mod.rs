@@ -1,0 +1,221 @@
+//! Connections of callers: accept, handshake, serve, drain. Each has a task of its own and deadlines for everything.
+
+mod activity;
+pub mod admin;
+
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use http::Request;
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::ServerConfig;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    time::{sleep, sleep_until, timeout},
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{debug, info, warn};
+
+use crate::{
+    api::{Api, Caller},
+    telemetry::metrics::Metrics,
+    tls::{Identity, Refusal},
+};
+use activity::{Activity, Watched};
+
+/// A handshake that takes longer is cut.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+/// How long accepting pauses when the system has no more file descriptors or memory for sockets.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How long a refused client has for reading the alert that says why.
+const LINGER: Duration = Duration::from_secs(1);
+/// Requests at once on one HTTP/2 connection.
+const STREAMS: u32 = 256;
+/// What hyper buffers of one connection; the API's own, lower limits answer first.
+const BUFFER: usize = 64 * 1024;
+
+/// Serves the API to callers with a certificate.
+pub struct Server {
+    tls: TlsAcceptor,
+    api: Arc<Api>,
+    metrics: Arc<Metrics>,
+    open: AtomicUsize,
+    /// Ends when a shutdown begins.
+    stopping: CancellationToken,
+    connections: TaskTracker,
+}
+
+impl Server {
+    /// A server that stops accepting and drains when `stopping` is cancelled; `connections` holds what is open.
+    pub fn new(
+        tls: Arc<ServerConfig>,
+        api: Arc<Api>,
+        metrics: Arc<Metrics>,
+        stopping: CancellationToken,
+        connections: TaskTracker,
+    ) -> Self {
+        Self { tls: TlsAcceptor::from(tls), api, metrics, stopping, connections, open: AtomicUsize::new(0) }
+    }
+
+    /// Accepts until it is stopped.
+    pub async fn run(self: Arc<Self>, listener: TcpListener) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = self.stopping.cancelled() => return,
+            };
+            match accepted {
+                Ok((tcp, address)) => {
+                    self.connections.spawn(Arc::clone(&self).connection(tcp, address));
+                }
+                // Out of file descriptors, or the peer went away between the two: the next one may be fine.
+                Err(error) => {
+                    warn!(name: "server.accept.failed", error = %error, "failed to accept a connection, pausing");
+                    sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn connection(self: Arc<Self>, tcp: TcpStream, address: SocketAddr) {
+        self.metrics.connections(self.open.fetch_add(1, Ordering::Relaxed) + 1);
+        // Answers are written whole: waiting for more to send would only delay them.
+        let _ = tcp.set_nodelay(true);
+        let client = tokio::select! {
+            client = self.handshake(tcp, address) => client,
+            () = self.stopping.cancelled() => None,
+        };
+        if let Some((stream, caller)) = client {
+            self.serve(stream, Arc::new(caller)).await;
+        }
+        self.metrics.connections(self.open.fetch_sub(1, Ordering::Relaxed) - 1);
+    }
+
+    /// The handshake, in the connection's own task and under a deadline. A client is refused, and that logged, here.
+    async fn handshake(&self, tcp: TcpStream, address: SocketAddr) -> Option<(TlsStream<TcpStream>, Caller)> {
+        let refusal = match timeout(HANDSHAKE, self.tls.accept(tcp).into_fallible()).await {
+            Ok(Ok(stream)) => match Identity::read(stream.get_ref().1.peer_certificates()) {
+                Ok(identity) => {
+                    self.metrics.handshake("accepted");
+                    info!(name: "tls.client.accepted", subject = %identity.subject, serial = %identity.serial,
+                        issuer = %identity.issuer, address = %address, "client accepted");
+                    return Some((stream, Caller { identity, address }));
+                }
+                Err(error) => Some(Refusal { reason: "Unreadable", suspicious: true, detail: error.to_string() }),
+            },
+            Ok(Err((error, tcp))) => {
+                let refusal = Refusal::of(&error);
+                linger(tcp).await;
+                refusal
+            }
+            Err(_elapsed) => Some(Refusal::timeout()),
+        };
+        match refusal {
+            None => {
+                self.metrics.handshake("Abandoned");
+                debug!(name: "tls.client.left", address = %address, "the peer left before a handshake");
+            }
+            Some(Refusal { reason, suspicious, detail }) => {
+                self.metrics.handshake(reason);
+                if suspicious {
+                    warn!(name: "tls.client.refused", reason, address = %address, error = %detail, "client refused: {reason}");
+                } else {
+                    info!(name: "tls.client.refused", reason, address = %address, error = %detail, "client refused: {reason}");
+                }
+            }
+        }
+        None
+    }
+
+    async fn serve(&self, stream: TlsStream<TcpStream>, caller: Arc<Caller>) {
+        let multiplexed = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        let activity = Arc::new(Activity::new(multiplexed));
+        let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
+        let service = {
+            let (api, activity) = (Arc::clone(&self.api), Arc::clone(&activity));
+            service_fn(move |request: Request<Incoming>| {
+                let under_way = activity.request();
+                let (api, caller, activity) = (Arc::clone(&api), Arc::clone(&caller), Arc::clone(&activity));
+                async move {
+                    if caller.identity.expired() {
+                        // HTTP/2 knows no Connection header: the connection itself is ended behind the answer.
+                        activity.close();
+                    }
+                    let response = api.answer(caller, request).await;
+                    Ok::<_, Infallible>(response.map(|body| under_way.until_sent(body)))
+                }
+            })
+        };
+        if multiplexed {
+            let mut http2 = http2::Builder::new(TokioExecutor::new());
+            http2.timer(TokioTimer::new()).max_concurrent_streams(STREAMS).max_header_list_size(BUFFER as u32);
+            let connection = std::pin::pin!(http2.serve_connection(io, service));
+            self.drive(connection, &activity, |c| c.graceful_shutdown()).await;
+        } else {
+            let mut http1 = http1::Builder::new();
+            // Deadlines are ours: hyper's one for headers also runs on idle connections, which breaks clients' pools.
+            http1.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(BUFFER);
+            let connection = std::pin::pin!(http1.serve_connection(io, service));
+            self.drive(connection, &activity, |c| c.graceful_shutdown()).await;
+        }
+    }
+
+    /// Runs a connection to its end: the peer's, an overdue deadline's, or a shutdown's, which lets requests finish.
+    async fn drive<C>(&self, mut connection: Pin<&mut C>, activity: &Activity, finish: impl Fn(Pin<&mut C>))
+    where
+        C: Future<Output = hyper::Result<()>>,
+    {
+        let mut finishing = false;
+        loop {
+            tokio::select! {
+                ended = connection.as_mut() => {
+                    if let Err(error) = ended {
+                        debug!(name: "server.connection.failed", error = %error, "a connection ended with an error");
+                    }
+                    return;
+                }
+                () = self.stopping.cancelled(), if !finishing => {}
+                () = activity.closing(), if !finishing => {}
+                () = sleep_until(activity.look_again()) => match activity.overdue() {
+                    Some(why) => {
+                        debug!(name: "server.connection.cut", reason = why, "a connection was cut: {why}");
+                        return;
+                    }
+                    None => continue,
+                },
+            }
+            finishing = true;
+            finish(connection.as_mut());
+        }
+    }
+}
+
+/// Lets a refused client read the alert: closing with unread bytes would reset the connection and lose it.
+async fn linger(mut tcp: TcpStream) {
+    let _ = tcp.shutdown().await;
+    let mut rest = [0; 1024];
+    let drained = async {
+        // A few kilobytes of early requests, not a stream.
+        for _ in 0..16 {
+            if !matches!(tcp.read(&mut rest).await, Ok(read) if read > 0) {
+                return;
+            }
+        }
+    };
+    let _ = timeout(LINGER, drained).await;
+}

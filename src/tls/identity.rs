@@ -1,0 +1,48 @@
+//! Who a client is, read once after its certificate was verified.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustls::pki_types::CertificateDer;
+use x509_parser::parse_x509_certificate;
+
+/// The verified client of a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The certificate's subject, as an RFC 4514-like string.
+    pub subject: String,
+    /// The certificate's serial number in hexadecimal.
+    pub serial: String,
+    /// The subject of the CA that issued it.
+    pub issuer: String,
+    /// When it expires.
+    pub not_after: SystemTime,
+}
+
+/// A certificate that rustls verified and that still can't be read.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to read the client certificate: {0}")]
+pub struct IdentityError(String);
+
+impl Identity {
+    /// Reads the leaf of the chain that a client sent.
+    ///
+    /// # Errors
+    ///
+    /// When there is no leaf or it isn't an X.509 certificate.
+    pub fn read(chain: Option<&[CertificateDer<'_>]>) -> Result<Self, IdentityError> {
+        let leaf = chain.and_then(<[_]>::first).ok_or_else(|| IdentityError("there is none".into()))?;
+        let (_, certificate) = parse_x509_certificate(leaf).map_err(|e| IdentityError(e.to_string()))?;
+        let seconds = u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0);
+        Ok(Self {
+            subject: certificate.subject().to_string(),
+            serial: certificate.raw_serial().iter().map(|b| format!("{b:02x}")).collect(),
+            issuer: certificate.issuer().to_string(),
+            not_after: UNIX_EPOCH + Duration::from_secs(seconds),
+        })
+    }
+
+    /// Whether the certificate has expired since the handshake. Its last second still counts (RFC 5280, 4.1.2.5).
+    pub fn expired(&self) -> bool {
+        SystemTime::now() > self.not_after + Duration::from_secs(1)
+    }
+}

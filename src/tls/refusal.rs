@@ -1,0 +1,68 @@
+//! Why a handshake was refused: the name that the log and the metrics give it.
+
+use std::io;
+
+use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
+
+/// A refused handshake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The reason's name, one of a few.
+    pub reason: &'static str,
+    /// Whether it smells of an attack rather than of a mistake.
+    pub suspicious: bool,
+    /// The library's own words.
+    pub detail: String,
+}
+
+impl Refusal {
+    /// The handshake took too long.
+    pub fn timeout() -> Self {
+        Self { reason: "HandshakeTimeout", suspicious: false, detail: "the handshake took too long".into() }
+    }
+
+    /// What an error of the handshake means; `None` when the peer went away before it said anything, as probes do.
+    pub fn of(error: &io::Error) -> Option<Self> {
+        let Some(tls) = error.get_ref().and_then(|e| e.downcast_ref::<Error>()) else {
+            // The peer closed or reset the connection.
+            let started = error.kind() != io::ErrorKind::UnexpectedEof && error.kind() != io::ErrorKind::ConnectionReset;
+            return started.then(|| Self { reason: "ConnectionLost", suspicious: false, detail: error.to_string() });
+        };
+        let (reason, suspicious) = match tls {
+            Error::InvalidCertificate(certificate) => of_certificate(certificate),
+            Error::NoCertificatesPresented => ("NoCertificate", false),
+            Error::PeerIncompatible(
+                PeerIncompatible::SupportedVersionsExtensionRequired
+                | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
+                | PeerIncompatible::Tls12NotOffered
+                | PeerIncompatible::Tls12NotOfferedOrEnabled
+                | PeerIncompatible::ServerDoesNotSupportTls12Or13,
+            ) => ("ProtocolVersion", false),
+            Error::PeerIncompatible(_) | Error::NoApplicationProtocol => ("Incompatible", false),
+            // The client refused us: it doesn't trust our certificate, or doesn't have the right name for us.
+            Error::AlertReceived(AlertDescription::UnknownCA | AlertDescription::BadCertificate | AlertDescription::CertificateUnknown) => {
+                ("RefusedByClient", false)
+            }
+            Error::AlertReceived(_) => ("AlertReceived", false),
+            Error::InvalidMessage(_) | Error::InappropriateMessage { .. } | Error::InappropriateHandshakeMessage { .. } => ("NotTls", true),
+            Error::DecryptError | Error::PeerMisbehaved(_) => ("Misbehaved", true),
+            _ => ("Failed", false),
+        };
+        Some(Self { reason, suspicious, detail: tls.to_string() })
+    }
+}
+
+fn of_certificate(error: &CertificateError) -> (&'static str, bool) {
+    match error {
+        CertificateError::UnknownIssuer => ("UnknownIssuer", true),
+        CertificateError::BadSignature => ("BadSignature", true),
+        CertificateError::Revoked => ("Revoked", true),
+        CertificateError::BadEncoding => ("BadEncoding", true),
+        CertificateError::UnhandledCriticalExtension => ("UnhandledCriticalExtension", true),
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => ("Expired", false),
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => ("NotValidYet", false),
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => ("InvalidPurpose", true),
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => ("NotValidForName", true),
+        _ => ("InvalidCertificate", true),
+    }
+}
