@@ -1,8 +1,192 @@
-//! headcount.
-pub mod kubernetes;
+//! headcount manages the replica counts of Kubernetes Deployments for callers that have a client certificate and no
+//! cluster credentials.
+//!
+//! ```text
+//! Kubernetes list/watch ──▶ informer ──▶ store ──▶ snapshot ──▶ handler ──▶ caller       (reads never go left)
+//! caller ──▶ TLS ──▶ judgement ──▶ scale ──▶ Kubernetes ──▶ … informer ──▶ store (version seen) ──▶ answer
+//! ```
+
 pub mod api;
+pub mod cli;
+pub mod config;
+pub mod kubernetes;
 pub mod name;
+pub mod pki;
 pub mod server;
 pub mod store;
 pub mod telemetry;
 pub mod tls;
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
+
+use tokio::{net::TcpListener, sync::oneshot, time::timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{info, warn};
+
+use api::Api;
+use config::Config;
+use kubernetes::{ConnectError, Informer, InformerStatus, Scaler};
+use server::{Server, admin::Admin};
+use store::Store;
+use telemetry::metrics::Metrics;
+use tls::TlsError;
+
+/// How long requests and writes under way may take once a shutdown has begun.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// Why the server can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A certificate, key or CA file.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The way to the cluster.
+    #[error(transparent)]
+    Cluster(#[from] ConnectError),
+    /// An address that can't be listened at.
+    #[error("failed to listen at {0}: {1}")]
+    Listen(SocketAddr, std::io::Error),
+}
+
+/// Why the server ended without being asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A task that never ends did.
+    #[error("the {0} ended unexpectedly; the lines before this one say why")]
+    Ended(&'static str),
+    /// The informer's thread.
+    #[error("failed to start the informer: {0}")]
+    Informer(String),
+}
+
+/// A server that listens and doesn't serve yet.
+pub struct Headcount {
+    config: Config,
+    tls: Arc<rustls::ServerConfig>,
+    cluster: kube::Config,
+    scale_client: kube::Client,
+    listener: TcpListener,
+    admin_listener: TcpListener,
+    address: SocketAddr,
+    admin_address: SocketAddr,
+}
+
+impl Headcount {
+    /// Reads every file that the configuration names, and then listens.
+    ///
+    /// # Errors
+    ///
+    /// With bad files nothing listens; the error says which and why.
+    pub async fn bind(config: Config) -> Result<Self, StartError> {
+        let tls = config.tls.load()?;
+        let cluster = kubernetes::connection(config.kubeconfig.as_deref(), config.context.as_deref()).await?;
+        let scale_client = kubernetes::client(&cluster)?;
+        let (listener, address) = listen(config.listen).await?;
+        let (admin_listener, admin_address) = listen(config.admin_listen).await?;
+        info!(name: "server.listening", address = %address, admin_address = %admin_address, cluster = %cluster.cluster_url,
+            "listening at {address}");
+        Ok(Self { config, tls, cluster, scale_client, listener, admin_listener, address, admin_address })
+    }
+
+    /// Where callers connect; with port 0 configured, the port taken.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where the admin listener is.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin_address
+    }
+
+    /// Serves until `shutdown`, then finishes what is under way.
+    ///
+    /// # Errors
+    ///
+    /// When a part ended that never should.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+        let Self { config, tls, cluster, scale_client, listener, admin_listener, .. } = self;
+        let metrics = Arc::new(Metrics::default());
+        let store = Arc::new(Store::new(&config.managed.namespaces));
+        let status = Arc::new(InformerStatus::new(store));
+        let (stopping, informer_stop) = (CancellationToken::new(), CancellationToken::new());
+        let (connections, writes, admin_connections) = (TaskTracker::new(), TaskTracker::new(), TaskTracker::new());
+
+        let _stop_informer = informer_stop.clone().drop_guard();
+        let informer_ended = spawn_informer(cluster, &config, Arc::clone(&status), Arc::clone(&metrics), informer_stop)?;
+        let scaler = Scaler::new(scale_client, Arc::clone(&status));
+        let api = Arc::new(Api::new(Arc::clone(&status), scaler, config.writes, Arc::clone(&metrics), writes.clone()));
+        let server = Server::new(tls, api, Arc::clone(&metrics), stopping.clone(), connections.clone());
+        let mut server = tokio::spawn(Arc::new(server).run(listener));
+        let admin = Arc::new(Admin { status, metrics, stopping: stopping.clone() });
+        let mut admin = tokio::spawn(admin.run(admin_listener, admin_connections));
+
+        tokio::select! {
+            () = shutdown => {}
+            _ = informer_ended => return Err(RunError::Ended("informer")),
+            _ = &mut server => return Err(RunError::Ended("server")),
+            _ = &mut admin => return Err(RunError::Ended("admin server")),
+        }
+        info!(name: "server.draining", connections = connections.len(), writes = writes.len(), "shutting down: finishing what is under way");
+        stopping.cancel();
+        connections.close();
+        writes.close();
+        let drained = timeout(DRAIN, async { tokio::join!(connections.wait(), writes.wait()) }).await;
+        if drained.is_err() {
+            warn!(name: "server.drain.cut", connections = connections.len(), writes = writes.len(),
+                "the drain took longer than {} s and was cut", DRAIN.as_secs());
+        }
+        info!(name: "server.stopped", "stopped");
+        Ok(())
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |error| StartError::Listen(address, error);
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let taken = listener.local_addr().map_err(failed)?;
+    Ok((listener, taken))
+}
+
+/// Runs the informer on a thread of its own: it shares no worker with requests, and one thread costs it least CPU.
+fn spawn_informer(
+    cluster: kube::Config,
+    config: &Config,
+    status: Arc<InformerStatus>,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+) -> Result<oneshot::Receiver<()>, RunError> {
+    let (started, starting) = mpsc::sync_channel(1);
+    // Dropped with the thread, whichever way it ends.
+    let (ended, on_end) = oneshot::channel::<()>();
+    let managed = config.managed.clone();
+    let follow = move || {
+        let _ended = ended;
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return started.send(Err(error.to_string())).unwrap_or(()),
+        };
+        runtime.block_on(async move {
+            match kubernetes::client(&cluster) {
+                Ok(client) => {
+                    let informer = Informer::new(client, managed, status, Arc::clone(&metrics.informer));
+                    started.send(Ok(())).unwrap_or(());
+                    let following = tokio::spawn(informer.run());
+                    tokio::select! {
+                        _ = following => {}
+                        () = stop.cancelled() => {}
+                    }
+                }
+                Err(error) => started.send(Err(error.to_string())).unwrap_or(()),
+            }
+        });
+    };
+    let failed = |why: String| RunError::Informer(why);
+    thread::Builder::new().name("informer".into()).spawn(follow).map_err(|e| failed(e.to_string()))?;
+    starting.recv().map_err(|e| failed(e.to_string()))?.map_err(failed)?;
+    Ok(on_end)
+}

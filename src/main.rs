@@ -1,2 +1,7 @@
-//! headcount.
-fn main() {}
+//! The `headcount` program: see the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    headcount::cli::main()
+}

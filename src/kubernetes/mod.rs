@@ -3,11 +3,13 @@
 //! Nothing outside this module holds a client, and reads of the API never come here.
 
 mod calls;
+mod connect;
 mod informer;
 mod scale;
 mod status;
 mod wire;
 
+pub use connect::{ConnectError, client, connection};
 pub use informer::Informer;
 pub use scale::{ScaleError, ScaleRequest, Scaled, Scaler};
 pub use status::{Connection, InformerStatus};

@@ -25,7 +25,8 @@ use tracing_subscriber::{
 };
 
 /// The form of a log line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Format {
     /// `TIME SEVERITY EVENT MESSAGE key=value …`
     #[default]
@@ -35,7 +36,8 @@ pub enum Format {
 }
 
 /// The least severity that is logged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The server, or a part of it, doesn't work.
     Error,

@@ -1,0 +1,463 @@
+//! Flags, environment and file → one validated, typed configuration.
+//!
+//! All three say the same things; flags win, then the environment, then the file, then the defaults.
+
+use std::{
+    ffi::OsString,
+    net::{AddrParseError, SocketAddr},
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use clap::{Args, Parser};
+use serde::{Deserialize, Deserializer};
+
+use crate::{
+    api::WriteRules,
+    kubernetes::Managed,
+    name,
+    telemetry::log::{Format, Severity},
+    tls::TlsFiles,
+};
+
+/// The version of the configuration file's form.
+pub const API_VERSION: &str = "headcount/v1alpha1";
+/// The kind of the configuration file.
+pub const KIND: &str = "Configuration";
+/// Every environment variable of this program starts like this.
+const PREFIX: &str = "HEADCOUNT_";
+
+/// Everything that `headcount serve` needs to know, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The kubeconfig; without it the usual one, then the Pod's own account.
+    pub kubeconfig: Option<PathBuf>,
+    /// The kubeconfig's context; without it the current one.
+    pub context: Option<String>,
+    /// Where callers connect.
+    pub listen: SocketAddr,
+    /// Where a kubelet and a Prometheus connect, without TLS.
+    pub admin_listen: SocketAddr,
+    /// Certificate, key and client CAs.
+    pub tls: TlsFiles,
+    /// What is managed.
+    pub managed: Managed,
+    /// What may be written.
+    pub writes: WriteRules,
+    /// The form of log lines.
+    pub log_format: Format,
+    /// The least severity that is logged.
+    pub log_level: Severity,
+}
+
+/// A configuration that nothing can be started with.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("failed to read the configuration file {0:?}: {1}")]
+    Read(PathBuf, std::io::Error),
+    /// The file has an unknown key, a value of the wrong type, or isn't YAML.
+    #[error("failed to understand the configuration file {path:?}{}: {why}", place(.line))]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1, where it is known.
+        line: Option<u64>,
+        /// What is wrong.
+        why: String,
+    },
+    /// An environment variable is unknown or has a wrong value.
+    #[error("failed to understand the environment variable {name}: {why}")]
+    Environment {
+        /// The variable.
+        name: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// A setting that is needed wasn't given.
+    #[error("{0} is missing: give it as a flag, as an environment variable or in the configuration file")]
+    Missing(&'static str),
+    /// A setting has a value that can't be.
+    #[error("{setting} {value:?} can't be: {why}")]
+    Invalid {
+        /// The flag.
+        setting: &'static str,
+        /// Its value.
+        value: String,
+        /// What is wrong.
+        why: &'static str,
+    },
+}
+
+fn place(line: &Option<u64>) -> String {
+    line.map(|l| format!(" at line {l}")).unwrap_or_default()
+}
+
+/// The flags of `headcount serve`, which the environment (`HEADCOUNT_…`) and the file (camelCase) have too.
+#[derive(Debug, Default, Clone, Args, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Settings {
+    #[arg(skip)]
+    api_version: Option<String>,
+    #[arg(skip)]
+    kind: Option<String>,
+    /// Kubeconfig of the cluster [default: the usual kubeconfig, then the Pod's own account]
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig [default: its current one]
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+    /// Where callers connect, with mutual TLS 1.3 [default: 0.0.0.0:8443]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<Address>,
+    /// Where /livez, /readyz and /metrics are, in plain HTTP [default: 127.0.0.1:8081]
+    #[arg(long, value_name = "ADDR")]
+    admin_listen: Option<Address>,
+    /// The server's certificate chain (PEM, leaf first)
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key (PEM)
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// CAs whose clients are let in (PEM bundle); repeatable
+    #[arg(long, value_name = "FILE")]
+    #[serde(default, deserialize_with = "one_or_many")]
+    client_ca: Vec<PathBuf>,
+    /// Manage this namespace only; repeatable [default: all]
+    #[arg(long, value_name = "NAME")]
+    #[serde(default, deserialize_with = "one_or_many")]
+    namespace: Vec<String>,
+    /// Manage only Deployments with these labels (Kubernetes' selector syntax)
+    #[arg(long, value_name = "SEL")]
+    label_selector: Option<String>,
+    /// Refuse every write
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    read_only: Option<bool>,
+    /// Form of the log lines on stderr [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<Format>,
+    /// Least severity that is logged [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<Severity>,
+    /// Largest count that may be set [default: 10000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
+    max_replicas: Option<i32>,
+}
+
+impl Settings {
+    /// These settings where they are given, `others` elsewhere.
+    fn or(self, others: Self) -> Self {
+        // Destructured whole, so that no setting is forgotten.
+        let Self {
+            api_version,
+            kind,
+            kubeconfig,
+            context,
+            listen,
+            admin_listen,
+            tls_cert,
+            tls_key,
+            client_ca,
+            namespace,
+            label_selector,
+            read_only,
+            log_format,
+            log_level,
+            max_replicas,
+        } = self;
+        Self {
+            api_version: api_version.or(others.api_version),
+            kind: kind.or(others.kind),
+            kubeconfig: kubeconfig.or(others.kubeconfig),
+            context: context.or(others.context),
+            listen: listen.or(others.listen),
+            admin_listen: admin_listen.or(others.admin_listen),
+            tls_cert: tls_cert.or(others.tls_cert),
+            tls_key: tls_key.or(others.tls_key),
+            client_ca: if client_ca.is_empty() { others.client_ca } else { client_ca },
+            namespace: if namespace.is_empty() { others.namespace } else { namespace },
+            label_selector: label_selector.or(others.label_selector),
+            read_only: read_only.or(others.read_only),
+            log_format: log_format.or(others.log_format),
+            log_level: log_level.or(others.log_level),
+            max_replicas: max_replicas.or(others.max_replicas),
+        }
+    }
+
+    fn validate(self) -> Result<Config, ConfigError> {
+        let mut namespaces = self.namespace;
+        if let Some(wrong) = namespaces.iter().find(|n| !name::is_namespace(n)) {
+            return Err(ConfigError::Invalid { setting: "--namespace", value: wrong.clone(), why: "it is no name of a namespace" });
+        }
+        namespaces.sort();
+        namespaces.dedup();
+        let max_replicas = self.max_replicas.unwrap_or(10_000);
+        if max_replicas < 0 {
+            let value = max_replicas.to_string();
+            return Err(ConfigError::Invalid { setting: "--max-replicas", value, why: "it must be 0 or more" });
+        }
+        if self.client_ca.is_empty() {
+            return Err(ConfigError::Missing("--client-ca"));
+        }
+        Ok(Config {
+            kubeconfig: self.kubeconfig,
+            context: self.context,
+            listen: self.listen.map_or(SocketAddr::from(([0, 0, 0, 0], 8443)), |a| a.0),
+            admin_listen: self.admin_listen.map_or(SocketAddr::from(([127, 0, 0, 1], 8081)), |a| a.0),
+            tls: TlsFiles {
+                cert: self.tls_cert.ok_or(ConfigError::Missing("--tls-cert"))?,
+                key: self.tls_key.ok_or(ConfigError::Missing("--tls-key"))?,
+                client_ca: self.client_ca,
+            },
+            managed: Managed { namespaces, label_selector: self.label_selector.filter(|s| !s.is_empty()) },
+            writes: WriteRules { read_only: self.read_only.unwrap_or(false), max_replicas },
+            log_format: self.log_format.unwrap_or_default(),
+            log_level: self.log_level.unwrap_or_default(),
+        })
+    }
+}
+
+/// What `headcount serve` is told on the command line.
+#[derive(Debug, Default, Clone, Args)]
+pub struct ServeArgs {
+    /// Read settings from this YAML file too; flags and environment win
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// One environment variable, read as the flag that it stands for.
+#[derive(Parser)]
+#[command(no_binary_name = true, disable_help_flag = true)]
+struct AsFlag {
+    #[command(flatten)]
+    args: ServeArgs,
+}
+
+impl Config {
+    /// The configuration that flags, environment variables and the file named by either make together.
+    ///
+    /// # Errors
+    ///
+    /// Names the setting that is unknown, missing or wrong, and where it stands.
+    pub fn load(
+        flags: ServeArgs,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, ConfigError> {
+        let from_environment = from_environment(environment)?;
+        let file = match flags.config.or(from_environment.config) {
+            Some(path) => from_file(&path)?,
+            None => Settings::default(),
+        };
+        flags.settings.or(from_environment.settings).or(file).validate()
+    }
+}
+
+fn from_environment(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<ServeArgs, ConfigError> {
+    let mut all = ServeArgs::default();
+    for (name, value) in variables {
+        let Some(name) = name.to_str().filter(|n| n.starts_with(PREFIX) && !is_service_link(n)) else { continue };
+        // Set and empty means not set, as it does in shells and in manifests.
+        if value.is_empty() {
+            continue;
+        }
+        let wrong = |why: String| ConfigError::Environment { name: name.to_owned(), why };
+        let value = value.to_str().ok_or_else(|| wrong("it isn't UTF-8".into()))?;
+        let flag = name[PREFIX.len()..].to_ascii_lowercase().replace('_', "-");
+        let values: Vec<&str> = match flag.as_str() {
+            "client-ca" | "namespace" => value.split(',').map(str::trim).filter(|v| !v.is_empty()).collect(),
+            _ => vec![value],
+        };
+        let read = AsFlag::try_parse_from(values.iter().map(|value| format!("--{flag}={value}")));
+        let args = read.map_err(|e| wrong(match e.kind() {
+            clap::error::ErrorKind::UnknownArgument => "there is no such setting; `headcount serve --help` lists them".into(),
+            _ => first_sentence(&e),
+        }))?.args;
+        all = ServeArgs { config: all.config.or(args.config), settings: all.settings.or(args.settings) };
+    }
+    Ok(all)
+}
+
+/// What Kubernetes puts into the environment of Pods beside a Service whose name starts with `headcount`:
+/// `HEADCOUNT_PORT=tcp://…`, `HEADCOUNT_SERVICE_HOST=…`, `HEADCOUNT_METRICS_PORT_80_TCP_ADDR=…`.
+fn is_service_link(name: &str) -> bool {
+    name.ends_with("_PORT") || name.contains("_PORT_") || name.contains("_SERVICE_")
+}
+
+/// clap's error without its decoration, on one line.
+fn first_sentence(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let paragraph = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+    paragraph.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn from_file(path: &Path) -> Result<Settings, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|e| ConfigError::Read(path.to_owned(), e))?;
+    let wrong = |line, why| ConfigError::File { path: path.to_owned(), line, why };
+    let settings: Settings = serde_saphyr::from_str(&text).map_err(|e| {
+        let line = e.location().map(|l| l.line());
+        wrong(line, e.without_snippet().to_string().lines().next().unwrap_or_default().to_owned())
+    })?;
+    let expected = |key: &str, found: &Option<String>, value: &str| match found {
+        Some(found) if found == value => Ok(()),
+        Some(found) => Err(wrong(line_of(&text, key), format!("{key} is {found:?}, and this version reads {value:?}"))),
+        None => Err(wrong(None, format!("it has no {key}; it must be {value:?}"))),
+    };
+    expected("apiVersion", &settings.api_version, API_VERSION)?;
+    expected("kind", &settings.kind, KIND)?;
+    Ok(settings)
+}
+
+fn line_of(text: &str, key: &str) -> Option<u64> {
+    (1..).zip(text.lines()).find(|(_, line)| line.starts_with(key)).map(|(number, _)| number)
+}
+
+/// An address to listen at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Address(SocketAddr);
+
+/// Not an address.
+#[derive(Debug, thiserror::Error)]
+#[error("give an IP address and a port, like 0.0.0.0:8443 or [::]:8443")]
+pub struct NotAnAddress(#[from] AddrParseError);
+
+impl FromStr for Address {
+    type Err = NotAnAddress;
+
+    fn from_str(text: &str) -> Result<Self, NotAnAddress> {
+        Ok(Self(text.parse()?))
+    }
+}
+
+impl TryFrom<String> for Address {
+    type Error = NotAnAddress;
+
+    fn try_from(text: String) -> Result<Self, NotAnAddress> {
+        text.parse()
+    }
+}
+
+/// A list, or the one thing that it would hold.
+fn one_or_many<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum OneOrMany<T> {
+        One(T),
+        Many(Vec<T>),
+    }
+    Ok(match OneOrMany::deserialize(deserializer)? {
+        OneOrMany::One(one) => vec![one],
+        OneOrMany::Many(many) => many,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: ServeArgs,
+    }
+
+    const NEEDED: [&str; 4] = ["serve", "--tls-cert=c", "--tls-key=k", "--client-ca=a"];
+
+    fn load(flags: &[&str], environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let flags = Cli::try_parse_from(NEEDED.iter().chain(flags)).unwrap().args;
+        Config::load(flags, environment.iter().map(|(n, v)| (n.into(), v.into())))
+    }
+
+    fn load_file(text: &str, flags: &[&str], environment: &[(&str, &str)]) -> Result<Config, String> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        let path = file.path().to_str().unwrap().to_owned();
+        let flags: Vec<_> = flags.iter().map(|f| (*f).to_owned()).chain([format!("--config={path}")]).collect();
+        let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+        load(&flags, environment).map_err(|e| e.to_string().replace(&path, "FILE"))
+    }
+
+    #[test]
+    fn what_is_not_given_has_a_default() {
+        let config = load(&[], &[]).unwrap();
+        assert_eq!(config.listen.to_string(), "0.0.0.0:8443");
+        assert_eq!(config.admin_listen.to_string(), "127.0.0.1:8081");
+        assert_eq!((config.writes.max_replicas, config.writes.read_only), (10_000, false));
+        assert_eq!((config.log_format, config.log_level), (Format::Text, Severity::Info));
+        assert!(config.managed.namespaces.is_empty());
+    }
+
+    #[test]
+    fn flags_win_then_the_environment_then_the_file() {
+        let file = "apiVersion: headcount/v1alpha1\nkind: Configuration\nmaxReplicas: 1\nlogFormat: json\nreadOnly: true\nnamespace: [a, b]\nlisten: \"[::1]:0\"\n";
+        let environment = [("HEADCOUNT_MAX_REPLICAS", "2"), ("HEADCOUNT_LOG_FORMAT", "text"), ("HEADCOUNT_NAMESPACE", "c,d")];
+        let config = load_file(file, &["--max-replicas=3", "--read-only=false"], &environment).unwrap();
+        assert_eq!(config.writes.max_replicas, 3);
+        assert!(!config.writes.read_only);
+        assert_eq!(config.log_format, Format::Text);
+        assert_eq!(config.managed.namespaces, ["c", "d"]);
+        assert_eq!(config.listen.to_string(), "[::1]:0");
+    }
+
+    #[test]
+    fn the_environment_alone_is_enough() {
+        let environment = [("HEADCOUNT_TLS_CERT", "c"), ("HEADCOUNT_TLS_KEY", "k"), ("HEADCOUNT_CLIENT_CA", "a,b"), ("HEADCOUNT_READ_ONLY", "true")];
+        let config = Config::load(ServeArgs::default(), environment.iter().map(|(n, v)| (n.into(), v.into()))).unwrap();
+        assert_eq!(config.tls.client_ca, [PathBuf::from("a"), PathBuf::from("b")]);
+        assert!(config.writes.read_only);
+    }
+
+    #[test]
+    fn an_unknown_key_of_the_file_is_named_with_its_line() {
+        let error = load_file("apiVersion: headcount/v1alpha1\nkind: Configuration\nmaxReplica: 5\n", &[], &[]).unwrap_err();
+        assert!(error.contains("line 3") && error.contains("maxReplica"), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+
+    #[test]
+    fn a_file_says_what_it_is() {
+        for (text, part) in [
+            ("kind: Configuration\n", "it has no apiVersion"),
+            ("apiVersion: headcount/v1alpha1\n", "it has no kind"),
+            ("kind: Configuration\napiVersion: apps/v1\n", "at line 2: apiVersion is \"apps/v1\""),
+            ("apiVersion: headcount/v1alpha1\nkind: Configuration\nmaxReplicas: many\n", "line 3"),
+            ("apiVersion: headcount/v1alpha1\nkind: Configuration\nlisten: somewhere\n", "line 3"),
+            ("a: [", "line"),
+        ] {
+            let error = load_file(text, &[], &[]).unwrap_err();
+            assert!(error.contains(part), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_variable_that_is_no_setting_is_an_error_and_a_service_link_is_not() {
+        let error = load(&[], &[("HEADCOUNT_MAX_REPLICA", "5")]).unwrap_err().to_string();
+        assert!(error.contains("HEADCOUNT_MAX_REPLICA"), "{error}");
+        let links = [
+            ("HEADCOUNT_PORT", "tcp://10.0.0.1:443"),
+            ("HEADCOUNT_PORT_443_TCP_ADDR", "10.0.0.1"),
+            ("HEADCOUNT_SERVICE_HOST", "10.0.0.1"),
+            ("HEADCOUNT_METRICS_SERVICE_PORT", "80"),
+            ("HEADCOUNT_LOG_LEVEL", ""),
+        ];
+        assert!(load(&[], &links).is_ok());
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_is_an_error_that_names_it() {
+        for (name, value) in [("HEADCOUNT_LISTEN", "nowhere"), ("HEADCOUNT_MAX_REPLICAS", "-1"), ("HEADCOUNT_READ_ONLY", "maybe"), ("HEADCOUNT_NAMESPACE", "A_b")] {
+            let error = load(&[], &[(name, value)]).unwrap_err().to_string();
+            assert!(error.contains(value) && !error.contains('\n'), "{error}");
+        }
+        let missing = Config::load(ServeArgs::default(), []).unwrap_err().to_string();
+        assert!(missing.starts_with("--client-ca is missing"), "{missing}");
+    }
+}
