@@ -1,1 +1,54 @@
-//! Simulated Kubernetes API.
+//! A simulated Kubernetes API that knows Deployments, with faults on demand.
+//!
+//! What it offers behaves as kube-apiserver does: paged lists from one version of the cluster, watches
+//! with bookmarks, `410 Expired`, JSON and protobuf, the `scale` subresource with its preconditions,
+//! one resourceVersion counter. What it doesn't know is 404.
+//!
+//! ```text
+//! tests ── Cluster::create, scale, delete … ─┐
+//! kube::Client ── Cluster::service ──┐       ├─▶ state (objects, history) ──▶ open watches
+//! kubectl ── Cluster::serve ─────────┴▶ http ┘            ▲
+//!                                        ▲                └── controller: status follows spec
+//!                                        └── Faults: what goes wrong, and when
+//! ```
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! use simkube::{Cluster, Fault, NewDeployment, On, Options, Rule};
+//!
+//! let cluster = Cluster::new(Options::default());
+//! cluster.create(NewDeployment::new("shop", "cart").replicas(3).label("team", "web"));
+//! cluster.faults().add(Rule::new(On::Watch, Fault::status(503)).times(2));
+//! let client = kube::Client::new(cluster.service(), "default");
+//! # drop(client);
+//! # }
+//! ```
+
+mod body;
+mod cluster;
+mod controller;
+mod discovery;
+mod faults;
+mod history;
+mod http;
+mod json;
+mod list;
+mod log;
+mod negotiate;
+mod object;
+mod scale;
+mod selector;
+mod serve;
+mod state;
+mod status;
+mod watch;
+mod wire;
+mod write;
+
+pub use body::{Body, BodyError};
+pub use cluster::{Cluster, Options, Snapshot};
+pub use faults::{Fault, Faults, On, Rule, RuleId};
+pub use log::{Counts, SeenRequest};
+pub use object::{Deployment, NewDeployment};
+pub use serve::{ApiServer, TransportError};
