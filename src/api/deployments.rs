@@ -4,7 +4,7 @@ use std::{io::Write as _, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts};
 use tokio::{sync::Mutex, time::Instant};
 
 use super::{Api, ApiError, Body, preconditions, request::min_resource_version};
@@ -17,13 +17,13 @@ pub(super) const WAIT_FOR_VERSION: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub(super) struct Compressed(Mutex<Option<(u64, Bytes)>>);
 
-pub(super) async fn list<B>(api: &Api, request: &Request<B>) -> Result<Response<Body>, ApiError> {
-    let wanted = min_resource_version(request.headers())?;
+pub(super) async fn list(api: &Api, request: &Parts) -> Result<Response<Body>, ApiError> {
+    let wanted = min_resource_version(&request.headers)?;
     let snapshot = caught_up(api, wanted, |now| now.resource_version()).await?;
     let tag = preconditions::list_tag(snapshot.fingerprint());
-    let mut response = if preconditions::not_modified(request.headers(), &tag) {
+    let mut response = if preconditions::not_modified(&request.headers, &tag) {
         not_modified()
-    } else if accepts_gzip(request.headers()) {
+    } else if accepts_gzip(&request.headers) {
         let mut response = Body::json(StatusCode::OK, api.compressed.of(&snapshot).await);
         response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         response

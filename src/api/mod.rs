@@ -15,7 +15,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use http::{HeaderValue, Method, Request, Response, header};
+use http::{HeaderValue, Method, Request, Response, header, request::Parts};
 use tokio_util::task::TaskTracker;
 
 pub use body::Body;
@@ -73,28 +73,27 @@ impl Api {
     /// Answers one request, whatever it is.
     pub async fn answer<B>(self: Arc<Self>, caller: Arc<Caller>, request: Request<B>) -> Response<Body>
     where
-        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B: http_body::Body<Data = Bytes> + Unpin,
         B::Error: std::fmt::Display,
     {
-        let id = self.request_ids.of(request.headers());
-        let method = request.method().clone();
-        let close = request.headers().contains_key(header::TRANSFER_ENCODING);
-        let path = request.uri().path().to_owned();
-        let route = Route::of(&path);
+        let (request, mut content) = request.into_parts();
+        let id = self.request_ids.of(&request.headers);
+        let route = Route::of(request.uri.path());
         let label = route.as_ref().map_or("none", Route::template);
         // A handler that panics costs one request, not the connection's other ones.
-        let handled = AssertUnwindSafe(Arc::clone(&self).judge(caller, &id, route, request)).catch_unwind().await;
+        let handled = AssertUnwindSafe(Arc::clone(&self).judge(caller, &id, route, &request, &mut content)).catch_unwind().await;
         let mut response = match handled.unwrap_or(Err(ApiError::Panicked)) {
             Ok(response) => response,
             Err(error) => error.into_response(),
         };
-        self.metrics.answered(label, &method, response.status());
+        self.metrics.answered(label, &request.method, response.status());
         response.headers_mut().insert("x-request-id", id.into());
-        if close {
+        if request.headers.contains_key(header::TRANSFER_ENCODING) {
             // hyper drops a Content-Length beside a Transfer-Encoding and doesn't tell: nothing more is read from such a connection.
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        if method == Method::HEAD { body::without_body(response) } else { response }
+        request::discard(&mut content).await;
+        if request.method == Method::HEAD { body::without_body(response) } else { response }
     }
 
     /// The order of judgement: what is wrong with the request as such, path, method, caller, then the resource's own.
@@ -103,16 +102,17 @@ impl Api {
         caller: Arc<Caller>,
         id: &RequestId,
         route: Option<Route<'_>>,
-        request: Request<B>,
+        request: &Parts,
+        content: &mut B,
     ) -> Result<Response<Body>, ApiError>
     where
-        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B: http_body::Body<Data = Bytes> + Unpin,
         B::Error: std::fmt::Display,
     {
-        acceptable(&request)?;
+        acceptable(request)?;
         let route = route.ok_or(ApiError::NoSuchPath)?;
         let allowed = route.methods();
-        if !allowed.contains(request.method()) {
+        if !allowed.contains(&request.method) {
             return Err(ApiError::MethodNotAllowed { allow: allowed.header });
         }
         if caller.identity.expired() {
@@ -120,12 +120,13 @@ impl Api {
         }
         match route {
             Route::Health => Ok(health::get(&self)),
-            Route::Deployments => deployments::list(&self, &request).await,
+            Route::Deployments => deployments::list(&self, request).await,
             Route::Replicas { namespace, name } => {
-                if request.method() == Method::PUT {
-                    replicas::put(self, caller, id, (&namespace, &name), request).await
+                let names = (&*namespace, &*name);
+                if request.method == Method::PUT {
+                    replicas::put(self, caller, id, names, request, content).await
                 } else {
-                    replicas::get(&self, (&namespace, &name), &request).await
+                    replicas::get(&self, names, request).await
                 }
             }
         }
@@ -133,18 +134,18 @@ impl Api {
 }
 
 /// What is judged before anything else: sizes and the Host.
-fn acceptable<B>(request: &Request<B>) -> Result<(), ApiError> {
-    let uri = request.uri().path_and_query().map_or(0, |p| p.as_str().len());
+fn acceptable(request: &Parts) -> Result<(), ApiError> {
+    let uri = request.uri.path_and_query().map_or(0, |p| p.as_str().len());
     if uri > LONGEST_URI {
         return Err(ApiError::UriTooLong { most: LONGEST_URI });
     }
-    // Counted as HTTP/2 does: each field's name, value and 32 bytes (RFC 9113, 6.5.2) would refuse small ones; names and values alone.
-    let headers: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    // As they stand on the wire in HTTP/1.1: name, colon, space, value, line end.
+    let headers: usize = request.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if headers > LARGEST_HEADERS {
         return Err(ApiError::HeadersTooLarge { most: LARGEST_HEADERS });
     }
-    let hosts = request.headers().get_all(header::HOST).iter().count();
-    match (hosts, request.uri().authority()) {
+    let hosts = request.headers.get_all(header::HOST).iter().count();
+    match (hosts, request.uri.authority()) {
         (1, _) | (0, Some(_)) => Ok(()),
         (0, None) => Err(ApiError::BadRequest("the request has no Host header; send exactly one".into())),
         _ => Err(ApiError::BadRequest("the request has more than one Host header; send exactly one".into())),

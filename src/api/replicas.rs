@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts};
 use serde::Serialize;
 use tracing::{info, warn};
 
@@ -22,14 +22,14 @@ use crate::{
 const UPDATED: &str = r#"{"message":"Replica count updated successfully."}"#;
 const UPDATED_UNSEEN: &str = r#"{"message":"Replica count updated; this server's copy has not caught up yet."}"#;
 
-pub(super) async fn get<B>(api: &Api, names: (&str, &str), request: &Request<B>) -> Result<Response<Body>, ApiError> {
+pub(super) async fn get(api: &Api, names: (&str, &str), request: &Parts) -> Result<Response<Body>, ApiError> {
     valid_names(names)?;
     let (namespace, name) = names;
-    let wanted = min_resource_version(request.headers())?;
+    let wanted = min_resource_version(&request.headers)?;
     let snapshot = caught_up(api, wanted, |now| now.resource_version_in(namespace)).await?;
     let record = snapshot.get(namespace, name).ok_or_else(|| no_such(names))?;
     let tag = preconditions::count_tag(record.uid(), record.replicas());
-    let mut response = if preconditions::not_modified(request.headers(), &tag) {
+    let mut response = if preconditions::not_modified(&request.headers, &tag) {
         not_modified()
     } else {
         Body::json(StatusCode::OK, record.json())
@@ -47,26 +47,25 @@ pub(super) async fn put<B>(
     caller: Arc<Caller>,
     id: &RequestId,
     names: (&str, &str),
-    request: Request<B>,
+    request: &Parts,
+    content: &mut B,
 ) -> Result<Response<Body>, ApiError>
 where
-    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B: http_body::Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    json_content(request.headers())?;
-    let headers = request.headers().clone();
-    let query = request.uri().query().map(str::to_owned);
-    let body = whole_body(request).await?;
+    json_content(&request.headers)?;
+    let body = whole_body(request, content).await?;
     valid_names(names)?;
     let replicas = replica_count(&body)?;
-    let dry_run = dry_run(query.as_deref())?;
+    let dry_run = dry_run(request.uri.query())?;
     if api.writes.read_only {
         return Err(ApiError::ReadOnly);
     }
     if !api.status.store().snapshot().synced() {
         return Err(ApiError::NotSynced);
     }
-    let trace = Trace::of(&headers);
+    let trace = Trace::of(&request.headers);
     let scale = ScaleRequest {
         namespace: names.0.into(),
         name: names.1.into(),
@@ -74,7 +73,7 @@ where
         dry_run,
         traceparent: trace.traceparent(),
     };
-    let write = Write { api: Arc::clone(&api), caller, id: id.clone(), trace, scale, headers };
+    let write = Write { api: Arc::clone(&api), caller, id: id.clone(), trace, scale, headers: request.headers.clone() };
     // A task of its own: the write goes on, and is logged, when the caller hangs up.
     api.tasks.spawn(write.run()).await.unwrap_or(Err(ApiError::Panicked))
 }

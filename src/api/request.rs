@@ -6,8 +6,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, header};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http::{HeaderMap, HeaderValue, header, request::Parts};
+use http_body_util::BodyExt as _;
 use serde::Deserialize;
 use tokio::time::timeout;
 
@@ -17,6 +17,9 @@ use super::{ApiError, path::shown};
 pub(super) const LARGEST_BODY: usize = 64 * 1024;
 /// A body that takes longer is 408.
 const SLOWEST_BODY: Duration = Duration::from_secs(20);
+/// What is read of a body that nobody wants, and for how long.
+const MOST_DISCARDED: usize = 1 << 20;
+const SLOWEST_DISCARD: Duration = Duration::from_secs(1);
 
 /// The id of a request: the caller's, if it is sane, or one of ours.
 #[derive(Debug, Clone)]
@@ -110,24 +113,47 @@ pub(super) fn json_content(headers: &HeaderMap) -> Result<(), ApiError> {
 }
 
 /// The whole body, within its bounds of size and time.
-pub(super) async fn whole_body<B>(request: Request<B>) -> Result<Bytes, ApiError>
+pub(super) async fn whole_body<B>(request: &Parts, content: &mut B) -> Result<Vec<u8>, ApiError>
 where
-    B: http_body::Body<Data = Bytes>,
+    B: http_body::Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
     let too_large = ApiError::BodyTooLarge { most: LARGEST_BODY };
-    let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    let declared = request.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
     if declared.is_some_and(|length| length > LARGEST_BODY as u64) {
         return Err(too_large);
     }
-    // Boxed errors are told apart by type; a body's own error only needs its words.
-    let body = request.into_body().map_err(|e| e.to_string());
-    let read = timeout(SLOWEST_BODY, Limited::new(body, LARGEST_BODY).collect()).await;
-    match read.map_err(|_| ApiError::BodyTooSlow { within: SLOWEST_BODY })? {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large),
-        Err(error) => Err(ApiError::BadRequest(format!("the body didn't arrive whole: {error}"))),
+    let read = async {
+        let mut whole = Vec::new();
+        while let Some(frame) = content.frame().await {
+            let frame = frame.map_err(|e| ApiError::BadRequest(format!("the body didn't arrive whole: {e}")))?;
+            whole.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+            if whole.len() > LARGEST_BODY {
+                return Err(too_large);
+            }
+        }
+        Ok(whole)
+    };
+    timeout(SLOWEST_BODY, read).await.unwrap_or(Err(ApiError::BodyTooSlow { within: SLOWEST_BODY }))
+}
+
+/// Reads and drops what is left of a body, within bounds: a client that is still sending when the answer comes may
+/// lose the answer, to a reset of the stream (HTTP/2) or of the connection.
+pub(super) async fn discard<B: http_body::Body<Data = Bytes> + Unpin>(content: &mut B) {
+    if content.is_end_stream() {
+        return;
     }
+    let rest = async {
+        let mut dropped = 0;
+        while let Some(Ok(frame)) = content.frame().await {
+            dropped += frame.data_ref().map_or(0, Bytes::len);
+            if dropped > MOST_DISCARDED {
+                return;
+            }
+        }
+    };
+    // Whoever is slower than that loses the answer.
+    let _ = timeout(SLOWEST_DISCARD, rest).await;
 }
 
 #[derive(Deserialize)]
