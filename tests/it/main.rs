@@ -1,1 +1,13 @@
-//! Integration tests.
+//! The server as its users see it, on a simulated cluster and on a real one.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on says where")]
+#![allow(unreachable_pub, reason = "nothing of a test binary is public")]
+
+mod cli;
+mod deploy;
+mod http;
+mod informer;
+mod logs;
+mod scenarios;
+mod support;
+mod tls;
+mod writes;
