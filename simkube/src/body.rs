@@ -43,6 +43,12 @@ impl Body {
     }
 }
 
+/// The break of a body. What came before it is let go first, or a server on a port would drop it with the connection.
+pub(crate) async fn broken() -> BodyError {
+    tokio::task::yield_now().await;
+    BodyError
+}
+
 impl http_body::Body for Body {
     type Data = Bytes;
     type Error = BodyError;

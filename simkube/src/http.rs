@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
@@ -11,7 +12,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-use crate::body::{Body, BodyError};
+use crate::body::{Body, broken};
 use crate::cluster::Shared;
 use crate::faults::{Call, Fault};
 use crate::list::{BAD_JSON, Token};
@@ -605,11 +606,14 @@ impl Exchange {
                     .await
                     .map(|body| body.to_bytes())
                     .unwrap_or_default();
-                let mut pieces = vec![Ok(bytes.slice(..bytes.len() / 2))];
+                let half = futures_util::stream::iter([Ok(bytes.slice(..bytes.len() / 2))]);
                 if *fault == Fault::Break {
-                    pieces.push(Err(BodyError));
+                    Response::new(Body::stream(
+                        half.chain(futures_util::stream::once(async { Err(broken().await) })),
+                    ))
+                } else {
+                    Response::new(Body::stream(half))
                 }
-                Response::new(Body::stream(futures_util::stream::iter(pieces)))
             }
             _ => return Response::from_parts(parts, body),
         };

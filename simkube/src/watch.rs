@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::sync::watch::Receiver;
 use tokio::time::Instant;
 
-use crate::body::{Body, BodyError};
+use crate::body::{Body, BodyError, broken};
 use crate::cluster::Shared;
 use crate::faults::Fault;
 use crate::history::Event;
@@ -230,7 +230,7 @@ impl Watch {
                     continue;
                 }
                 Some(Fault::End) => return None,
-                Some(Fault::Break) => {
+                Some(Fault::Break) if self.phase == Phase::Open => {
                     self.ready.clear();
                     self.end_with(Bytes::from_static(&[0, 0]), true);
                 }
@@ -241,7 +241,11 @@ impl Watch {
             }
             if let Phase::Ending { breaks } = self.phase {
                 self.phase = Phase::Over;
-                return breaks.then_some(Err(BodyError));
+                return if breaks {
+                    Some(Err(broken().await))
+                } else {
+                    None
+                };
             }
             if self.pending.is_empty() && !self.take_events() {
                 return None;

@@ -1,5 +1,4 @@
 //! The cluster as `kube::Client` and k8s-openapi's types see it.
-#![allow(clippy::unwrap_used, missing_docs)]
 
 use futures_util::TryStreamExt as _;
 use k8s_openapi::api::apps::v1::Deployment;

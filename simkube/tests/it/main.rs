@@ -1,0 +1,13 @@
+//! What the simulated API does, one module a concern.
+#![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs)]
+
+mod controller;
+mod faults;
+mod kube_client;
+mod listing;
+mod port;
+mod protobuf;
+mod scaling;
+mod support;
+mod watching;
+mod writing;

@@ -1,0 +1,462 @@
+//! Protobuf, decoded by structs that are declared here from Kubernetes' own definitions.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use prost::Message;
+use simkube::NewDeployment;
+
+use crate::support::{ALL, PROTOBUF, SHOP, get, get_as, open, piece, request, send, shop};
+
+#[derive(Clone, PartialEq, Message)]
+struct Unknown {
+    #[prost(message, optional, tag = "1")]
+    type_meta: Option<TypeMeta>,
+    #[prost(bytes = "vec", optional, tag = "2")]
+    raw: Option<Vec<u8>>,
+    #[prost(string, optional, tag = "3")]
+    content_encoding: Option<String>,
+    #[prost(string, optional, tag = "4")]
+    content_type: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TypeMeta {
+    #[prost(string, tag = "1")]
+    api_version: String,
+    #[prost(string, tag = "2")]
+    kind: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct DeploymentList {
+    #[prost(message, optional, tag = "1")]
+    metadata: Option<ListMeta>,
+    #[prost(message, repeated, tag = "2")]
+    items: Vec<Deployment>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ListMeta {
+    #[prost(string, tag = "2")]
+    resource_version: String,
+    #[prost(string, tag = "3")]
+    continue_token: String,
+    #[prost(int64, optional, tag = "4")]
+    remaining_item_count: Option<i64>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Deployment {
+    #[prost(message, optional, tag = "1")]
+    metadata: Option<ObjectMeta>,
+    #[prost(message, optional, tag = "2")]
+    spec: Option<DeploymentSpec>,
+    #[prost(message, optional, tag = "3")]
+    status: Option<DeploymentStatus>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ObjectMeta {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(string, tag = "3")]
+    namespace: String,
+    #[prost(string, tag = "5")]
+    uid: String,
+    #[prost(string, tag = "6")]
+    resource_version: String,
+    #[prost(int64, tag = "7")]
+    generation: i64,
+    #[prost(message, optional, tag = "8")]
+    creation_timestamp: Option<Time>,
+    #[prost(message, optional, tag = "9")]
+    deletion_timestamp: Option<Time>,
+    #[prost(map = "string, string", tag = "11")]
+    labels: HashMap<String, String>,
+    #[prost(map = "string, string", tag = "12")]
+    annotations: HashMap<String, String>,
+    #[prost(string, repeated, tag = "14")]
+    finalizers: Vec<String>,
+    #[prost(message, repeated, tag = "17")]
+    managed_fields: Vec<ManagedFieldsEntry>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Time {
+    #[prost(int64, tag = "1")]
+    seconds: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ManagedFieldsEntry {
+    #[prost(string, tag = "1")]
+    manager: String,
+    #[prost(message, optional, tag = "7")]
+    fields_v1: Option<Raw>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Raw {
+    #[prost(bytes = "vec", tag = "1")]
+    raw: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct DeploymentSpec {
+    #[prost(int32, optional, tag = "1")]
+    replicas: Option<i32>,
+    #[prost(message, optional, tag = "2")]
+    selector: Option<LabelSelector>,
+    #[prost(message, optional, tag = "3")]
+    template: Option<PodTemplate>,
+    #[prost(int32, optional, tag = "9")]
+    progress_deadline_seconds: Option<i32>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct LabelSelector {
+    #[prost(map = "string, string", tag = "1")]
+    match_labels: HashMap<String, String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct PodTemplate {
+    #[prost(message, optional, tag = "1")]
+    metadata: Option<ObjectMeta>,
+    #[prost(message, optional, tag = "2")]
+    spec: Option<PodSpec>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct PodSpec {
+    #[prost(message, repeated, tag = "2")]
+    containers: Vec<Container>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Container {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(string, tag = "2")]
+    image: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct DeploymentStatus {
+    #[prost(int64, tag = "1")]
+    observed_generation: i64,
+    #[prost(int32, tag = "2")]
+    replicas: i32,
+    #[prost(int32, tag = "3")]
+    updated_replicas: i32,
+    #[prost(int32, tag = "4")]
+    available_replicas: i32,
+    #[prost(int32, tag = "5")]
+    unavailable_replicas: i32,
+    #[prost(int32, tag = "7")]
+    ready_replicas: i32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct WatchEvent {
+    #[prost(string, tag = "1")]
+    kind: String,
+    #[prost(message, optional, tag = "2")]
+    object: Option<Raw>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Status {
+    #[prost(message, optional, tag = "1")]
+    metadata: Option<ListMeta>,
+    #[prost(string, tag = "2")]
+    status: String,
+    #[prost(string, tag = "3")]
+    message: String,
+    #[prost(string, tag = "4")]
+    reason: String,
+    #[prost(message, optional, tag = "5")]
+    details: Option<StatusDetails>,
+    #[prost(int32, tag = "6")]
+    code: i32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StatusDetails {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(string, tag = "2")]
+    group: String,
+    #[prost(string, tag = "3")]
+    kind: String,
+    #[prost(int32, tag = "5")]
+    retry_after_seconds: i32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Scale {
+    #[prost(message, optional, tag = "1")]
+    metadata: Option<ObjectMeta>,
+    #[prost(message, optional, tag = "2")]
+    spec: Option<ScaleNumber>,
+    #[prost(message, optional, tag = "3")]
+    status: Option<ScaleNumber>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ScaleNumber {
+    #[prost(int32, tag = "1")]
+    replicas: i32,
+}
+
+fn opened<M: Message + Default>(bytes: &[u8], api_version: &str, kind: &str) -> M {
+    let unknown = Unknown::decode(bytes.strip_prefix(b"k8s\0").expect("the magic")).unwrap();
+    let type_meta = unknown.type_meta.unwrap();
+    assert_eq!(
+        (type_meta.api_version.as_str(), type_meta.kind.as_str()),
+        (api_version, kind)
+    );
+    assert_eq!(
+        (
+            unknown.content_encoding.as_deref(),
+            unknown.content_type.as_deref()
+        ),
+        (Some(""), Some(""))
+    );
+    M::decode(&unknown.raw.unwrap()[..]).unwrap()
+}
+
+/// The frames of a watch.
+fn frames(mut bytes: &[u8]) -> Vec<WatchEvent> {
+    let mut events = Vec::new();
+    while !bytes.is_empty() {
+        let (len, rest) = bytes.split_first_chunk::<4>().unwrap();
+        let (frame, rest) = rest.split_at(u32::from_be_bytes(*len) as usize);
+        events.push(WatchEvent::decode(frame).unwrap());
+        bytes = rest;
+    }
+    events
+}
+
+#[tokio::test]
+async fn a_list_decodes_and_equals_the_json() {
+    let cluster = shop();
+    cluster.create(
+        NewDeployment::new("shop", "odd")
+            .replicas(None)
+            .annotation("note", "ünïcödé")
+            .finalizer("example.org/wait")
+            .ready(false),
+    );
+    cluster.delete("shop", "odd");
+    for query in ["", "?limit=2", "?labelSelector=tier"] {
+        let answer = get_as(&cluster, &format!("{ALL}{query}"), PROTOBUF).await;
+        let list: DeploymentList = opened(&answer.body, "apps/v1", "DeploymentList");
+        let json = get(&cluster, &format!("{ALL}{query}")).await.json();
+        let meta = list.metadata.unwrap();
+        assert_eq!(json["metadata"]["resourceVersion"], meta.resource_version);
+        assert_eq!(
+            json["metadata"]["continue"].as_str().unwrap_or_default(),
+            meta.continue_token
+        );
+        assert_eq!(
+            json["metadata"]["remainingItemCount"].as_i64(),
+            meta.remaining_item_count
+        );
+        assert_eq!(json["items"].as_array().unwrap().len(), list.items.len());
+        for (item, json) in list.items.iter().zip(json["items"].as_array().unwrap()) {
+            assert_same(item, json);
+        }
+    }
+}
+
+fn assert_same(item: &Deployment, json: &serde_json::Value) {
+    let (meta, spec) = (item.metadata.clone().unwrap(), item.spec.clone().unwrap());
+    let status = item.status.clone().unwrap();
+    let at = &json["metadata"];
+    assert_eq!(
+        (&at["name"], &at["namespace"], &at["uid"]),
+        (&meta.name.into(), &meta.namespace.into(), &meta.uid.into())
+    );
+    assert_eq!(at["resourceVersion"], meta.resource_version);
+    assert_eq!(at["generation"], meta.generation);
+    assert_eq!(
+        serde_json::to_value(&meta.labels).unwrap(),
+        at.get("labels")
+            .cloned()
+            .unwrap_or_else(|| serde_json::json!({}))
+    );
+    assert_eq!(
+        serde_json::to_value(&meta.annotations).unwrap(),
+        at.get("annotations")
+            .cloned()
+            .unwrap_or_else(|| serde_json::json!({}))
+    );
+    assert_eq!(at.get("finalizers").is_some(), !meta.finalizers.is_empty());
+    assert_eq!(
+        at.get("deletionTimestamp").is_some(),
+        meta.deletion_timestamp.is_some()
+    );
+    let fields: serde_json::Value =
+        serde_json::from_slice(&meta.managed_fields[0].fields_v1.clone().unwrap().raw).unwrap();
+    assert_eq!(at["managedFields"][0]["fieldsV1"], fields);
+    assert_eq!(
+        json["spec"]["replicas"].as_i64(),
+        spec.replicas.map(i64::from)
+    );
+    assert_eq!(
+        json["spec"]["selector"]["matchLabels"],
+        serde_json::to_value(spec.selector.unwrap().match_labels).unwrap()
+    );
+    let container = &spec.template.unwrap().spec.unwrap().containers[0];
+    assert_eq!(
+        json["spec"]["template"]["spec"]["containers"][0]["image"],
+        container.image
+    );
+    for (field, value) in [
+        ("observedGeneration", status.observed_generation),
+        ("replicas", status.replicas.into()),
+        ("updatedReplicas", status.updated_replicas.into()),
+        ("availableReplicas", status.available_replicas.into()),
+        ("unavailableReplicas", status.unavailable_replicas.into()),
+        ("readyReplicas", status.ready_replicas.into()),
+    ] {
+        assert_eq!(
+            json["status"][field].as_i64().unwrap_or(0),
+            value,
+            "{field}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_is_framed_events_whose_objects_are_enveloped() {
+    let cluster = shop();
+    let version = cluster.resource_version();
+    let accept = "application/vnd.kubernetes.protobuf;stream=watch";
+    let uri = format!(
+        "{SHOP}?watch=true&timeoutSeconds=10&allowWatchBookmarks=true&resourceVersion={version}"
+    );
+    let response = open(&cluster, request("GET", &uri, &[("accept", accept)], ""))
+        .await
+        .unwrap();
+    assert_eq!(response.headers()["content-type"], accept);
+    cluster.scale("shop", "cart", 0);
+    cluster.delete("shop", "search");
+    let mut bytes = Vec::new();
+    let mut body = response.into_body();
+    while let Some(part) = piece(&mut body, Duration::from_secs(20)).await {
+        bytes.extend_from_slice(&part.unwrap());
+    }
+    let events = frames(&bytes);
+    let kinds: Vec<_> = events.iter().map(|event| event.kind.as_str()).collect();
+    assert_eq!(kinds, ["MODIFIED", "DELETED", "BOOKMARK"]);
+    let objects: Vec<Deployment> = events
+        .iter()
+        .map(|event| opened(&event.object.clone().unwrap().raw, "apps/v1", "Deployment"))
+        .collect();
+    assert_eq!(objects[0].spec.clone().unwrap().replicas, Some(0));
+    let meta = objects[1].metadata.clone().unwrap();
+    assert_eq!(
+        (meta.name, meta.resource_version),
+        ("search".to_owned(), (version + 2).to_string())
+    );
+    assert_eq!(
+        objects[2].metadata.clone().unwrap().resource_version,
+        (version + 2).to_string()
+    );
+}
+
+#[tokio::test]
+async fn errors_are_statuses_in_the_same_encoding() {
+    let cluster = shop();
+    let answer = get_as(&cluster, &format!("{SHOP}/none"), PROTOBUF).await;
+    assert_eq!(answer.status, 404);
+    let status: Status = opened(&answer.body, "v1", "Status");
+    assert_eq!(
+        (status.code, status.reason.as_str(), status.status.as_str()),
+        (404, "NotFound", "Failure")
+    );
+    assert_eq!(status.message, "deployments.apps \"none\" not found");
+    let details = status.details.unwrap();
+    assert_eq!(
+        (
+            details.name.as_str(),
+            details.group.as_str(),
+            details.kind.as_str()
+        ),
+        ("none", "apps", "deployments")
+    );
+
+    cluster.scale("shop", "cart", 4);
+    cluster.compact();
+    let answer = get_as(
+        &cluster,
+        &format!("{ALL}?watch=true&resourceVersion=1001"),
+        PROTOBUF,
+    )
+    .await;
+    let [event] = &frames(&answer.body)[..] else {
+        panic!("one event")
+    };
+    assert_eq!(event.kind, "ERROR");
+    let status: Status = opened(&event.object.clone().unwrap().raw, "v1", "Status");
+    assert_eq!((status.code, status.reason.as_str()), (410, "Expired"));
+}
+
+#[tokio::test]
+async fn an_expired_continue_token_is_a_protobuf_status_with_a_way_on() {
+    let cluster = shop();
+    let first = get_as(&cluster, &format!("{ALL}?limit=1"), PROTOBUF).await;
+    let token = opened::<DeploymentList>(&first.body, "apps/v1", "DeploymentList")
+        .metadata
+        .unwrap()
+        .continue_token;
+    cluster.expire_continue_tokens();
+    let answer = get_as(
+        &cluster,
+        &format!("{ALL}?limit=1&continue={token}"),
+        PROTOBUF,
+    )
+    .await;
+    let status: Status = opened(&answer.body, "v1", "Status");
+    assert_eq!(status.code, 410);
+    assert!(!status.metadata.unwrap().continue_token.is_empty());
+}
+
+#[tokio::test]
+async fn objects_that_came_over_http_have_their_own_labels_and_image() {
+    let cluster = shop();
+    let labels = serde_json::json!({ "run": "posted" });
+    let body = serde_json::json!({
+        "kind": "Deployment", "apiVersion": "apps/v1", "metadata": { "name": "posted", "labels": labels },
+        "spec": {
+            "replicas": 2, "selector": { "matchLabels": labels },
+            "template": { "metadata": { "labels": labels }, "spec": { "containers": [{ "name": "c", "image": "example.org/c:1" }] } },
+        },
+    });
+    let headers = [("content-type", "application/json"), ("accept", PROTOBUF)];
+    let answer = send(&cluster, request("POST", SHOP, &headers, body.to_string())).await;
+    assert_eq!(answer.status, 201);
+    let made: Deployment = opened(&answer.body, "apps/v1", "Deployment");
+    assert_same(
+        &made,
+        &get(&cluster, &format!("{SHOP}/posted")).await.json(),
+    );
+    let template = made.spec.unwrap().template.unwrap();
+    assert_eq!(template.metadata.unwrap().labels["run"], "posted");
+    assert_eq!(
+        template.spec.unwrap().containers[0].image,
+        "example.org/c:1"
+    );
+}
+
+#[tokio::test]
+async fn a_scale_decodes() {
+    let answer = get_as(&shop(), &format!("{SHOP}/cart/scale"), PROTOBUF).await;
+    let scale: Scale = opened(&answer.body, "autoscaling/v1", "Scale");
+    assert_eq!(scale.spec.unwrap().replicas, 3);
+    assert_eq!(scale.status.unwrap().replicas, 3);
+    assert_eq!(scale.metadata.unwrap().name, "cart");
+}
