@@ -1,6 +1,9 @@
 //! simkube on a port, with a kubeconfig for it.
 
-use std::path::{Path, PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use simkube::{Cluster, NewDeployment, Options};
 use tempfile::TempDir;
@@ -9,6 +12,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 /// A simulated cluster that is served until it is dropped.
 pub(crate) struct SimCluster {
     pub(crate) cluster: Cluster,
+    address: SocketAddr,
     kubeconfig: PathBuf,
     _folder: TempDir,
     serving: JoinHandle<()>,
@@ -25,12 +29,23 @@ impl SimCluster {
     pub(crate) async fn start() -> Self {
         let cluster = Cluster::new(Options::default().rollout(std::time::Duration::from_millis(100)));
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let kubeconfig = folder.path().join("kubeconfig");
-        write_kubeconfig(&kubeconfig, &format!("http://{}", listener.local_addr().unwrap()));
-        let served = cluster.clone();
-        let serving = tokio::spawn(async move { served.serve(listener, std::future::pending()).await });
-        Self { cluster, kubeconfig, _folder: folder, serving }
+        write_kubeconfig(&kubeconfig, &format!("http://{address}"));
+        let serving = serve(&cluster, listener);
+        Self { cluster, address, kubeconfig, _folder: folder, serving }
+    }
+
+    /// Closes every connection and takes no more.
+    pub(crate) fn kill(&self) {
+        self.serving.abort();
+    }
+
+    /// Serves the same cluster at the same address again.
+    pub(crate) async fn serve_again(&mut self) {
+        let listener = TcpListener::bind(self.address).await.unwrap();
+        self.serving = serve(&self.cluster, listener);
     }
 
     /// The path of its kubeconfig.
@@ -64,6 +79,11 @@ impl SimCluster {
     pub(crate) fn writes(&self) -> usize {
         self.cluster.requests().iter().filter(|r| r.method != "GET").count()
     }
+}
+
+fn serve(cluster: &Cluster, listener: TcpListener) -> JoinHandle<()> {
+    let cluster = cluster.clone();
+    tokio::spawn(async move { cluster.serve(listener, std::future::pending()).await })
 }
 
 /// A kubeconfig of a cluster without credentials.

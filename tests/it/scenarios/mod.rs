@@ -1,0 +1,81 @@
+//! One list of scenarios that runs on simkube and on a real control plane: etcd, kube-apiserver, its controllers, kwok.
+
+mod following;
+mod outages;
+mod writing;
+
+use std::{io::Write as _, panic::AssertUnwindSafe, pin::Pin, time::Instant};
+
+use futures_util::{FutureExt as _, future::join_all};
+
+use crate::support::{Setup, World, eventually};
+
+type Scenario = for<'a> fn(&'a World) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
+
+macro_rules! scenarios {
+    ($($name:path),* $(,)?) => {
+        &[$((stringify!($name), |world| Box::pin($name(world)))),*]
+    };
+}
+
+/// They run at once, each in a namespace of its own.
+const TOGETHER: &[(&str, Scenario)] = scenarios![
+    following::what_kubectl_does_shows_within_a_second,
+    following::a_deployment_that_does_not_say_how_many_runs_one,
+    following::a_deployment_created_again_is_another_one,
+    following::a_list_of_several_pages_is_complete,
+    following::a_selector_bounds_reads_and_writes,
+    following::namespaces_bound_reads_and_writes,
+    following::a_watch_that_swallows_its_bytes_is_replaced_within_thirty_seconds,
+    following::a_cut_connection_loses_nothing,
+    following::the_list_equals_the_clusters_after_a_storm_of_changes,
+    writing::a_write_is_read_at_once_and_ends_in_that_many_ready_replicas,
+    writing::a_write_that_changes_nothing_says_so,
+    writing::a_dry_run_changes_nothing,
+    writing::of_many_writers_with_the_same_tag_one_wins,
+    writing::a_busy_deployment_can_be_scaled,
+    writing::a_deployment_that_is_being_deleted_is_a_conflict,
+    writing::zero_is_a_count,
+];
+
+/// They break the API server for everybody.
+const ALONE: &[(&str, Scenario)] = scenarios![
+    outages::a_killed_api_server_is_told_within_ten_seconds_and_heals,
+    outages::a_stopped_api_server_is_told_within_ten_seconds_and_heals,
+    outages::history_compacted_away_is_listed_anew,
+    outages::a_server_started_before_its_cluster_waits_for_it,
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_scenario_holds_on_simkube() {
+    run(&World::simulated().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_scenario_holds_on_a_real_control_plane() {
+    run(&World::real().await).await;
+}
+
+async fn run(world: &World) {
+    let start = Instant::now();
+    let mut failed: Vec<&str> = join_all(TOGETHER.iter().map(|s| attempt(world, s))).await.into_iter().flatten().collect();
+    for scenario in ALONE {
+        failed.extend(attempt(world, scenario).await);
+    }
+    let total = TOGETHER.len() + ALONE.len();
+    let line = format!(
+        "scenarios on {}: {} passed; {} failed; 0 skipped; {:.0} s\n",
+        world.name(),
+        total - failed.len(),
+        failed.len(),
+        start.elapsed().as_secs_f64()
+    );
+    // Past the test runner's capture: whoever runs the tests sees that both clusters had the same scenarios.
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
+    assert_eq!(failed, Vec::<&str>::new());
+}
+
+async fn attempt(world: &World, (name, scenario): &(&'static str, Scenario)) -> Option<&'static str> {
+    let ended = AssertUnwindSafe(scenario(world)).catch_unwind().await;
+    ended.is_err().then(|| *name)
+}

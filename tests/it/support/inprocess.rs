@@ -1,0 +1,268 @@
+//! The informer and the API in this process, on a simulated cluster without a network, so that paused time works.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use headcount::{
+    api::{Api, Caller, WriteRules},
+    kubernetes::{Connection, Informer, InformerStatus, Managed, Scaler},
+    store::Store,
+    telemetry::metrics::Metrics,
+    tls::Identity,
+};
+use http::{Method, Request, Uri};
+use http_body_util::{BodyExt as _, Full};
+use simkube::{ApiServer, Cluster};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
+use tokio_util::task::TaskTracker;
+use tower::{Service as _, service_fn};
+
+use super::Answer;
+
+/// A request that left for Kubernetes.
+#[derive(Debug, Clone)]
+pub(crate) struct Sent {
+    pub(crate) at: Instant,
+    pub(crate) uri: Uri,
+}
+
+impl Sent {
+    fn query_has(&self, what: &str) -> bool {
+        self.uri.query().is_some_and(|q| q.split('&').any(|p| p == what))
+    }
+
+    /// Whether it asks for a watch.
+    pub(crate) fn is_watch(&self) -> bool {
+        self.query_has("watch=true")
+    }
+
+    /// Whether it asks for the smallest list there is.
+    pub(crate) fn is_probe(&self) -> bool {
+        self.query_has("limit=1")
+    }
+
+    /// Whether it asks for a page of a list.
+    pub(crate) fn is_list(&self) -> bool {
+        !self.is_watch() && !self.is_probe() && self.uri.path().ends_with("/deployments")
+    }
+}
+
+/// Sends some requests to another cluster, judged by their URI.
+pub(crate) type Detour = Box<dyn Fn(&Sent) -> Option<ApiServer> + Send>;
+
+/// One Deployment as both sides tell it: namespace, name, uid, count, version, whether it is being deleted.
+pub(crate) type Seen = (String, String, String, i32, u64, bool);
+
+/// Informer and API of one server.
+pub(crate) struct InProcess {
+    pub(crate) cluster: Cluster,
+    pub(crate) status: Arc<InformerStatus>,
+    api: Arc<Api>,
+    caller: Arc<Caller>,
+    sent: Arc<Mutex<Vec<Sent>>>,
+    detour: Arc<Mutex<Option<Detour>>>,
+    informer: JoinHandle<()>,
+}
+
+impl Drop for InProcess {
+    fn drop(&mut self) {
+        self.informer.abort();
+    }
+}
+
+impl InProcess {
+    /// Starts on all namespaces; nothing has been sent yet.
+    pub(crate) fn start(cluster: &Cluster) -> Self {
+        Self::managing(cluster, Managed::default())
+    }
+
+    /// Starts and waits for the first complete list.
+    pub(crate) async fn synced(cluster: &Cluster) -> Self {
+        let this = Self::start(cluster);
+        this.becomes_synced().await;
+        this
+    }
+
+    /// Starts on what is managed.
+    pub(crate) fn managing(cluster: &Cluster, managed: Managed) -> Self {
+        let sent = Arc::new(Mutex::new(Vec::new()));
+        let detour = Arc::new(Mutex::new(None::<Detour>));
+        let client = {
+            let (sent, detour, here) = (Arc::clone(&sent), Arc::clone(&detour), cluster.service());
+            kube::Client::new(
+                service_fn(move |request: Request<kube::client::Body>| {
+                    let this = Sent { at: Instant::now(), uri: request.uri().clone() };
+                    let elsewhere = detour.lock().unwrap().as_ref().and_then(|detour| detour(&this));
+                    sent.lock().unwrap().push(this);
+                    elsewhere.unwrap_or_else(|| here.clone()).call(request)
+                }),
+                "default",
+            )
+        };
+        let status = Arc::new(InformerStatus::new(Arc::new(Store::new(&managed.namespaces))));
+        let metrics = Arc::new(Metrics::default());
+        let scaler = Scaler::new(client.clone(), Arc::clone(&status));
+        let writes = WriteRules { read_only: false, max_replicas: 10_000 };
+        let informer = Informer::new(client, managed, Arc::clone(&status), Arc::clone(&metrics.informer));
+        let identity = Identity {
+            subject: "CN=alice".into(),
+            serial: "01".into(),
+            issuer: "CN=test".into(),
+            not_after: SystemTime::now() + Duration::from_secs(1 << 30),
+        };
+        Self {
+            cluster: cluster.clone(),
+            api: Arc::new(Api::new(Arc::clone(&status), scaler, writes, metrics, TaskTracker::new())),
+            status,
+            caller: Arc::new(Caller { identity, address: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)) }),
+            sent,
+            detour,
+            informer: tokio::spawn(informer.run()),
+        }
+    }
+
+    /// From now on this decides where requests go; `None` sends them to the cluster.
+    pub(crate) fn detour(&self, detour: impl Fn(&Sent) -> Option<ApiServer> + Send + 'static) {
+        *self.detour.lock().unwrap() = Some(Box::new(detour));
+    }
+
+    /// All requests go to the cluster again.
+    pub(crate) fn no_detour(&self) {
+        *self.detour.lock().unwrap() = None;
+    }
+
+    /// What was sent so far.
+    pub(crate) fn sent(&self) -> Vec<Sent> {
+        self.sent.lock().unwrap().clone()
+    }
+
+    /// How many of the requests sent since `start` fit.
+    pub(crate) fn sent_since(&self, start: Instant, fits: impl Fn(&Sent) -> bool) -> usize {
+        self.sent().iter().filter(|s| s.at >= start && fits(s)).count()
+    }
+
+    /// Waits for the first complete list.
+    pub(crate) async fn becomes_synced(&self) {
+        self.until("synced", Duration::from_secs(30), || self.status.store().snapshot().synced()).await;
+    }
+
+    /// Waits until `holds` and says how long that took.
+    pub(crate) async fn until(&self, what: &str, within: Duration, holds: impl Fn() -> bool) -> Duration {
+        let start = Instant::now();
+        while !holds() {
+            assert!(start.elapsed() < within, "{what}: not within {within:?}; {:?}", self.status.connection());
+            sleep(Duration::from_millis(20)).await;
+        }
+        start.elapsed()
+    }
+
+    /// Waits until the store holds exactly what the cluster does and says how long that took.
+    pub(crate) async fn converges(&self, within: Duration) -> Duration {
+        let start = Instant::now();
+        while self.stored() != self.existing() {
+            assert!(start.elapsed() < within, "not within {within:?}: {:#?}\n is not {:#?}", self.stored(), self.existing());
+            sleep(Duration::from_millis(20)).await;
+        }
+        start.elapsed()
+    }
+
+    /// Waits until health has lost the cluster; how long that took, and what it says.
+    pub(crate) async fn is_lost(&self, within: Duration) -> (Duration, String) {
+        let took = self.until("health", within, || matches!(self.status.connection(), Connection::Lost(_))).await;
+        let Connection::Lost(why) = self.status.connection() else { panic!("it came back in the same moment") };
+        (took, why)
+    }
+
+    /// Waits until health is good and says how long that took.
+    pub(crate) async fn is_connected(&self, within: Duration) -> Duration {
+        self.until("health", within, || self.status.connection() == Connection::Connected).await
+    }
+
+    /// All that the store holds.
+    pub(crate) fn stored(&self) -> Vec<Seen> {
+        let snapshot = self.status.store().snapshot();
+        let seen = snapshot.records().map(|r| {
+            (r.namespace().into(), r.name().into(), r.uid().to_string(), r.replicas(), r.resource_version(), r.deleting())
+        });
+        seen.collect()
+    }
+
+    /// All that the cluster holds, in the store's order.
+    pub(crate) fn existing(&self) -> Vec<Seen> {
+        let seen = self.cluster.deployments().into_iter().map(|d| {
+            (d.namespace, d.name, d.uid, d.replicas.unwrap_or(1), d.resource_version, d.deleting)
+        });
+        let mut seen: Vec<Seen> = seen.collect();
+        seen.sort();
+        seen
+    }
+
+    /// The stored count of a Deployment.
+    pub(crate) fn count(&self, namespace: &str, name: &str) -> Option<i32> {
+        self.status.store().snapshot().get(namespace, name).map(|r| r.replicas())
+    }
+
+    /// The version that the store has reached.
+    pub(crate) fn version(&self) -> u64 {
+        self.status.store().snapshot().resource_version()
+    }
+
+    /// Sends a request to the API.
+    pub(crate) async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        self.sending(method, path, headers, body).await
+    }
+
+    /// The same as a future of its own, for those that are dropped or run side by side.
+    pub(crate) fn sending(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> impl Future<Output = Answer> + Send + 'static {
+        let mut request = Request::builder().method(method).uri(format!("/api/v1{path}")).header("host", "localhost");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(Bytes::from(body.to_owned()))).unwrap();
+        let (api, caller) = (Arc::clone(&self.api), Arc::clone(&self.caller));
+        async move {
+            let (parts, body) = api.answer(caller, request).await.into_parts();
+            let body = body.collect().await.unwrap().to_bytes();
+            Answer { status: parts.status, headers: parts.headers, body }
+        }
+    }
+
+    /// `GET` of one count.
+    pub(crate) async fn get(&self, namespace: &str, name: &str, headers: &[(&str, &str)]) -> Answer {
+        self.send(Method::GET, &replicas(namespace, name), headers, "").await
+    }
+
+    /// `PUT` of one count.
+    pub(crate) async fn put(&self, namespace: &str, name: &str, count: i32, headers: &[(&str, &str)]) -> Answer {
+        self.putting(namespace, name, count, headers).await
+    }
+
+    /// `PUT` of one count as a future of its own.
+    pub(crate) fn putting(
+        &self,
+        namespace: &str,
+        name: &str,
+        count: i32,
+        headers: &[(&str, &str)],
+    ) -> impl Future<Output = Answer> + Send + 'static {
+        let headers: Vec<_> = [("content-type", "application/json")].iter().chain(headers).copied().collect();
+        self.sending(Method::PUT, &replicas(namespace, name), &headers, &format!("{{\"replicaCount\":{count}}}"))
+    }
+}
+
+fn replicas(namespace: &str, name: &str) -> String {
+    format!("/namespaces/{namespace}/deployments/{name}/replicas")
+}
