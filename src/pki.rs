@@ -413,7 +413,10 @@ fn certificate_error(subject: &str) -> impl Fn(rcgen::Error) -> Error {
 }
 
 fn random_serial() -> Result<SerialNumber, Error> {
-    random_bytes().map(|bytes| SerialNumber::from_slice(&bytes))
+    let mut bytes = random_bytes()?;
+    // Neither a sign to hide behind a zero byte nor a leading zero to drop: every serial reads as 16 bytes.
+    bytes[0] = bytes[0] & 0x7f | 0x40;
+    Ok(SerialNumber::from_slice(&bytes))
 }
 
 fn random_bytes() -> Result<[u8; 16], Error> {
