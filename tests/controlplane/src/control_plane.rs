@@ -23,7 +23,8 @@ const KUBECTL_DEADLINE: Duration = Duration::from_secs(120);
 /// What to start. The default is etcd and kube-apiserver alone, up within seconds, in a temporary folder.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Whether kube-controller-manager, kube-scheduler and kwok run, so that a Deployment gets Pods.
+    /// Whether kube-controller-manager, kube-scheduler and kwok run, so that a Deployment gets Pods. Without them namespaces
+    /// have no default ServiceAccount, deletions are not passed on, and aggregated roles such as `view` are empty.
     pub workloads: bool,
     /// How many Nodes there are, each with room for more Pods than a machine can simulate. They need `workloads`.
     pub nodes: u32,

@@ -1,6 +1,8 @@
 //! What can go wrong while a control plane is started or used.
 
-use std::io;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -114,7 +116,14 @@ impl Error {
     }
 }
 
-/// Writes a file whose folder exists.
+/// Writes a file whose folder exists, for its owner's eyes alone: most of them hold a key.
 pub(crate) fn write(path: &Path, contents: impl AsRef<[u8]>) -> Result<(), Error> {
-    std::fs::write(path, contents).map_err(Error::io(format!("write {}", path.display())))
+    OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| file.write_all(contents.as_ref()))
+        .map_err(Error::io(format!("write {}", path.display())))
 }
