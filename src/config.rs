@@ -75,7 +75,9 @@ pub enum ConfigError {
         why: String,
     },
     /// A setting that is needed wasn't given.
-    #[error("{0} is missing: give it as a flag, as an environment variable or in the configuration file")]
+    #[error(
+        "{0} is missing: give it as a flag, as an environment variable or in the configuration file"
+    )]
     Missing(&'static str),
     /// A setting has a value that can't be.
     #[error("{setting} {value:?} can't be: {why}")]
@@ -174,8 +176,16 @@ impl Settings {
             admin_listen: admin_listen.or(others.admin_listen),
             tls_cert: tls_cert.or(others.tls_cert),
             tls_key: tls_key.or(others.tls_key),
-            client_ca: if client_ca.is_empty() { others.client_ca } else { client_ca },
-            namespace: if namespace.is_empty() { others.namespace } else { namespace },
+            client_ca: if client_ca.is_empty() {
+                others.client_ca
+            } else {
+                client_ca
+            },
+            namespace: if namespace.is_empty() {
+                others.namespace
+            } else {
+                namespace
+            },
             label_selector: label_selector.or(others.label_selector),
             read_only: read_only.or(others.read_only),
             log_format: log_format.or(others.log_format),
@@ -187,14 +197,22 @@ impl Settings {
     fn validate(self) -> Result<Config, ConfigError> {
         let mut namespaces = self.namespace;
         if let Some(wrong) = namespaces.iter().find(|n| !name::is_namespace(n)) {
-            return Err(ConfigError::Invalid { setting: "--namespace", value: wrong.clone(), why: "it is no name of a namespace" });
+            return Err(ConfigError::Invalid {
+                setting: "--namespace",
+                value: wrong.clone(),
+                why: "it is no name of a namespace",
+            });
         }
         namespaces.sort();
         namespaces.dedup();
         let max_replicas = self.max_replicas.unwrap_or(10_000);
         if max_replicas < 0 {
             let value = max_replicas.to_string();
-            return Err(ConfigError::Invalid { setting: "--max-replicas", value, why: "it must be 0 or more" });
+            return Err(ConfigError::Invalid {
+                setting: "--max-replicas",
+                value,
+                why: "it must be 0 or more",
+            });
         }
         if self.client_ca.is_empty() {
             return Err(ConfigError::Missing("--client-ca"));
@@ -202,15 +220,25 @@ impl Settings {
         Ok(Config {
             kubeconfig: self.kubeconfig,
             context: self.context,
-            listen: self.listen.map_or(SocketAddr::from(([0, 0, 0, 0], 8443)), |a| a.0),
-            admin_listen: self.admin_listen.map_or(SocketAddr::from(([127, 0, 0, 1], 8081)), |a| a.0),
+            listen: self
+                .listen
+                .map_or(SocketAddr::from(([0, 0, 0, 0], 8443)), |a| a.0),
+            admin_listen: self
+                .admin_listen
+                .map_or(SocketAddr::from(([127, 0, 0, 1], 8081)), |a| a.0),
             tls: TlsFiles {
                 cert: self.tls_cert.ok_or(ConfigError::Missing("--tls-cert"))?,
                 key: self.tls_key.ok_or(ConfigError::Missing("--tls-key"))?,
                 client_ca: self.client_ca,
             },
-            managed: Managed { namespaces, label_selector: self.label_selector.filter(|s| !s.is_empty()) },
-            writes: WriteRules { read_only: self.read_only.unwrap_or(false), max_replicas },
+            managed: Managed {
+                namespaces,
+                label_selector: self.label_selector.filter(|s| !s.is_empty()),
+            },
+            writes: WriteRules {
+                read_only: self.read_only.unwrap_or(false),
+                max_replicas,
+            },
             log_format: self.log_format.unwrap_or_default(),
             log_level: self.log_level.unwrap_or_default(),
         })
@@ -250,31 +278,60 @@ impl Config {
             Some(path) => from_file(&path)?,
             None => Settings::default(),
         };
-        flags.settings.or(from_environment.settings).or(file).validate()
+        flags
+            .settings
+            .or(from_environment.settings)
+            .or(file)
+            .validate()
     }
 }
 
-fn from_environment(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<ServeArgs, ConfigError> {
+fn from_environment(
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<ServeArgs, ConfigError> {
     let mut all = ServeArgs::default();
     for (name, value) in variables {
-        let Some(name) = name.to_str().filter(|n| n.starts_with(PREFIX) && !is_service_link(n)) else { continue };
+        let Some(name) = name
+            .to_str()
+            .filter(|n| n.starts_with(PREFIX) && !is_service_link(n))
+        else {
+            continue;
+        };
         // Set and empty means not set, as it does in shells and in manifests.
         if value.is_empty() {
             continue;
         }
-        let wrong = |why: String| ConfigError::Environment { name: name.to_owned(), why };
-        let value = value.to_str().ok_or_else(|| wrong("it isn't UTF-8".into()))?;
+        let wrong = |why: String| ConfigError::Environment {
+            name: name.to_owned(),
+            why,
+        };
+        let value = value
+            .to_str()
+            .ok_or_else(|| wrong("it isn't UTF-8".into()))?;
         let flag = name[PREFIX.len()..].to_ascii_lowercase().replace('_', "-");
         let values: Vec<&str> = match flag.as_str() {
-            "client-ca" | "namespace" => value.split(',').map(str::trim).filter(|v| !v.is_empty()).collect(),
+            "client-ca" | "namespace" => value
+                .split(',')
+                .map(str::trim)
+                .filter(|v| !v.is_empty())
+                .collect(),
             _ => vec![value],
         };
         let read = AsFlag::try_parse_from(values.iter().map(|value| format!("--{flag}={value}")));
-        let args = read.map_err(|e| wrong(match e.kind() {
-            clap::error::ErrorKind::UnknownArgument => "there is no such setting; `headcount serve --help` lists them".into(),
-            _ => first_sentence(&e),
-        }))?.args;
-        all = ServeArgs { config: all.config.or(args.config), settings: all.settings.or(args.settings) };
+        let args = read
+            .map_err(|e| {
+                wrong(match e.kind() {
+                    clap::error::ErrorKind::UnknownArgument => {
+                        "there is no such setting; `headcount serve --help` lists them".into()
+                    }
+                    _ => first_sentence(&e),
+                })
+            })?
+            .args;
+        all = ServeArgs {
+            config: all.config.or(args.config),
+            settings: all.settings.or(args.settings),
+        };
     }
     Ok(all)
 }
@@ -288,21 +345,43 @@ fn is_service_link(name: &str) -> bool {
 /// clap's error without its decoration, on one line.
 fn first_sentence(error: &clap::Error) -> String {
     let text = error.to_string();
-    let paragraph = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+    let paragraph = text
+        .split("\n\n")
+        .next()
+        .unwrap_or_default()
+        .trim_start_matches("error: ");
     paragraph.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn from_file(path: &Path) -> Result<Settings, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|e| ConfigError::Read(path.to_owned(), e))?;
-    let wrong = |line, why| ConfigError::File { path: path.to_owned(), line, why };
+    let wrong = |line, why| ConfigError::File {
+        path: path.to_owned(),
+        line,
+        why,
+    };
     let settings: Settings = serde_saphyr::from_str(&text).map_err(|e| {
         let line = e.location().map(|l| l.line());
-        wrong(line, e.without_snippet().to_string().lines().next().unwrap_or_default().to_owned())
+        wrong(
+            line,
+            e.without_snippet()
+                .to_string()
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
+        )
     })?;
     let expected = |key: &str, found: &Option<String>, value: &str| match found {
         Some(found) if found == value => Ok(()),
-        Some(found) => Err(wrong(line_of(&text, key), format!("{key} is {found:?}, and this version reads {value:?}"))),
-        None => Err(wrong(None, format!("it has no {key}; it must be {value:?}"))),
+        Some(found) => Err(wrong(
+            line_of(&text, key),
+            format!("{key} is {found:?}, and this version reads {value:?}"),
+        )),
+        None => Err(wrong(
+            None,
+            format!("it has no {key}; it must be {value:?}"),
+        )),
     };
     expected("apiVersion", &settings.api_version, API_VERSION)?;
     expected("kind", &settings.kind, KIND)?;
@@ -310,7 +389,10 @@ fn from_file(path: &Path) -> Result<Settings, ConfigError> {
 }
 
 fn line_of(text: &str, key: &str) -> Option<u64> {
-    (1..).zip(text.lines()).find(|(_, line)| line.starts_with(key)).map(|(number, _)| number)
+    (1..)
+        .zip(text.lines())
+        .find(|(_, line)| line.starts_with(key))
+        .map(|(number, _)| number)
 }
 
 /// An address to listen at.
@@ -358,106 +440,4 @@ where
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Write as _;
-
-    use super::*;
-
-    #[derive(Parser)]
-    struct Cli {
-        #[command(flatten)]
-        args: ServeArgs,
-    }
-
-    const NEEDED: [&str; 4] = ["serve", "--tls-cert=c", "--tls-key=k", "--client-ca=a"];
-
-    fn load(flags: &[&str], environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        let flags = Cli::try_parse_from(NEEDED.iter().chain(flags)).unwrap().args;
-        Config::load(flags, environment.iter().map(|(n, v)| (n.into(), v.into())))
-    }
-
-    fn load_file(text: &str, flags: &[&str], environment: &[(&str, &str)]) -> Result<Config, String> {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(text.as_bytes()).unwrap();
-        let path = file.path().to_str().unwrap().to_owned();
-        let flags: Vec<_> = flags.iter().map(|f| (*f).to_owned()).chain([format!("--config={path}")]).collect();
-        let flags: Vec<_> = flags.iter().map(String::as_str).collect();
-        load(&flags, environment).map_err(|e| e.to_string().replace(&path, "FILE"))
-    }
-
-    #[test]
-    fn what_is_not_given_has_a_default() {
-        let config = load(&[], &[]).unwrap();
-        assert_eq!(config.listen.to_string(), "0.0.0.0:8443");
-        assert_eq!(config.admin_listen.to_string(), "127.0.0.1:8081");
-        assert_eq!((config.writes.max_replicas, config.writes.read_only), (10_000, false));
-        assert_eq!((config.log_format, config.log_level), (Format::Text, Severity::Info));
-        assert!(config.managed.namespaces.is_empty());
-    }
-
-    #[test]
-    fn flags_win_then_the_environment_then_the_file() {
-        let file = "apiVersion: headcount/v1alpha1\nkind: Configuration\nmaxReplicas: 1\nlogFormat: json\nreadOnly: true\nnamespace: [a, b]\nlisten: \"[::1]:0\"\n";
-        let environment = [("HEADCOUNT_MAX_REPLICAS", "2"), ("HEADCOUNT_LOG_FORMAT", "text"), ("HEADCOUNT_NAMESPACE", "c,d")];
-        let config = load_file(file, &["--max-replicas=3", "--read-only=false"], &environment).unwrap();
-        assert_eq!(config.writes.max_replicas, 3);
-        assert!(!config.writes.read_only);
-        assert_eq!(config.log_format, Format::Text);
-        assert_eq!(config.managed.namespaces, ["c", "d"]);
-        assert_eq!(config.listen.to_string(), "[::1]:0");
-    }
-
-    #[test]
-    fn the_environment_alone_is_enough() {
-        let environment = [("HEADCOUNT_TLS_CERT", "c"), ("HEADCOUNT_TLS_KEY", "k"), ("HEADCOUNT_CLIENT_CA", "a,b"), ("HEADCOUNT_READ_ONLY", "true")];
-        let config = Config::load(ServeArgs::default(), environment.iter().map(|(n, v)| (n.into(), v.into()))).unwrap();
-        assert_eq!(config.tls.client_ca, [PathBuf::from("a"), PathBuf::from("b")]);
-        assert!(config.writes.read_only);
-    }
-
-    #[test]
-    fn an_unknown_key_of_the_file_is_named_with_its_line() {
-        let error = load_file("apiVersion: headcount/v1alpha1\nkind: Configuration\nmaxReplica: 5\n", &[], &[]).unwrap_err();
-        assert!(error.contains("line 3") && error.contains("maxReplica"), "{error}");
-        assert_eq!(error.lines().count(), 1, "{error}");
-    }
-
-    #[test]
-    fn a_file_says_what_it_is() {
-        for (text, part) in [
-            ("kind: Configuration\n", "it has no apiVersion"),
-            ("apiVersion: headcount/v1alpha1\n", "it has no kind"),
-            ("kind: Configuration\napiVersion: apps/v1\n", "at line 2: apiVersion is \"apps/v1\""),
-            ("apiVersion: headcount/v1alpha1\nkind: Configuration\nmaxReplicas: many\n", "line 3"),
-            ("apiVersion: headcount/v1alpha1\nkind: Configuration\nlisten: somewhere\n", "line 3"),
-            ("a: [", "line"),
-        ] {
-            let error = load_file(text, &[], &[]).unwrap_err();
-            assert!(error.contains(part), "{text:?}: {error}");
-        }
-    }
-
-    #[test]
-    fn a_variable_that_is_no_setting_is_an_error_and_a_service_link_is_not() {
-        let error = load(&[], &[("HEADCOUNT_MAX_REPLICA", "5")]).unwrap_err().to_string();
-        assert!(error.contains("HEADCOUNT_MAX_REPLICA"), "{error}");
-        let links = [
-            ("HEADCOUNT_PORT", "tcp://10.0.0.1:443"),
-            ("HEADCOUNT_PORT_443_TCP_ADDR", "10.0.0.1"),
-            ("HEADCOUNT_SERVICE_HOST", "10.0.0.1"),
-            ("HEADCOUNT_METRICS_SERVICE_PORT", "80"),
-            ("HEADCOUNT_LOG_LEVEL", ""),
-        ];
-        assert!(load(&[], &links).is_ok());
-    }
-
-    #[test]
-    fn a_value_that_cannot_be_is_an_error_that_names_it() {
-        for (name, value) in [("HEADCOUNT_LISTEN", "nowhere"), ("HEADCOUNT_MAX_REPLICAS", "-1"), ("HEADCOUNT_READ_ONLY", "maybe"), ("HEADCOUNT_NAMESPACE", "A_b")] {
-            let error = load(&[], &[(name, value)]).unwrap_err().to_string();
-            assert!(error.contains(value) && !error.contains('\n'), "{error}");
-        }
-        let missing = Config::load(ServeArgs::default(), []).unwrap_err().to_string();
-        assert!(missing.starts_with("--client-ca is missing"), "{missing}");
-    }
-}
+mod tests;

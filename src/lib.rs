@@ -84,13 +84,23 @@ impl Headcount {
     /// With bad files nothing listens; the error says which and why.
     pub async fn bind(config: Config) -> Result<Self, StartError> {
         let tls = config.tls.load()?;
-        let cluster = kubernetes::connection(config.kubeconfig.as_deref(), config.context.as_deref()).await?;
+        let cluster =
+            kubernetes::connection(config.kubeconfig.as_deref(), config.context.as_deref()).await?;
         let scale_client = kubernetes::client(&cluster)?;
         let (listener, address) = listen(config.listen).await?;
         let (admin_listener, admin_address) = listen(config.admin_listen).await?;
         info!(name: "server.listening", address = %address, admin_address = %admin_address, cluster = %cluster.cluster_url,
             "listening at {address}");
-        Ok(Self { config, tls, cluster, scale_client, listener, admin_listener, address, admin_address })
+        Ok(Self {
+            config,
+            tls,
+            cluster,
+            scale_client,
+            listener,
+            admin_listener,
+            address,
+            admin_address,
+        })
     }
 
     /// Where callers connect; with port 0 configured, the port taken.
@@ -109,20 +119,51 @@ impl Headcount {
     ///
     /// When a part ended that never should.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
-        let Self { config, tls, cluster, scale_client, listener, admin_listener, .. } = self;
+        let Self {
+            config,
+            tls,
+            cluster,
+            scale_client,
+            listener,
+            admin_listener,
+            ..
+        } = self;
         let metrics = Arc::new(Metrics::default());
         let store = Arc::new(Store::new(&config.managed.namespaces));
         let status = Arc::new(InformerStatus::new(store));
         let (stopping, informer_stop) = (CancellationToken::new(), CancellationToken::new());
-        let (connections, writes, admin_connections) = (TaskTracker::new(), TaskTracker::new(), TaskTracker::new());
+        let (connections, writes, admin_connections) =
+            (TaskTracker::new(), TaskTracker::new(), TaskTracker::new());
 
         let _stop_informer = informer_stop.clone().drop_guard();
-        let informer_ended = spawn_informer(cluster, &config, Arc::clone(&status), Arc::clone(&metrics), informer_stop)?;
+        let informer_ended = spawn_informer(
+            cluster,
+            &config,
+            Arc::clone(&status),
+            Arc::clone(&metrics),
+            informer_stop,
+        )?;
         let scaler = Scaler::new(scale_client, Arc::clone(&status));
-        let api = Arc::new(Api::new(Arc::clone(&status), scaler, config.writes, Arc::clone(&metrics), writes.clone()));
-        let server = Server::new(tls, api, Arc::clone(&metrics), stopping.clone(), connections.clone());
+        let api = Arc::new(Api::new(
+            Arc::clone(&status),
+            scaler,
+            config.writes,
+            Arc::clone(&metrics),
+            writes.clone(),
+        ));
+        let server = Server::new(
+            tls,
+            api,
+            Arc::clone(&metrics),
+            stopping.clone(),
+            connections.clone(),
+        );
         let mut server = tokio::spawn(Arc::new(server).run(listener));
-        let admin = Arc::new(Admin { status, metrics, stopping: stopping.clone() });
+        let admin = Arc::new(Admin {
+            status,
+            metrics,
+            stopping: stopping.clone(),
+        });
         let mut admin = tokio::spawn(admin.run(admin_listener, admin_connections));
 
         tokio::select! {
@@ -135,7 +176,10 @@ impl Headcount {
         stopping.cancel();
         connections.close();
         writes.close();
-        let drained = timeout(DRAIN, async { tokio::join!(connections.wait(), writes.wait()) }).await;
+        let drained = timeout(DRAIN, async {
+            tokio::join!(connections.wait(), writes.wait())
+        })
+        .await;
         if drained.is_err() {
             warn!(name: "server.drain.cut", connections = connections.len(), writes = writes.len(),
                 "the drain took longer than {} s and was cut", DRAIN.as_secs());
@@ -166,14 +210,18 @@ fn spawn_informer(
     let managed = config.managed.clone();
     let follow = move || {
         let _ended = ended;
-        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        let runtime = match tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+        {
             Ok(runtime) => runtime,
             Err(error) => return started.send(Err(error.to_string())).unwrap_or(()),
         };
         runtime.block_on(async move {
             match kubernetes::client(&cluster) {
                 Ok(client) => {
-                    let informer = Informer::new(client, managed, status, Arc::clone(&metrics.informer));
+                    let informer =
+                        Informer::new(client, managed, status, Arc::clone(&metrics.informer));
                     started.send(Ok(())).unwrap_or(());
                     let following = tokio::spawn(informer.run());
                     tokio::select! {
@@ -186,7 +234,13 @@ fn spawn_informer(
         });
     };
     let failed = |why: String| RunError::Informer(why);
-    thread::Builder::new().name("informer".into()).spawn(follow).map_err(|e| failed(e.to_string()))?;
-    starting.recv().map_err(|e| failed(e.to_string()))?.map_err(failed)?;
+    thread::Builder::new()
+        .name("informer".into())
+        .spawn(follow)
+        .map_err(|e| failed(e.to_string()))?;
+    starting
+        .recv()
+        .map_err(|e| failed(e.to_string()))?
+        .map_err(failed)?;
     Ok(on_end)
 }

@@ -11,7 +11,8 @@ pub fn is_deployment(text: &str) -> bool {
 }
 
 fn is_label(text: &str) -> bool {
-    let alphanumeric = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let alphanumeric =
+        |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     let bytes = text.as_bytes();
     alphanumeric(bytes.first())
         && alphanumeric(bytes.last())
@@ -29,7 +30,10 @@ mod tests {
         for good in ["a", "web", "a-b", "0", "1a", &"a".repeat(63)] {
             assert!(is_namespace(good) && is_deployment(good), "{good}");
         }
-        for bad in ["", "-a", "a-", "A", "a_b", "a/b", "..", ".", "a..b", ".a", "a.", "ä", "a b", "a\0", "a\n"] {
+        for bad in [
+            "", "-a", "a-", "A", "a_b", "a/b", "..", ".", "a..b", ".a", "a.", "ä", "a b", "a\0",
+            "a\n",
+        ] {
             assert!(!is_namespace(bad) && !is_deployment(bad), "{bad:?}");
         }
         assert!(!is_namespace("a.b") && is_deployment("a.b"));

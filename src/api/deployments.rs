@@ -25,7 +25,9 @@ pub(super) async fn list(api: &Api, request: &Parts) -> Result<Response<Body>, A
         not_modified()
     } else if accepts_gzip(&request.headers) {
         let mut response = Body::json(StatusCode::OK, api.compressed.of(&snapshot).await);
-        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        response
+            .headers_mut()
+            .insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         response
     } else {
         Body::respond(StatusCode::OK, Arc::clone(&snapshot).list().into())
@@ -37,13 +39,22 @@ pub(super) async fn list(api: &Api, request: &Parts) -> Result<Response<Body>, A
 }
 
 /// The present snapshot, once the store is synced and has reached the wanted version.
-pub(super) async fn caught_up(api: &Api, wanted: Option<u64>, version: impl Fn(&Snapshot) -> u64) -> Result<Arc<Snapshot>, ApiError> {
+pub(super) async fn caught_up(
+    api: &Api,
+    wanted: Option<u64>,
+    version: impl Fn(&Snapshot) -> u64,
+) -> Result<Arc<Snapshot>, ApiError> {
     let store = api.status.store();
     if !store.snapshot().synced() {
         return Err(ApiError::NotSynced);
     }
     if let Some(wanted) = wanted
-        && !api.status.wait_until(Instant::now() + WAIT_FOR_VERSION, |now| version(now) >= wanted).await
+        && !api
+            .status
+            .wait_until(Instant::now() + WAIT_FOR_VERSION, |now| {
+                version(now) >= wanted
+            })
+            .await
     {
         return Err(ApiError::BehindVersion(wanted, WAIT_FOR_VERSION));
     }
@@ -52,7 +63,10 @@ pub(super) async fn caught_up(api: &Api, wanted: Option<u64>, version: impl Fn(&
 
 /// The headers that every read has.
 pub(super) fn describe(headers: &mut HeaderMap, tag: &str, version: u64, age: Duration) {
-    headers.insert(header::ETAG, HeaderValue::try_from(tag).unwrap_or(HeaderValue::from_static("*")));
+    headers.insert(
+        header::ETAG,
+        HeaderValue::try_from(tag).unwrap_or(HeaderValue::from_static("*")),
+    );
     headers.insert("x-resource-version", version.into());
     headers.insert(header::AGE, age.as_secs().into());
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -74,7 +88,9 @@ impl Compressed {
             Some((of, bytes)) if *of == fingerprint => bytes.clone(),
             _ => {
                 let list = Arc::clone(snapshot).list();
-                let bytes = tokio::task::spawn_blocking(move || gzip(list)).await.unwrap_or_default();
+                let bytes = tokio::task::spawn_blocking(move || gzip(list))
+                    .await
+                    .unwrap_or_default();
                 *last = Some((fingerprint, bytes.clone()));
                 bytes
             }
@@ -94,14 +110,24 @@ fn gzip(pieces: impl Iterator<Item = Bytes>) -> Bytes {
 
 /// Whether gzip is acceptable (RFC 9110, 12.5.3): named, or meant by `*`, and not with a weight of 0.
 fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let codings = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
+    let codings = headers
+        .get_all(header::ACCEPT_ENCODING)
+        .iter()
+        .filter_map(|v| v.to_str().ok())
+        .flat_map(|v| v.split(','));
     let mut by_star = false;
     for coding in codings {
         let (name, parameters) = coding.split_once(';').unwrap_or((coding, ""));
-        let weight = parameters.split(';').find_map(|p| p.trim().strip_prefix("q=").map(|q| q.trim().parse().unwrap_or(0.0)));
+        let weight = parameters.split(';').find_map(|p| {
+            p.trim()
+                .strip_prefix("q=")
+                .map(|q| q.trim().parse().unwrap_or(0.0))
+        });
         let acceptable = weight.unwrap_or(1.0f32) > 0.0;
         match name.trim() {
-            name if name.eq_ignore_ascii_case("gzip") || name.eq_ignore_ascii_case("x-gzip") => return acceptable,
+            name if name.eq_ignore_ascii_case("gzip") || name.eq_ignore_ascii_case("x-gzip") => {
+                return acceptable;
+            }
             "*" => by_star = acceptable,
             _ => {}
         }
@@ -115,8 +141,20 @@ mod tests {
 
     #[test]
     fn gzip_is_sent_to_those_who_accept_it() {
-        let accepts = |text: &str| accepts_gzip(&HeaderMap::from_iter([(header::ACCEPT_ENCODING, text.parse().unwrap())]));
-        for yes in ["gzip", "br, gzip;q=0.5", "GZIP", "*", "x-gzip", "identity;q=0, *;q=0.1"] {
+        let accepts = |text: &str| {
+            accepts_gzip(&HeaderMap::from_iter([(
+                header::ACCEPT_ENCODING,
+                text.parse().unwrap(),
+            )]))
+        };
+        for yes in [
+            "gzip",
+            "br, gzip;q=0.5",
+            "GZIP",
+            "*",
+            "x-gzip",
+            "identity;q=0, *;q=0.1",
+        ] {
             assert!(accepts(yes), "{yes}");
         }
         for no in ["", "br", "gzip;q=0", "gzip;q=0, *", "identity", "*;q=0"] {

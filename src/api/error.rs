@@ -17,7 +17,9 @@ pub enum ApiError {
     #[error("{0}")]
     BadRequest(String),
     /// 401
-    #[error("the client certificate has expired since the connection was opened: renew it and connect again")]
+    #[error(
+        "the client certificate has expired since the connection was opened: renew it and connect again"
+    )]
     CertificateExpired,
     /// 404
     #[error(
@@ -25,7 +27,9 @@ pub enum ApiError {
     )]
     NoSuchPath,
     /// 404
-    #[error("no Deployment {name:?} in namespace {namespace:?} is managed by this server: check both names, and which namespaces and labels it manages")]
+    #[error(
+        "no Deployment {name:?} in namespace {namespace:?} is managed by this server: check both names, and which namespaces and labels it manages"
+    )]
     NoSuchDeployment {
         /// The namespace asked for.
         namespace: String,
@@ -51,7 +55,9 @@ pub enum ApiError {
     #[error("others kept changing the Deployment: read it again and retry")]
     Conflict,
     /// 412
-    #[error("the precondition doesn't hold: the Deployment now has {now} replicas and the tag {tag}; read it again before you decide")]
+    #[error(
+        "the precondition doesn't hold: the Deployment now has {now} replicas and the tag {tag}; read it again before you decide"
+    )]
     PreconditionFailed {
         /// The count that it has.
         now: i32,
@@ -71,10 +77,14 @@ pub enum ApiError {
         most: usize,
     },
     /// 415
-    #[error("the body must be JSON: send it with Content-Type: application/json")]
+    #[error(
+        "the body must be plain JSON: send it with Content-Type: application/json and without Content-Encoding"
+    )]
     UnsupportedMediaType,
     /// 422
-    #[error("replicaCount {count} is above this server's bound of {bound} (--max-replicas): ask for fewer, or have the bound raised")]
+    #[error(
+        "replicaCount {count} is above this server's bound of {bound} (--max-replicas): ask for fewer, or have the bound raised"
+    )]
     AboveBound {
         /// The count asked for.
         count: i32,
@@ -94,7 +104,9 @@ pub enum ApiError {
     #[error("this server failed to answer; its log says why under the request's id (X-Request-Id)")]
     Panicked,
     /// 502
-    #[error("the cluster refuses this server's own credentials: tell whoever runs it; nothing was changed")]
+    #[error(
+        "the cluster refuses this server's own credentials: tell whoever runs it; nothing was changed"
+    )]
     Credentials,
     /// 503
     #[error("this server's copy of the cluster isn't complete yet: come back in a moment")]
@@ -114,7 +126,9 @@ pub enum ApiError {
         retry_after: Duration,
     },
     /// 504
-    #[error("the write was sent to Kubernetes and its outcome isn't known: read the count before you decide whether to send it again ({0})")]
+    #[error(
+        "the write was sent to Kubernetes and its outcome isn't known: read the count before you decide whether to send it again ({0})"
+    )]
     OutcomeUnknown(String),
 }
 
@@ -136,14 +150,20 @@ impl ApiError {
             Self::HeadersTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Credentials => StatusCode::BAD_GATEWAY,
-            Self::NotSynced | Self::BehindVersion(..) | Self::ReadOnly | Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotSynced
+            | Self::BehindVersion(..)
+            | Self::ReadOnly
+            | Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::OutcomeUnknown(_) => StatusCode::GATEWAY_TIMEOUT,
         }
     }
 
     /// Whether nothing more can be said on the connection.
     fn closes(&self) -> bool {
-        matches!(self, Self::CertificateExpired | Self::BodyTooSlow { .. } | Self::BodyTooLarge { .. })
+        matches!(
+            self,
+            Self::CertificateExpired | Self::BodyTooSlow { .. } | Self::BodyTooLarge { .. }
+        )
     }
 
     /// The whole answer.
@@ -156,7 +176,11 @@ impl ApiError {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            let wait = if let Self::Unavailable { retry_after, .. } = self { retry_after } else { COME_BACK };
+            let wait = if let Self::Unavailable { retry_after, .. } = self {
+                retry_after
+            } else {
+                COME_BACK
+            };
             headers.insert(header::RETRY_AFTER, wait.as_secs().max(1).into());
         }
         if self.closes() {
@@ -171,12 +195,18 @@ impl ApiError {
     pub(super) fn of_scale(error: ScaleError<Self>, namespace: &str, name: &str) -> Self {
         match error {
             ScaleError::Judged(error) => error,
-            ScaleError::NotFound => Self::NoSuchDeployment { namespace: namespace.into(), name: name.into() },
+            ScaleError::NotFound => Self::NoSuchDeployment {
+                namespace: namespace.into(),
+                name: name.into(),
+            },
             ScaleError::Conflict => Self::Conflict,
             ScaleError::Refused(words) => Self::Refused(words),
             // The cluster's words name this server's account and stay in the log.
             ScaleError::Credentials(_) => Self::Credentials,
-            ScaleError::Unavailable(why, retry_after) => Self::Unavailable { why, retry_after: retry_after.unwrap_or(COME_BACK) },
+            ScaleError::Unavailable(why, retry_after) => Self::Unavailable {
+                why,
+                retry_after: retry_after.unwrap_or(COME_BACK),
+            },
             ScaleError::Unknown(why) => Self::OutcomeUnknown(why),
         }
     }

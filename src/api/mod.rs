@@ -66,12 +66,30 @@ pub struct Api {
 
 impl Api {
     /// An API that reads from the store of `status` and writes through `scaler`; `tasks` holds the writes under way.
-    pub fn new(status: Arc<InformerStatus>, scaler: Scaler, writes: WriteRules, metrics: Arc<Metrics>, tasks: TaskTracker) -> Self {
-        Self { status, scaler, writes, metrics, tasks, request_ids: request::RequestIds::new(), compressed: Default::default() }
+    pub fn new(
+        status: Arc<InformerStatus>,
+        scaler: Scaler,
+        writes: WriteRules,
+        metrics: Arc<Metrics>,
+        tasks: TaskTracker,
+    ) -> Self {
+        Self {
+            status,
+            scaler,
+            writes,
+            metrics,
+            tasks,
+            request_ids: request::RequestIds::new(),
+            compressed: Default::default(),
+        }
     }
 
     /// Answers one request, whatever it is.
-    pub async fn answer<B>(self: Arc<Self>, caller: Arc<Caller>, request: Request<B>) -> Response<Body>
+    pub async fn answer<B>(
+        self: Arc<Self>,
+        caller: Arc<Caller>,
+        request: Request<B>,
+    ) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Unpin,
         B::Error: std::fmt::Display,
@@ -81,19 +99,29 @@ impl Api {
         let route = Route::of(request.uri.path());
         let label = route.as_ref().map_or("none", Route::template);
         // A handler that panics costs one request, not the connection's other ones.
-        let handled = AssertUnwindSafe(Arc::clone(&self).judge(caller, &id, route, &request, &mut content)).catch_unwind().await;
+        let handled =
+            AssertUnwindSafe(Arc::clone(&self).judge(caller, &id, route, &request, &mut content))
+                .catch_unwind()
+                .await;
         let mut response = match handled.unwrap_or(Err(ApiError::Panicked)) {
             Ok(response) => response,
             Err(error) => error.into_response(),
         };
-        self.metrics.answered(label, &request.method, response.status());
+        self.metrics
+            .answered(label, &request.method, response.status());
         response.headers_mut().insert("x-request-id", id.into());
         if request.headers.contains_key(header::TRANSFER_ENCODING) {
             // hyper drops a Content-Length beside a Transfer-Encoding and doesn't tell: nothing more is read from such a connection.
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            response
+                .headers_mut()
+                .insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         request::discard(&mut content).await;
-        if request.method == Method::HEAD { body::without_body(response) } else { response }
+        if request.method == Method::HEAD {
+            body::without_body(response)
+        } else {
+            response
+        }
     }
 
     /// The order of judgement: what is wrong with the request as such, path, method, caller, then the resource's own.
@@ -113,7 +141,9 @@ impl Api {
         let route = route.ok_or(ApiError::NoSuchPath)?;
         let allowed = route.methods();
         if !allowed.contains(&request.method) {
-            return Err(ApiError::MethodNotAllowed { allow: allowed.header });
+            return Err(ApiError::MethodNotAllowed {
+                allow: allowed.header,
+            });
         }
         if caller.identity.expired() {
             return Err(ApiError::CertificateExpired);
@@ -140,14 +170,24 @@ fn acceptable(request: &Parts) -> Result<(), ApiError> {
         return Err(ApiError::UriTooLong { most: LONGEST_URI });
     }
     // As they stand on the wire in HTTP/1.1: name, colon, space, value, line end.
-    let headers: usize = request.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let headers: usize = request
+        .headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum();
     if headers > LARGEST_HEADERS {
-        return Err(ApiError::HeadersTooLarge { most: LARGEST_HEADERS });
+        return Err(ApiError::HeadersTooLarge {
+            most: LARGEST_HEADERS,
+        });
     }
     let hosts = request.headers.get_all(header::HOST).iter().count();
     match (hosts, request.uri.authority()) {
         (1, _) | (0, Some(_)) => Ok(()),
-        (0, None) => Err(ApiError::BadRequest("the request has no Host header; send exactly one".into())),
-        _ => Err(ApiError::BadRequest("the request has more than one Host header; send exactly one".into())),
+        (0, None) => Err(ApiError::BadRequest(
+            "the request has no Host header; send exactly one".into(),
+        )),
+        _ => Err(ApiError::BadRequest(
+            "the request has more than one Host header; send exactly one".into(),
+        )),
     }
 }

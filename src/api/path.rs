@@ -13,7 +13,10 @@ use crate::name;
 pub(super) enum Route<'a> {
     Health,
     Deployments,
-    Replicas { namespace: Cow<'a, str>, name: Cow<'a, str> },
+    Replicas {
+        namespace: Cow<'a, str>,
+        name: Cow<'a, str>,
+    },
 }
 
 /// The methods of a path.
@@ -64,8 +67,14 @@ impl<'a> Route<'a> {
 
     pub(super) fn methods(&self) -> Methods {
         match self {
-            Self::Health | Self::Deployments => Methods { put: false, header: "GET, HEAD" },
-            Self::Replicas { .. } => Methods { put: true, header: "GET, HEAD, PUT" },
+            Self::Health | Self::Deployments => Methods {
+                put: false,
+                header: "GET, HEAD",
+            },
+            Self::Replicas { .. } => Methods {
+                put: true,
+                header: "GET, HEAD, PUT",
+            },
         }
     }
 }
@@ -95,7 +104,11 @@ pub(super) fn valid_names((namespace, name): (&str, &str)) -> Result<(), ApiErro
 /// What a caller sent, quoted and cut, for an error sentence.
 pub(super) fn shown(text: &str) -> String {
     let cut: String = text.chars().take(80).collect();
-    if cut.len() < text.len() { format!("{cut:?}…") } else { format!("{cut:?}") }
+    if cut.len() < text.len() {
+        format!("{cut:?}…")
+    } else {
+        format!("{cut:?}")
+    }
 }
 
 #[cfg(test)]
@@ -108,11 +121,29 @@ mod tests {
     fn the_four_calls_have_paths_and_nothing_else_has() {
         assert_eq!(Route::of("/api/v1/health"), Some(Route::Health));
         assert_eq!(Route::of("/api/v1/deployments"), Some(Route::Deployments));
-        let replicas = Route::Replicas { namespace: "web".into(), name: "shop".into() };
-        assert_eq!(Route::of("/api/v1/namespaces/web/deployments/shop/replicas"), Some(replicas));
-        for path in ["", "/", "/api/v1", "/api/v1/", "/api/v1/health/", "/api/v2/health", "/api/v1/namespaces/web",
-            "/api/v1/namespaces/web/deployments/shop", "/api/v1/namespaces/web/deployments/shop/replicas/", "//api/v1/health",
-            "/api/v1/namespaces/web/statefulsets/shop/replicas", "/api/v1/namespaces/a/b/deployments/shop/replicas", "/API/v1/health"] {
+        let replicas = Route::Replicas {
+            namespace: "web".into(),
+            name: "shop".into(),
+        };
+        assert_eq!(
+            Route::of("/api/v1/namespaces/web/deployments/shop/replicas"),
+            Some(replicas)
+        );
+        for path in [
+            "",
+            "/",
+            "/api/v1",
+            "/api/v1/",
+            "/api/v1/health/",
+            "/api/v2/health",
+            "/api/v1/namespaces/web",
+            "/api/v1/namespaces/web/deployments/shop",
+            "/api/v1/namespaces/web/deployments/shop/replicas/",
+            "//api/v1/health",
+            "/api/v1/namespaces/web/statefulsets/shop/replicas",
+            "/api/v1/namespaces/a/b/deployments/shop/replicas",
+            "/API/v1/health",
+        ] {
             assert_eq!(Route::of(path), None, "{path}");
         }
     }
@@ -120,10 +151,20 @@ mod tests {
     #[test]
     fn names_are_judged_after_decoding() {
         let encoded = Route::of("/api/v1/namespaces/w%65b/deployments/sh%6fp/replicas");
-        assert_eq!(encoded, Some(Route::Replicas { namespace: "web".into(), name: "shop".into() }));
-        for bad in ["..", "%2e%2e", "a%2Fb", "", "a%00", "%zz", "%ff", "a%", "WEB", "a%0Ab", "a b"] {
+        assert_eq!(
+            encoded,
+            Some(Route::Replicas {
+                namespace: "web".into(),
+                name: "shop".into()
+            })
+        );
+        for bad in [
+            "..", "%2e%2e", "a%2Fb", "", "a%00", "%zz", "%ff", "a%", "WEB", "a%0Ab", "a b",
+        ] {
             let path = format!("/api/v1/namespaces/{bad}/deployments/shop/replicas");
-            let Some(Route::Replicas { namespace, name }) = Route::of(&path) else { panic!("{path} is a path") };
+            let Some(Route::Replicas { namespace, name }) = Route::of(&path) else {
+                panic!("{path} is a path")
+            };
             assert!(valid_names((&namespace, &name)).is_err(), "{bad}");
         }
     }

@@ -19,27 +19,41 @@ pub(super) fn list_tag(fingerprint: u64) -> String {
 /// Whether the caller has the representation with this tag already (`If-None-Match`, weak comparison).
 pub(super) fn not_modified(headers: &HeaderMap, tag: &str) -> bool {
     let opaque = |tag: &str| tag.strip_prefix("W/").unwrap_or(tag).to_owned();
-    any(headers, &header::IF_NONE_MATCH, |given| given == "*" || opaque(given) == opaque(tag))
+    any(headers, &header::IF_NONE_MATCH, |given| {
+        given == "*" || opaque(given) == opaque(tag)
+    })
 }
 
 /// Judges a write by `If-Match` (strong comparison) and `If-None-Match`: this is where a 412 is decided.
 pub(super) fn judge(headers: &HeaderMap, record: &Record<'_>) -> Result<(), ApiError> {
-    let guarded = headers.contains_key(header::IF_MATCH) || headers.contains_key(header::IF_NONE_MATCH);
+    let guarded =
+        headers.contains_key(header::IF_MATCH) || headers.contains_key(header::IF_NONE_MATCH);
     if !guarded {
         return Ok(());
     }
     let tag = count_tag(record.uid(), record.replicas());
-    let matches = !headers.contains_key(header::IF_MATCH) || any(headers, &header::IF_MATCH, |given| given == "*" || given == tag);
+    let matches = !headers.contains_key(header::IF_MATCH)
+        || any(headers, &header::IF_MATCH, |given| {
+            given == "*" || given == tag
+        });
     if matches && !not_modified(headers, &tag) {
         Ok(())
     } else {
-        Err(ApiError::PreconditionFailed { now: record.replicas(), tag })
+        Err(ApiError::PreconditionFailed {
+            now: record.replicas(),
+            tag,
+        })
     }
 }
 
 /// Whether one of the tags in a header fits. Our own tags have no commas, so splitting at commas never cuts one.
 fn any(headers: &HeaderMap, name: &HeaderName, fits: impl Fn(&str) -> bool) -> bool {
-    headers.get_all(name).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(',')).any(|tag| fits(tag.trim()))
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|v| v.to_str().ok())
+        .flat_map(|v| v.split(','))
+        .any(|tag| fits(tag.trim()))
 }
 
 #[cfg(test)]
@@ -54,11 +68,22 @@ mod tests {
     fn if_none_match_compares_weakly_and_knows_lists_and_the_asterisk() {
         let tag = list_tag(255);
         assert_eq!(tag, "W/\"00000000000000ff\"");
-        for given in [&tag[..], "\"00000000000000ff\"", "\"x\", W/\"00000000000000ff\"", "*"] {
-            assert!(not_modified(&headers(header::IF_NONE_MATCH, given), &tag), "{given}");
+        for given in [
+            &tag[..],
+            "\"00000000000000ff\"",
+            "\"x\", W/\"00000000000000ff\"",
+            "*",
+        ] {
+            assert!(
+                not_modified(&headers(header::IF_NONE_MATCH, given), &tag),
+                "{given}"
+            );
         }
         for given in ["\"x\"", "00000000000000ff", ""] {
-            assert!(!not_modified(&headers(header::IF_NONE_MATCH, given), &tag), "{given}");
+            assert!(
+                !not_modified(&headers(header::IF_NONE_MATCH, given), &tag),
+                "{given}"
+            );
         }
         assert!(!not_modified(&HeaderMap::new(), &tag));
     }

@@ -12,7 +12,10 @@ use super::{
     deployments::{caught_up, describe, not_modified},
     path::valid_names,
     preconditions,
-    request::{RequestId, Trace, dry_run, json_content, min_resource_version, prefers_representation, replica_count, whole_body},
+    request::{
+        RequestId, Trace, dry_run, json_content, min_resource_version, prefers_representation,
+        replica_count, whole_body,
+    },
 };
 use crate::{
     kubernetes::{ScaleError, ScaleRequest, Scaled},
@@ -20,26 +23,41 @@ use crate::{
 };
 
 const UPDATED: &str = r#"{"message":"Replica count updated successfully."}"#;
-const UPDATED_UNSEEN: &str = r#"{"message":"Replica count updated; this server's copy has not caught up yet."}"#;
+const UPDATED_UNSEEN: &str =
+    r#"{"message":"Replica count updated; this server's copy has not caught up yet."}"#;
 
-pub(super) async fn get(api: &Api, names: (&str, &str), request: &Parts) -> Result<Response<Body>, ApiError> {
+pub(super) async fn get(
+    api: &Api,
+    names: (&str, &str),
+    request: &Parts,
+) -> Result<Response<Body>, ApiError> {
     valid_names(names)?;
     let (namespace, name) = names;
     let wanted = min_resource_version(&request.headers)?;
     let snapshot = caught_up(api, wanted, |now| now.resource_version_in(namespace)).await?;
-    let record = snapshot.get(namespace, name).ok_or_else(|| no_such(names))?;
+    let record = snapshot
+        .get(namespace, name)
+        .ok_or_else(|| no_such(names))?;
     let tag = preconditions::count_tag(record.uid(), record.replicas());
     let mut response = if preconditions::not_modified(&request.headers, &tag) {
         not_modified()
     } else {
         Body::json(StatusCode::OK, record.json())
     };
-    describe(response.headers_mut(), &tag, record.resource_version(), api.status.age());
+    describe(
+        response.headers_mut(),
+        &tag,
+        record.resource_version(),
+        api.status.age(),
+    );
     Ok(response)
 }
 
 fn no_such((namespace, name): (&str, &str)) -> ApiError {
-    ApiError::NoSuchDeployment { namespace: namespace.into(), name: name.into() }
+    ApiError::NoSuchDeployment {
+        namespace: namespace.into(),
+        name: name.into(),
+    }
 }
 
 pub(super) async fn put<B>(
@@ -73,9 +91,19 @@ where
         dry_run,
         traceparent: trace.traceparent(),
     };
-    let write = Write { api: Arc::clone(&api), caller, id: id.clone(), trace, scale, headers: request.headers.clone() };
+    let write = Write {
+        api: Arc::clone(&api),
+        caller,
+        id: id.clone(),
+        trace,
+        scale,
+        headers: request.headers.clone(),
+    };
     // A task of its own: the write goes on, and is logged, when the caller hangs up.
-    api.tasks.spawn(write.run()).await.unwrap_or(Err(ApiError::Panicked))
+    api.tasks
+        .spawn(write.run())
+        .await
+        .unwrap_or(Err(ApiError::Panicked))
 }
 
 /// A write that is judged, sent, waited for and logged.
@@ -90,7 +118,12 @@ struct Write {
 
 impl Write {
     async fn run(self) -> Result<Response<Body>, ApiError> {
-        let Self { api, scale, headers, .. } = &self;
+        let Self {
+            api,
+            scale,
+            headers,
+            ..
+        } = &self;
         let max_replicas = api.writes.max_replicas;
         let judge = |record: Record<'_>| {
             if record.deleting() {
@@ -98,7 +131,10 @@ impl Write {
             }
             preconditions::judge(headers, &record)?;
             if scale.replicas > max_replicas {
-                return Err(ApiError::AboveBound { count: scale.replicas, bound: max_replicas });
+                return Err(ApiError::AboveBound {
+                    count: scale.replicas,
+                    bound: max_replicas,
+                });
             }
             Ok(())
         };
@@ -112,7 +148,11 @@ impl Write {
     }
 
     fn answer(&self, scaled: &Scaled) -> Response<Body> {
-        let status = if scaled.seen { StatusCode::OK } else { StatusCode::ACCEPTED };
+        let status = if scaled.seen {
+            StatusCode::OK
+        } else {
+            StatusCode::ACCEPTED
+        };
         let representation = prefers_representation(&self.headers);
         let body = match (representation, scaled.seen) {
             (true, _) => Bytes::from(self.representation(scaled)),
@@ -124,11 +164,16 @@ impl Write {
         headers.insert("x-resource-version", scaled.resource_version.into());
         if self.scale.dry_run {
             headers.insert("x-dry-run", HeaderValue::from_static("true"));
-        } else if let Ok(tag) = HeaderValue::try_from(preconditions::count_tag(scaled.uid, scaled.replicas)) {
+        } else if let Ok(tag) =
+            HeaderValue::try_from(preconditions::count_tag(scaled.uid, scaled.replicas))
+        {
             headers.insert(header::ETAG, tag);
         }
         if representation {
-            headers.insert("preference-applied", HeaderValue::from_static("return=representation"));
+            headers.insert(
+                "preference-applied",
+                HeaderValue::from_static("return=representation"),
+            );
         }
         response
     }
@@ -147,7 +192,13 @@ impl Write {
     }
 
     fn log_applied(&self, scaled: &Scaled) {
-        let Self { caller, id, trace, scale, .. } = self;
+        let Self {
+            caller,
+            id,
+            trace,
+            scale,
+            ..
+        } = self;
         let result = match (scale.dry_run, scaled.seen) {
             (true, _) => "dry run",
             (false, true) => "updated",
@@ -160,12 +211,28 @@ impl Write {
     }
 
     fn log_failed(&self, error: ScaleError<ApiError>) -> ApiError {
-        let Self { api, caller, id, trace, scale, .. } = self;
+        let Self {
+            api,
+            caller,
+            id,
+            trace,
+            scale,
+            ..
+        } = self;
         // What the caller isn't told of the cluster's words stays here.
         let words = error.to_string();
-        let from = api.status.store().snapshot().get(&scale.namespace, &scale.name).map(|r| r.replicas());
+        let from = api
+            .status
+            .store()
+            .snapshot()
+            .get(&scale.namespace, &scale.name)
+            .map(|r| r.replicas());
         let told = ApiError::of_scale(error, &scale.namespace, &scale.name);
-        let detail = if told.status().is_server_error() { words } else { told.to_string() };
+        let detail = if told.status().is_server_error() {
+            words
+        } else {
+            told.to_string()
+        };
         warn!(name: "scale.failed", subject = %caller.identity.subject, serial = %caller.identity.serial, address = %caller.address,
             namespace = %scale.namespace, name = %scale.name, from, to = scale.replicas, result = told.status().as_u16(), error = %detail,
             request_id = id.as_str(), trace_id = %trace.trace_id, span_id = %trace.span_id,

@@ -45,7 +45,10 @@ pub(super) struct RequestIds {
 
 impl RequestIds {
     pub(super) fn new() -> Self {
-        Self { process: fastrand::u64(..), next: AtomicU64::new(1) }
+        Self {
+            process: fastrand::u64(..),
+            next: AtomicU64::new(1),
+        }
     }
 
     pub(super) fn of(&self, headers: &HeaderMap) -> RequestId {
@@ -53,7 +56,11 @@ impl RequestIds {
         match (given.next(), given.next()) {
             (Some(id), None) if sane(id.as_bytes()) => RequestId(id.clone()),
             _ => {
-                let id = format!("{:016x}-{:x}", self.process, self.next.fetch_add(1, Ordering::Relaxed));
+                let id = format!(
+                    "{:016x}-{:x}",
+                    self.process,
+                    self.next.fetch_add(1, Ordering::Relaxed)
+                );
                 RequestId(HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("none")))
             }
         }
@@ -61,7 +68,10 @@ impl RequestIds {
 }
 
 fn sane(id: &[u8]) -> bool {
-    (1..=128).contains(&id.len()) && id.iter().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(b))
+    (1..=128).contains(&id.len())
+        && id
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(b))
 }
 
 /// W3C trace context: the caller's trace continued with a span of our own, or a new one.
@@ -75,11 +85,22 @@ pub(super) struct Trace {
 impl Trace {
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let span_id = format!("{:016x}", fastrand::u64(1..));
-        let given = headers.get("traceparent").and_then(|v| v.to_str().ok()).and_then(parse_traceparent);
+        let given = headers
+            .get("traceparent")
+            .and_then(|v| v.to_str().ok())
+            .and_then(parse_traceparent);
         match given {
-            Some((trace_id, flags)) => Self { trace_id: trace_id.into(), span_id, flags: flags.into() },
+            Some((trace_id, flags)) => Self {
+                trace_id: trace_id.into(),
+                span_id,
+                flags: flags.into(),
+            },
             // Not sampled: nobody has asked for it.
-            None => Self { trace_id: format!("{:032x}", fastrand::u128(1..)), span_id, flags: "00".into() },
+            None => Self {
+                trace_id: format!("{:032x}", fastrand::u128(1..)),
+                span_id,
+                flags: "00".into(),
+            },
         }
     }
 
@@ -91,23 +112,43 @@ impl Trace {
 /// The trace id and flags of a `traceparent` (W3C Trace Context, 3.2); later versions may have more behind the flags.
 fn parse_traceparent(text: &str) -> Option<(&str, &str)> {
     let mut parts = text.split('-');
-    let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let hex = |part: &str, length| part.len() == length && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let (version, trace, span, flags) =
+        (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let hex = |part: &str, length| {
+        part.len() == length
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    };
     let nonzero = |part: &str| part.bytes().any(|b| b != b'0');
     let complete = version != "00" || parts.next().is_none();
-    let valid = hex(version, 2) && version != "ff" && hex(trace, 32) && nonzero(trace) && hex(span, 16) && nonzero(span) && hex(flags, 2);
+    let valid = hex(version, 2)
+        && version != "ff"
+        && hex(trace, 32)
+        && nonzero(trace)
+        && hex(span, 16)
+        && nonzero(span)
+        && hex(flags, 2);
     (valid && complete).then_some((trace, flags))
 }
 
-/// Refuses a body that isn't JSON by its Content-Type; parameters are fine.
+/// Refuses a body that isn't JSON by its Content-Type, whose parameters are fine, or that is in a coding.
 pub(super) fn json_content(headers: &HeaderMap) -> Result<(), ApiError> {
     let mut types = headers.get_all(header::CONTENT_TYPE).iter();
     let essence = |value: &HeaderValue| {
         let text = value.to_str().unwrap_or_default();
-        text.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
+        text.split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .eq_ignore_ascii_case("application/json")
     };
+    let coded = headers
+        .get_all(header::CONTENT_ENCODING)
+        .iter()
+        .any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"));
     match (types.next(), types.next()) {
-        (Some(one), None) if essence(one) => Ok(()),
+        (Some(one), None) if essence(one) && !coded => Ok(()),
         _ => Err(ApiError::UnsupportedMediaType),
     }
 }
@@ -119,14 +160,18 @@ where
     B::Error: std::fmt::Display,
 {
     let too_large = ApiError::BodyTooLarge { most: LARGEST_BODY };
-    let declared = request.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    let declared = request
+        .headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
     if declared.is_some_and(|length| length > LARGEST_BODY as u64) {
         return Err(too_large);
     }
     let read = async {
         let mut whole = Vec::new();
         while let Some(frame) = content.frame().await {
-            let frame = frame.map_err(|e| ApiError::BadRequest(format!("the body didn't arrive whole: {e}")))?;
+            let frame = frame
+                .map_err(|e| ApiError::BadRequest(format!("the body didn't arrive whole: {e}")))?;
             whole.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
             if whole.len() > LARGEST_BODY {
                 return Err(too_large);
@@ -134,7 +179,11 @@ where
         }
         Ok(whole)
     };
-    timeout(SLOWEST_BODY, read).await.unwrap_or(Err(ApiError::BodyTooSlow { within: SLOWEST_BODY }))
+    timeout(SLOWEST_BODY, read)
+        .await
+        .unwrap_or(Err(ApiError::BodyTooSlow {
+            within: SLOWEST_BODY,
+        }))
 }
 
 /// Reads and drops what is left of a body, within bounds: a client that is still sending when the answer comes may
@@ -174,17 +223,35 @@ pub(super) fn replica_count(body: &[u8]) -> Result<i32, ApiError> {
         return Err(wrong(""));
     }
     let read: ReplicaCount = serde_json::from_slice(body).map_err(|e| wrong(&format!(": {e}")))?;
-    if read.replica_count < 0 { Err(wrong("")) } else { Ok(read.replica_count) }
+    if read.replica_count < 0 {
+        Err(wrong(""))
+    } else {
+        Ok(read.replica_count)
+    }
 }
 
 /// Whether `?dryRun=true` is asked for. A write refuses parameters that it doesn't know: a misspelt dry run would be a real one.
 pub(super) fn dry_run(query: Option<&str>) -> Result<bool, ApiError> {
     let mut dry_run = None;
-    for (name, value) in query.unwrap_or_default().split('&').filter(|p| !p.is_empty()).map(|p| p.split_once('=').unwrap_or((p, ""))) {
+    for (name, value) in query
+        .unwrap_or_default()
+        .split('&')
+        .filter(|p| !p.is_empty())
+        .map(|p| p.split_once('=').unwrap_or((p, "")))
+    {
         match (name, value) {
             ("dryRun", "true" | "false") if dry_run.is_none() => dry_run = Some(value == "true"),
-            ("dryRun", _) => return Err(ApiError::BadRequest("dryRun is given once, as true or false".into())),
-            _ => return Err(ApiError::BadRequest(format!("there is no query parameter {}; this call takes dryRun", shown(name)))),
+            ("dryRun", _) => {
+                return Err(ApiError::BadRequest(
+                    "dryRun is given once, as true or false".into(),
+                ));
+            }
+            _ => {
+                return Err(ApiError::BadRequest(format!(
+                    "there is no query parameter {}; this call takes dryRun",
+                    shown(name)
+                )));
+            }
         }
     }
     Ok(dry_run.unwrap_or(false))
@@ -192,20 +259,38 @@ pub(super) fn dry_run(query: Option<&str>) -> Result<bool, ApiError> {
 
 /// Whether the caller asked for the representation of what was written (`Prefer`, RFC 7240).
 pub(super) fn prefers_representation(headers: &HeaderMap) -> bool {
-    let preferences = headers.get_all("prefer").iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
+    let preferences = headers
+        .get_all("prefer")
+        .iter()
+        .filter_map(|v| v.to_str().ok())
+        .flat_map(|v| v.split(','));
     // The first of several equal preferences counts; parameters behind a semicolon are none of ours.
     let mut returns = preferences.filter_map(|p| {
         let (name, value) = p.split(';').next()?.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("return").then(|| value.trim().trim_matches('"').to_owned())
+        name.trim()
+            .eq_ignore_ascii_case("return")
+            .then(|| value.trim().trim_matches('"').to_owned())
     });
-    returns.next().is_some_and(|value| value == "representation")
+    returns
+        .next()
+        .is_some_and(|value| value == "representation")
 }
 
 /// The version that the store must have reached before a read is answered (`X-Min-Resource-Version`).
 pub(super) fn min_resource_version(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
-    let Some(given) = headers.get("x-min-resource-version") else { return Ok(None) };
-    let version = given.to_str().ok().filter(|t| t.bytes().all(|b| b.is_ascii_digit())).and_then(|t| t.parse().ok());
-    version.map(Some).ok_or_else(|| ApiError::BadRequest("X-Min-Resource-Version is a whole number, as X-Resource-Version gave it".into()))
+    let Some(given) = headers.get("x-min-resource-version") else {
+        return Ok(None);
+    };
+    let version = given
+        .to_str()
+        .ok()
+        .filter(|t| t.bytes().all(|b| b.is_ascii_digit()))
+        .and_then(|t| t.parse().ok());
+    version.map(Some).ok_or_else(|| {
+        ApiError::BadRequest(
+            "X-Min-Resource-Version is a whole number, as X-Resource-Version gave it".into(),
+        )
+    })
 }
 
 #[cfg(test)]
@@ -216,15 +301,46 @@ mod tests {
 
     #[test]
     fn a_body_is_exactly_one_object_with_one_whole_number() {
-        for (body, count) in [("{\"replicaCount\":0}", 0), (" {\"replicaCount\" : 2147483647}\n", i32::MAX), ("{\"replica\\u0043ount\":7}", 7)] {
+        for (body, count) in [
+            ("{\"replicaCount\":0}", 0),
+            (" {\"replicaCount\" : 2147483647}\n", i32::MAX),
+            ("{\"replica\\u0043ount\":7}", 7),
+        ] {
             assert_eq!(replica_count(body.as_bytes()), Ok(count), "{body}");
         }
-        for body in ["", "{}", "null", "5", "[5]", "\"5\"", "{\"replicaCount\":null}", "{\"replicaCount\":\"3\"}", "{\"replicaCount\":1.0}",
-            "{\"replicaCount\":1e3}", "{\"replicaCount\":-1}", "{\"replicaCount\":-0}", "{\"replicaCount\":2147483648}", "{\"replicaCount\":03}",
-            "{\"replicaCount\":1,\"replicaCount\":1}", "{\"replicaCount\":1,\"x\":2}", "{\"ReplicaCount\":1}", "{\"replicaCount\":1} x",
-            "{\"replicaCount\":1}{\"replicaCount\":1}", "{\"replicaCount\":1,}", "{\"replicaCount\":true}", "{\"replicaCount\":[1]}", "\u{feff}{\"replicaCount\":1}",
-            "{'replicaCount':1}", "{\"replicaCount\":+1}", "{\"replicaCount\":1", "{\"a\":{\"a\":{}}}"] {
-            assert!(matches!(replica_count(body.as_bytes()), Err(ApiError::BadRequest(_))), "{body}");
+        for body in [
+            "",
+            "{}",
+            "null",
+            "5",
+            "[5]",
+            "\"5\"",
+            "{\"replicaCount\":null}",
+            "{\"replicaCount\":\"3\"}",
+            "{\"replicaCount\":1.0}",
+            "{\"replicaCount\":1e3}",
+            "{\"replicaCount\":-1}",
+            "{\"replicaCount\":-0}",
+            "{\"replicaCount\":2147483648}",
+            "{\"replicaCount\":03}",
+            "{\"replicaCount\":1,\"replicaCount\":1}",
+            "{\"replicaCount\":1,\"x\":2}",
+            "{\"ReplicaCount\":1}",
+            "{\"replicaCount\":1} x",
+            "{\"replicaCount\":1}{\"replicaCount\":1}",
+            "{\"replicaCount\":1,}",
+            "{\"replicaCount\":true}",
+            "{\"replicaCount\":[1]}",
+            "\u{feff}{\"replicaCount\":1}",
+            "{'replicaCount':1}",
+            "{\"replicaCount\":+1}",
+            "{\"replicaCount\":1",
+            "{\"a\":{\"a\":{}}}",
+        ] {
+            assert!(
+                matches!(replica_count(body.as_bytes()), Err(ApiError::BadRequest(_))),
+                "{body}"
+            );
         }
         assert!(replica_count(b"{\"replicaCount\":1,\"\xff\":1}").is_err());
         assert!(replica_count("[".repeat(60_000).as_bytes()).is_err());
@@ -259,20 +375,37 @@ mod tests {
         for insane in [&b""[..], b"a b", b"a\tb", b"\xff", &[b'a'; 129], b"a;b"] {
             assert_ne!(of(insane).as_bytes(), insane);
         }
-        assert_ne!(ids.of(&HeaderMap::new()).as_str(), ids.of(&HeaderMap::new()).as_str());
+        assert_ne!(
+            ids.of(&HeaderMap::new()).as_str(),
+            ids.of(&HeaderMap::new()).as_str()
+        );
     }
 
     #[test]
     fn a_trace_is_continued_with_a_new_span() {
-        let with = |text: &str| Trace::of(&HeaderMap::from_iter([("traceparent".parse().unwrap(), text.parse().unwrap())]));
+        let with = |text: &str| {
+            Trace::of(&HeaderMap::from_iter([(
+                "traceparent".parse().unwrap(),
+                text.parse().unwrap(),
+            )]))
+        };
         let trace = with("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
         assert_eq!(trace.trace_id, "0af7651916cd43dd8448eb211c80319c");
         assert_ne!(trace.span_id, "b7ad6b7169203331");
         assert!(trace.traceparent().ends_with("-01"));
-        for bad in ["", "00-0-b7ad6b7169203331-01", "00-00000000000000000000000000000000-b7ad6b7169203331-01",
-            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
-            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-x"] {
-            assert_ne!(with(bad).trace_id, "0af7651916cd43dd8448eb211c80319c", "{bad}");
+        for bad in [
+            "",
+            "00-0-b7ad6b7169203331-01",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-x",
+        ] {
+            assert_ne!(
+                with(bad).trace_id,
+                "0af7651916cd43dd8448eb211c80319c",
+                "{bad}"
+            );
         }
     }
 
@@ -280,18 +413,38 @@ mod tests {
     fn a_misspelt_dry_run_is_not_a_write() {
         assert_eq!(dry_run(None), Ok(false));
         assert_eq!(dry_run(Some("dryRun=true")), Ok(true));
-        for bad in ["dryrun=true", "dryRun", "dryRun=1", "dryRun=true&dryRun=true", "x=1"] {
+        for bad in [
+            "dryrun=true",
+            "dryRun",
+            "dryRun=1",
+            "dryRun=true&dryRun=true",
+            "x=1",
+        ] {
             assert!(dry_run(Some(bad)).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn a_representation_is_sent_to_those_who_prefer_it() {
-        let prefers = |text: &str| prefers_representation(&HeaderMap::from_iter([("prefer".parse().unwrap(), text.parse().unwrap())]));
-        for yes in ["return=representation", "wait=5, return=representation", "Return = \"representation\"; x=1"] {
+        let prefers = |text: &str| {
+            prefers_representation(&HeaderMap::from_iter([(
+                "prefer".parse().unwrap(),
+                text.parse().unwrap(),
+            )]))
+        };
+        for yes in [
+            "return=representation",
+            "wait=5, return=representation",
+            "Return = \"representation\"; x=1",
+        ] {
             assert!(prefers(yes), "{yes}");
         }
-        for no in ["return=minimal", "return=minimal, return=representation", "representation", ""] {
+        for no in [
+            "return=minimal",
+            "return=minimal, return=representation",
+            "representation",
+            "",
+        ] {
             assert!(!prefers(no), "{no}");
         }
     }

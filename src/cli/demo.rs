@@ -75,9 +75,16 @@ async fn demo(args: &DemoArgs) -> ExitCode {
         context: None,
         listen: args.listen,
         admin_listen: args.admin_listen,
-        tls: TlsFiles { cert: files.server.certificate.clone(), key: files.server.key.clone(), client_ca: vec![files.ca.clone()] },
+        tls: TlsFiles {
+            cert: files.server.certificate.clone(),
+            key: files.server.key.clone(),
+            client_ca: vec![files.ca.clone()],
+        },
         managed: Managed::default(),
-        writes: WriteRules { read_only: false, max_replicas: 10_000 },
+        writes: WriteRules {
+            read_only: false,
+            max_replicas: 10_000,
+        },
         log_format: args.log_format,
         log_level: args.log_level,
     };
@@ -102,14 +109,47 @@ async fn demo(args: &DemoArgs) -> ExitCode {
 fn inhabited() -> Cluster {
     let cluster = Cluster::new(Options::default().rollout(ROLLOUT));
     let teams = [
-        ("checkout", ["cart", "orders", "payments", "prices", "receipts", "vouchers"]),
-        ("jobs", ["exports", "imports", "mailer", "reports", "thumbnails", "webhooks"]),
-        ("search", ["crawler", "indexer", "queries", "ranking", "spelling", "suggestions"]),
-        ("web", ["admin", "gateway", "help", "login", "shop", "status"]),
+        (
+            "checkout",
+            [
+                "cart", "orders", "payments", "prices", "receipts", "vouchers",
+            ],
+        ),
+        (
+            "jobs",
+            [
+                "exports",
+                "imports",
+                "mailer",
+                "reports",
+                "thumbnails",
+                "webhooks",
+            ],
+        ),
+        (
+            "search",
+            [
+                "crawler",
+                "indexer",
+                "queries",
+                "ranking",
+                "spelling",
+                "suggestions",
+            ],
+        ),
+        (
+            "web",
+            ["admin", "gateway", "help", "login", "shop", "status"],
+        ),
     ];
     for (namespace, names) in teams {
         for (name, replicas) in names.iter().zip(1..) {
-            cluster.create(NewDeployment::new(namespace, *name).replicas(replicas).label("team", namespace).label("app", name));
+            cluster.create(
+                NewDeployment::new(namespace, *name)
+                    .replicas(replicas)
+                    .label("team", namespace)
+                    .label("app", name),
+            );
         }
     }
     cluster
@@ -142,8 +182,18 @@ async fn live(cluster: &Cluster, still: bool) {
         sleep(LIFE).await;
         match turn % 6 {
             4 => drop(cluster.delete("jobs", "webhooks")),
-            5 => drop(cluster.create(NewDeployment::new("jobs", "webhooks").replicas(6).label("team", "jobs"))),
-            _ => drop(cluster.scale("jobs", names[turn % names.len()], Some(fastrand::i32(0..12)))),
+            5 => drop(
+                cluster.create(
+                    NewDeployment::new("jobs", "webhooks")
+                        .replicas(6)
+                        .label("team", "jobs"),
+                ),
+            ),
+            _ => drop(cluster.scale(
+                "jobs",
+                names[turn % names.len()],
+                Some(fastrand::i32(0..12)),
+            )),
         }
     }
 }
@@ -152,7 +202,12 @@ fn instructions(headcount: &Headcount, files: &DemoFiles, kubeconfig: &Path) -> 
     let address = headcount.address();
     let url = format!("https://{address}/api/v1");
     let curl = |certificate: &Path, key: &Path| {
-        format!("curl --cacert {} --cert {} --key {}", files.ca.display(), certificate.display(), key.display())
+        format!(
+            "curl --cacert {} --cert {} --key {}",
+            files.ca.display(),
+            certificate.display(),
+            key.display()
+        )
     };
     let alice = curl(&files.client.certificate, &files.client.key);
     let mut words = String::new();
@@ -161,11 +216,15 @@ fn instructions(headcount: &Headcount, files: &DemoFiles, kubeconfig: &Path) -> 
         let _ = writeln!(words, "{text}");
     };
     line("");
-    line(&format!("headcount serves {url} until Ctrl-C. Paste into another terminal, in this folder:"));
+    line(&format!(
+        "headcount serves {url} until Ctrl-C. Paste into another terminal, in this folder:"
+    ));
     line("");
     line("# every Deployment, one count, and the health of the connection to the cluster");
     line(&format!("{alice} {url}/deployments"));
-    line(&format!("{alice} {url}/namespaces/web/deployments/shop/replicas"));
+    line(&format!(
+        "{alice} {url}/namespaces/web/deployments/shop/replicas"
+    ));
     line(&format!("{alice} {url}/health"));
     line("");
     line("# set a count");
@@ -174,13 +233,28 @@ fn instructions(headcount: &Headcount, files: &DemoFiles, kubeconfig: &Path) -> 
     ));
     line("");
     line("# refused: no certificate, an expired one, one of another CA");
-    line(&format!("curl --cacert {} {url}/deployments", files.ca.display()));
-    line(&format!("{} {url}/deployments", curl(&files.expired.certificate, &files.expired.key)));
-    line(&format!("{} {url}/deployments", curl(&files.foreign.certificate, &files.foreign.key)));
+    line(&format!(
+        "curl --cacert {} {url}/deployments",
+        files.ca.display()
+    ));
+    line(&format!(
+        "{} {url}/deployments",
+        curl(&files.expired.certificate, &files.expired.key)
+    ));
+    line(&format!(
+        "{} {url}/deployments",
+        curl(&files.foreign.certificate, &files.foreign.key)
+    ));
     line("");
     line("# what a kubelet and a Prometheus see, and the simulated cluster itself");
-    line(&format!("curl http://{}/metrics", headcount.admin_address()));
-    line(&format!("kubectl --kubeconfig {} get deployments -A -o name", kubeconfig.display()));
+    line(&format!(
+        "curl http://{}/metrics",
+        headcount.admin_address()
+    ));
+    line(&format!(
+        "kubectl --kubeconfig {} get deployments -A -o name",
+        kubeconfig.display()
+    ));
     line("");
     words
 }

@@ -29,8 +29,13 @@ pub(super) enum CallError {
     #[error("the Kubernetes API didn't answer within {} s", .0.as_secs())]
     Silent(Duration),
     #[error("the Kubernetes API answered {} {}: {}", .status.code, .status.reason, .status.message)]
-    Status { status: Status, retry_after: Option<Duration> },
-    #[error("the Kubernetes API's list is at version {found}, older than {known}, which was seen before")]
+    Status {
+        status: Status,
+        retry_after: Option<Duration>,
+    },
+    #[error(
+        "the Kubernetes API's list is at version {found}, older than {known}, which was seen before"
+    )]
     Stale { found: u64, known: u64 },
     #[error("the Kubernetes API answered what can't be read: {0}")]
     Unreadable(#[from] DecodeError),
@@ -62,11 +67,17 @@ impl CallError {
         };
         // The innermost causes say why; the outer ones only that there was an error.
         while let Some(cause) = next {
-            connecting |= cause.downcast_ref::<hyper_util::client::legacy::Error>().is_some_and(|e| e.is_connect());
+            connecting |= cause
+                .downcast_ref::<hyper_util::client::legacy::Error>()
+                .is_some_and(|e| e.is_connect());
             words = cause.to_string();
             next = cause.source();
         }
-        if connecting { Self::Unreachable(words) } else { Self::Broken(words) }
+        if connecting {
+            Self::Unreachable(words)
+        } else {
+            Self::Broken(words)
+        }
     }
 }
 
@@ -87,20 +98,37 @@ pub(super) struct Calls {
 }
 
 impl Calls {
-    pub(super) fn new(client: kube::Client, namespace: Option<&str>, selector: Option<&str>) -> Self {
+    pub(super) fn new(
+        client: kube::Client,
+        namespace: Option<&str>,
+        selector: Option<&str>,
+    ) -> Self {
         let collection = match namespace {
             Some(namespace) => format!("/apis/apps/v1/namespaces/{namespace}/deployments"),
             None => "/apis/apps/v1/deployments".into(),
         };
-        let selector = selector.map(|s| format!("&labelSelector={}", utf8_percent_encode(s, NON_ALPHANUMERIC)));
-        Self { client, collection, selector }
+        let selector = selector.map(|s| {
+            format!(
+                "&labelSelector={}",
+                utf8_percent_encode(s, NON_ALPHANUMERIC)
+            )
+        });
+        Self {
+            client,
+            collection,
+            selector,
+        }
     }
 
     fn get(&self, query: &str, accept: &'static str) -> Request<Body> {
         let selector = self.selector.as_deref().unwrap_or_default();
         let mut request = Request::new(Body::empty());
-        *request.uri_mut() = format!("{}?{query}{selector}", self.collection).parse().unwrap_or_default();
-        request.headers_mut().insert(header::ACCEPT, header::HeaderValue::from_static(accept));
+        *request.uri_mut() = format!("{}?{query}{selector}", self.collection)
+            .parse()
+            .unwrap_or_default();
+        request
+            .headers_mut()
+            .insert(header::ACCEPT, header::HeaderValue::from_static(accept));
         request
     }
 
@@ -118,49 +146,90 @@ impl Calls {
         // Never resourceVersion=0: the limit would be ignored and the answer might be old.
         let mut query = format!("limit={limit}");
         if !token.is_empty() {
-            query = format!("{query}&continue={}", utf8_percent_encode(token, NON_ALPHANUMERIC));
+            query = format!(
+                "{query}&continue={}",
+                utf8_percent_encode(token, NON_ALPHANUMERIC)
+            );
         }
-        let mut body = send(&self.client, self.get(&query, PROTOBUF), ANSWER).await?.into_body();
+        let mut body = send(&self.client, self.get(&query, PROTOBUF), ANSWER)
+            .await?
+            .into_body();
         let mut decoder = ListDecoder::default();
         while let Some(chunk) = next_chunk(&mut body, ANSWER).await? {
             decoder.push(&chunk)?;
         }
         let (metadata, items, undecodable) = decoder.finish()?;
-        Ok(Page { metadata, items, undecodable })
+        Ok(Page {
+            metadata,
+            items,
+            undecodable,
+        })
     }
 
     /// Opens a watch from `version` on, which the API server ends by itself after `seconds`.
     pub(super) async fn watch(&self, version: u64, seconds: u64) -> Result<Body, CallError> {
-        let query = format!("watch=true&allowWatchBookmarks=true&resourceVersion={version}&timeoutSeconds={seconds}");
-        Ok(send(&self.client, self.get(&query, PROTOBUF_STREAM), ANSWER).await?.into_body())
+        let query = format!(
+            "watch=true&allowWatchBookmarks=true&resourceVersion={version}&timeoutSeconds={seconds}"
+        );
+        Ok(
+            send(&self.client, self.get(&query, PROTOBUF_STREAM), ANSWER)
+                .await?
+                .into_body(),
+        )
     }
 }
 
 /// Sends a request; an answer that isn't a success is an error with the API server's own words.
-pub(super) async fn send(client: &kube::Client, request: Request<Body>, within: Duration) -> Result<Response<Body>, CallError> {
-    let sent = timeout(within, client.send(request)).await.map_err(|_| CallError::Silent(within))?;
+pub(super) async fn send(
+    client: &kube::Client,
+    request: Request<Body>,
+    within: Duration,
+) -> Result<Response<Body>, CallError> {
+    let sent = timeout(within, client.send(request))
+        .await
+        .map_err(|_| CallError::Silent(within))?;
     let mut response = sent.map_err(CallError::of_transport)?;
     if response.status().is_success() {
         return Ok(response);
     }
-    let retry_after = response.headers().get(header::RETRY_AFTER).and_then(|v| v.to_str().ok()?.parse().ok());
+    let retry_after = response
+        .headers()
+        .get(header::RETRY_AFTER)
+        .and_then(|v| v.to_str().ok()?.parse().ok());
     let code = response.status();
     // Without its body an error is still one: the code says most.
-    let body = small_body(response.body_mut(), within).await.unwrap_or_default();
+    let body = small_body(response.body_mut(), within)
+        .await
+        .unwrap_or_default();
     Err(refusal(code, &body, retry_after))
 }
 
 fn refusal(code: StatusCode, body: &Bytes, retry_after: Option<u64>) -> CallError {
     let status = Status::read(code.as_u16(), body);
-    let in_body = status.details.as_ref().and_then(|d| d.retry_after_seconds).and_then(|s| u64::try_from(s).ok());
-    let retry_after = retry_after.or(in_body).filter(|s| *s > 0).map(Duration::from_secs);
-    CallError::Status { status, retry_after }
+    let in_body = status
+        .details
+        .as_ref()
+        .and_then(|d| d.retry_after_seconds)
+        .and_then(|s| u64::try_from(s).ok());
+    let retry_after = retry_after
+        .or(in_body)
+        .filter(|s| *s > 0)
+        .map(Duration::from_secs);
+    CallError::Status {
+        status,
+        retry_after,
+    }
 }
 
 /// The next bytes of an answer, or nothing at its end.
-pub(super) async fn next_chunk(body: &mut Body, within: Duration) -> Result<Option<Bytes>, CallError> {
+pub(super) async fn next_chunk(
+    body: &mut Body,
+    within: Duration,
+) -> Result<Option<Bytes>, CallError> {
     loop {
-        let frame = timeout(within, body.frame()).await.map_err(|_| CallError::Silent(within))?;
+        let frame = timeout(within, body.frame())
+            .await
+            .map_err(|_| CallError::Silent(within))?;
         match frame.transpose().map_err(CallError::of_transport)? {
             Some(frame) => match frame.into_data() {
                 Ok(data) => return Ok(Some(data)),
@@ -177,7 +246,9 @@ pub(super) async fn small_body(body: &mut Body, within: Duration) -> Result<Byte
     while let Some(chunk) = next_chunk(body, within).await? {
         whole.extend_from_slice(&chunk);
         if whole.len() > SMALL_BODY {
-            return Err(CallError::Unreadable(DecodeError::TooLarge(whole.len() as u64)));
+            return Err(CallError::Unreadable(DecodeError::TooLarge(
+                whole.len() as u64
+            )));
         }
     }
     Ok(whole.into())

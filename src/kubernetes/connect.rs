@@ -23,7 +23,9 @@ pub enum ConnectError {
     #[error("failed to use the context {0:?} of the usual kubeconfig: {1}")]
     Context(String, kube::config::KubeconfigError),
     /// Neither a kubeconfig nor a Pod's account.
-    #[error("failed to find a cluster: give --kubeconfig, or run where there is a usual kubeconfig or inside a Pod ({0})")]
+    #[error(
+        "failed to find a cluster: give --kubeconfig, or run where there is a usual kubeconfig or inside a Pod ({0})"
+    )]
     NoCluster(String),
     /// Credentials that can't be used.
     #[error("failed to set up the connection to the Kubernetes API: {0}")]
@@ -35,18 +37,28 @@ pub enum ConnectError {
 /// # Errors
 ///
 /// When the kubeconfig is missing or unusable, or there is neither one nor a Pod's account.
-pub async fn connection(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Config, ConnectError> {
-    let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
+pub async fn connection(
+    kubeconfig: Option<&Path>,
+    context: Option<&str>,
+) -> Result<Config, ConnectError> {
+    let options = KubeConfigOptions {
+        context: context.map(str::to_owned),
+        ..KubeConfigOptions::default()
+    };
     let mut config = match (kubeconfig, context) {
         (Some(path), _) => {
             let failed = |error| ConnectError::Kubeconfig(path.to_owned(), error);
             let kubeconfig = Kubeconfig::read_from(path).map_err(failed)?;
-            Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(failed)?
+            Config::from_custom_kubeconfig(kubeconfig, &options)
+                .await
+                .map_err(failed)?
         }
-        (None, Some(context)) => {
-            Config::from_kubeconfig(&options).await.map_err(|e| ConnectError::Context(context.to_owned(), e))?
-        }
-        (None, None) => Config::infer().await.map_err(|e| ConnectError::NoCluster(e.to_string()))?,
+        (None, Some(context)) => Config::from_kubeconfig(&options)
+            .await
+            .map_err(|e| ConnectError::Context(context.to_owned(), e))?,
+        (None, None) => Config::infer()
+            .await
+            .map_err(|e| ConnectError::NoCluster(e.to_string()))?,
     };
     config.connect_timeout = Some(CONNECT);
     // Silent retries of up to minutes would hide what this server has to tell; it has its own.

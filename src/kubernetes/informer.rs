@@ -22,6 +22,8 @@ use crate::{
 const WATCH_SECONDS: u64 = 22;
 /// … and one that goes on for so long is cut here: the connection is half-open.
 const WATCH_CUT: Duration = Duration::from_secs(WATCH_SECONDS + 3);
+/// A watch counts as one once it has shown a whole event, or has gone on for so long: any proxy can answer 200.
+const WATCH_PROVEN: Duration = Duration::from_secs(1);
 /// How often the API server is asked whether it is there, and how long it may take to answer.
 const PROBE: Duration = Duration::from_secs(3);
 /// A version below the store's must be seen so often before it counts as a restore and not as a stale answer.
@@ -76,27 +78,46 @@ enum WatchEnd {
 
 impl Informer {
     /// An informer for the store that `status` is about.
-    pub fn new(client: kube::Client, managed: Managed, status: Arc<InformerStatus>, metrics: Arc<InformerMetrics>) -> Self {
-        Self { status, metrics, client, managed }
+    pub fn new(
+        client: kube::Client,
+        managed: Managed,
+        status: Arc<InformerStatus>,
+        metrics: Arc<InformerMetrics>,
+    ) -> Self {
+        Self {
+            status,
+            metrics,
+            client,
+            managed,
+        }
     }
 
     /// Follows every scope and probes, for ever.
     pub async fn run(self) {
-        let Self { status, metrics, client, managed } = self;
-        let calls = |namespace: Option<&str>| Calls::new(client.clone(), namespace, managed.label_selector.as_deref());
-        let follow = status.store().scopes().into_iter().enumerate().map(|(position, (scope, namespace))| {
-            let follower = Follower {
-                calls: calls(namespace.as_deref()),
-                namespace: namespace.unwrap_or_else(|| "all".into()),
-                scope,
-                position,
-                status: Arc::clone(&status),
-                metrics: Arc::clone(&metrics),
-                backoff: Backoff::default(),
-                lost: false,
-            };
-            follower.run()
-        });
+        let Self {
+            status,
+            metrics,
+            client,
+            managed,
+        } = self;
+        let calls = |namespace: Option<&str>| {
+            Calls::new(client.clone(), namespace, managed.label_selector.as_deref())
+        };
+        let follow = status.store().scopes().into_iter().enumerate().map(
+            |(position, (scope, namespace))| {
+                let follower = Follower {
+                    calls: calls(namespace.as_deref()),
+                    namespace: namespace.unwrap_or_else(|| "all".into()),
+                    scope,
+                    position,
+                    status: Arc::clone(&status),
+                    metrics: Arc::clone(&metrics),
+                    backoff: Backoff::default(),
+                    lost: false,
+                };
+                follower.run()
+            },
+        );
         let follow = futures_util::future::join_all(follow);
         let first = managed.namespaces.first().map(String::as_str);
         let probe = probe(calls(first), Arc::clone(&status));
@@ -128,11 +149,20 @@ impl Follower {
         let mut relists = Backoff::default();
         loop {
             let start = Instant::now();
+            // A restore may also be recognised while a list is failing, which from then on would be refused as stale.
+            if restores.has_changed().unwrap_or(false) {
+                restores.mark_unchanged();
+                why = Relist::Restored;
+            }
             match self.relist(why).await {
                 Ok(()) => {}
                 // The list's own version expired between two pages.
                 Err(error) if error.code() == 410 => {
-                    why = Relist::ListExpired;
+                    self.status
+                        .not_watching(self.position, Relist::ListExpired.reason());
+                    if why != Relist::Restored {
+                        why = Relist::ListExpired;
+                    }
                     sleep(relists.next(None)).await;
                     continue;
                 }
@@ -150,7 +180,10 @@ impl Follower {
                 match end {
                     WatchEnd::Ended => {}
                     WatchEnd::Failed(error) => self.wait_after(&error).await,
-                    WatchEnd::Relist(why) => break why,
+                    WatchEnd::Relist(why) => {
+                        self.status.not_watching(self.position, why.reason());
+                        break why;
+                    }
                 }
             };
             // One relist is immediate, a row of them is paced.
@@ -171,7 +204,9 @@ impl Follower {
         let mut token = String::new();
         let reached = loop {
             let page = self.calls.page(&token).await?;
-            page.undecodable.iter().for_each(|problem| self.undecodable(problem));
+            page.undecodable
+                .iter()
+                .for_each(|problem| self.undecodable(problem));
             draft.add(page.items);
             if page.metadata.continue_token.is_empty() {
                 break version(&page.metadata.resource_version).ok_or(DecodeError::Envelope)?;
@@ -181,11 +216,15 @@ impl Follower {
         let known = self.store().snapshot().resource_version_in(&self.namespace);
         if reached < known && why != Relist::Restored {
             // A consistent list can't be older than what was seen; only the probe decides that the cluster was restored.
-            return Err(CallError::Stale { found: reached, known });
+            return Err(CallError::Stale {
+                found: reached,
+                known,
+            });
         }
         let count = draft.len();
         let transitions = self.store().replace(self.scope, draft, reached);
-        self.status.store_changed();
+        self.status.listed(self.position);
+        self.status.store_changed(self.position);
         self.metrics.applied(self.store().snapshot().len(), reached);
         transitions.iter().for_each(tell);
         let seconds = start.elapsed().as_secs_f64();
@@ -201,44 +240,69 @@ impl Follower {
             Err(error) => return WatchEnd::Failed(error),
         };
         let opened = Instant::now();
-        self.status.watching(self.position);
-        if std::mem::take(&mut self.lost) {
-            info!(name: "informer.connection.restored", namespace = %self.namespace, "watching again");
-        }
         debug!(name: "informer.watch.opened", namespace = %self.namespace, resource_version = from, "watching");
         let mut frames = WatchDecoder::default();
         let mut seen = from;
+        let mut proven = false;
         loop {
-            let left = WATCH_CUT.saturating_sub(opened.elapsed());
-            let chunk = match next_chunk(&mut body, left).await {
+            let until = if proven { WATCH_CUT } else { WATCH_PROVEN };
+            let chunk = match next_chunk(&mut body, until.saturating_sub(opened.elapsed())).await {
                 Ok(Some(chunk)) => chunk,
+                Err(CallError::Silent(_)) if !proven => {
+                    proven = true;
+                    self.watching();
+                    continue;
+                }
                 // A watch that ends at once again and again is a failure, however cleanly it ends.
                 Ok(None) if opened.elapsed() < Duration::from_secs(1) && seen == from => {
-                    return WatchEnd::Failed(CallError::Broken("the watch ended as soon as it began".into()));
+                    return WatchEnd::Failed(CallError::Broken(
+                        "the watch ended as soon as it began".into(),
+                    ));
                 }
                 Ok(None) => return WatchEnd::Ended,
                 Err(CallError::Silent(_)) => {
-                    return WatchEnd::Failed(CallError::Broken(format!("no end of the watch within {} s", WATCH_CUT.as_secs())));
+                    return WatchEnd::Failed(CallError::Broken(format!(
+                        "no end of the watch within {} s",
+                        WATCH_CUT.as_secs()
+                    )));
                 }
                 Err(error) => return WatchEnd::Failed(error),
             };
-            self.backoff.reset();
             frames.push(&chunk);
-            if let Some(end) = self.take(&mut frames, &mut seen) {
+            let before = seen;
+            let end = self.take(&mut frames, &mut seen);
+            if seen > before {
+                self.backoff.reset();
+                if !std::mem::replace(&mut proven, true) {
+                    self.watching();
+                }
+            }
+            if let Some(end) = end {
                 return end;
             }
+        }
+    }
+
+    /// The watch that was opened works.
+    fn watching(&mut self) {
+        self.status.watching(self.position);
+        if std::mem::take(&mut self.lost) {
+            info!(name: "informer.connection.restored", namespace = %self.namespace, "watching again");
         }
     }
 
     /// Applies all whole frames; says so when the watch can't go on.
     fn take(&self, frames: &mut WatchDecoder, seen: &mut u64) -> Option<WatchEnd> {
         let mut batch = Batch::default();
+        let before = *seen;
         let end = loop {
             match frames.next() {
                 Ok(None) => break None,
                 Ok(Some(Frame::Bookmark(version))) if version >= *seen => *seen = version,
                 Ok(Some(Frame::Bookmark(_))) => break Some(WatchEnd::Relist(Relist::OutOfOrder)),
-                Ok(Some(Frame::Error(status))) if status.code == 410 => break Some(WatchEnd::Relist(Relist::Expired)),
+                Ok(Some(Frame::Error(status))) if status.code == 410 => {
+                    break Some(WatchEnd::Relist(Relist::Expired));
+                }
                 Ok(Some(Frame::Error(status))) => {
                     warn!(name: "informer.watch.error", namespace = %self.namespace, code = status.code,
                         reason = %status.reason, error = %status.message, "the watch reported an error");
@@ -260,11 +324,16 @@ impl Follower {
                     Ok(_) => break Some(WatchEnd::Relist(Relist::OutOfOrder)),
                     Err(problem) => self.undecodable(&problem.to_string()),
                 },
-                Err(error @ DecodeError::TooLarge(_)) => break Some(WatchEnd::Failed(error.into())),
+                Err(error @ DecodeError::TooLarge(_)) => {
+                    break Some(WatchEnd::Failed(error.into()));
+                }
                 Err(error) => self.undecodable(&error.to_string()),
             }
         };
-        self.apply(&mut batch, *seen);
+        // What can't be read says nothing of how current the store is.
+        if *seen > before || !batch.0.is_empty() {
+            self.apply(&mut batch, *seen);
+        }
         end
     }
 
@@ -277,8 +346,10 @@ impl Follower {
 
     fn apply(&self, batch: &mut Batch, version: u64) {
         self.metrics.events(batch.0.len());
-        let transitions = self.store().apply(self.scope, std::mem::take(&mut batch.0), version);
-        self.status.store_changed();
+        let transitions = self
+            .store()
+            .apply(self.scope, std::mem::take(&mut batch.0), version);
+        self.status.store_changed(self.position);
         self.metrics.applied(self.store().snapshot().len(), version);
         transitions.iter().for_each(tell);
     }
@@ -334,7 +405,11 @@ async fn probe(calls: Calls, status: Arc<InformerStatus>) {
     loop {
         let known = status.store().snapshot().resource_version();
         let start = Instant::now();
-        match tokio::time::timeout(PROBE, calls.version()).await.unwrap_or(Err(CallError::Silent(PROBE))) {
+        let answer = tokio::time::timeout(PROBE, calls.version())
+            .await
+            .unwrap_or(Err(CallError::Silent(PROBE)));
+        let asked = answer.as_ref().err().and_then(CallError::retry_after);
+        match answer {
             Ok(metadata) => {
                 if status.probed() {
                     info!(name: "informer.probe.succeeded", "the Kubernetes API answers again");
@@ -358,7 +433,10 @@ async fn probe(calls: Calls, status: Arc<InformerStatus>) {
                 }
             }
         }
-        sleep(PROBE.saturating_sub(start.elapsed())).await;
+        match asked {
+            Some(asked) => sleep(Backoff::default().next(Some(asked.max(PROBE)))).await,
+            None => sleep(PROBE.saturating_sub(start.elapsed())).await,
+        }
     }
 }
 

@@ -142,19 +142,26 @@ impl Scaler {
         loop {
             let (scale, previous) = {
                 let snapshot = self.status.store().snapshot();
-                let record = snapshot.get(&request.namespace, &request.name).ok_or(ScaleError::NotFound)?;
+                let record = snapshot
+                    .get(&request.namespace, &request.name)
+                    .ok_or(ScaleError::NotFound)?;
                 judge(record).map_err(ScaleError::Judged)?;
                 (conditional(&record, request), record.replicas())
             };
             if let Connection::Lost(why) = self.status.connection() {
-                return Err(ScaleError::Unavailable(format!("{why}; nothing was sent"), None));
+                return Err(ScaleError::Unavailable(
+                    format!("{why}; nothing was sent"),
+                    None,
+                ));
             }
             match self.put(&scale, request).await? {
                 Ok(answer) => return Ok(self.seen(request, scale, previous, answer).await),
                 Err(Again::Conflict) => {
                     let judged = version(&scale.metadata.resource_version);
                     let newer = self.status.wait_until(deadline, |now| {
-                        now.get(&request.namespace, &request.name).map(|r| r.resource_version()) != judged
+                        now.get(&request.namespace, &request.name)
+                            .map(|r| r.resource_version())
+                            != judged
                     });
                     if !newer.await {
                         return Err(ScaleError::Conflict);
@@ -173,16 +180,24 @@ impl Scaler {
         }
     }
 
-    async fn put<E>(&self, scale: &Scale, request: &ScaleRequest) -> Result<Result<Scale, Again>, ScaleError<E>> {
+    async fn put<E>(
+        &self,
+        scale: &Scale,
+        request: &ScaleRequest,
+    ) -> Result<Result<Scale, Again>, ScaleError<E>> {
         let dry_run = if request.dry_run { "?dryRun=All" } else { "" };
-        let uri = format!("/apis/apps/v1/namespaces/{}/deployments/{}/scale{dry_run}", request.namespace, request.name);
+        let uri = format!(
+            "/apis/apps/v1/namespaces/{}/deployments/{}/scale{dry_run}",
+            request.namespace, request.name
+        );
         let body = serde_json::to_vec(scale).map_err(|e| ScaleError::Refused(e.to_string()))?;
         let mut put = Request::new(Body::from(body));
         *put.method_mut() = Method::PUT;
         // Both names were validated: nothing in them needs escaping.
         *put.uri_mut() = uri.parse().map_err(|_| ScaleError::NotFound)?;
         for name in [header::CONTENT_TYPE, header::ACCEPT] {
-            put.headers_mut().insert(name, HeaderValue::from_static("application/json"));
+            put.headers_mut()
+                .insert(name, HeaderValue::from_static("application/json"));
         }
         if let Ok(traceparent) = HeaderValue::from_str(&request.traceparent) {
             put.headers_mut().insert("traceparent", traceparent);
@@ -195,11 +210,19 @@ impl Scaler {
             Ok(body) => body,
             Err(error) => return failed(error).map(Err),
         };
-        serde_json::from_slice(&answer).map(Ok).map_err(|e| ScaleError::Unknown(format!("its answer can't be read: {e}")))
+        serde_json::from_slice(&answer)
+            .map(Ok)
+            .map_err(|e| ScaleError::Unknown(format!("its answer can't be read: {e}")))
     }
 
     /// The answer, once the store has applied the version that the write made.
-    async fn seen(&self, request: &ScaleRequest, judged: Scale, previous: i32, answer: Scale) -> Scaled {
+    async fn seen(
+        &self,
+        request: &ScaleRequest,
+        judged: Scale,
+        previous: i32,
+        answer: Scale,
+    ) -> Scaled {
         let made = version(&answer.metadata.resource_version).unwrap_or(0);
         // A write that changed nothing makes no event, and a dry run neither.
         let unchanged = answer.metadata.resource_version == judged.metadata.resource_version;
@@ -207,9 +230,17 @@ impl Scaler {
             || unchanged
             || self
                 .status
-                .wait_until(Instant::now() + SEE, |now| now.resource_version_in(&request.namespace) >= made)
+                .wait_until(Instant::now() + SEE, |now| {
+                    now.resource_version_in(&request.namespace) >= made
+                })
                 .await;
-        Scaled { uid: answer.metadata.uid, previous, replicas: answer.spec.replicas, resource_version: made, seen }
+        Scaled {
+            uid: answer.metadata.uid,
+            previous,
+            replicas: answer.spec.replicas,
+            resource_version: made,
+            seen,
+        }
     }
 }
 
@@ -223,7 +254,9 @@ fn conditional(record: &Record<'_>, request: &ScaleRequest) -> Scale {
             uid: record.uid(),
             resource_version: record.resource_version().to_string(),
         },
-        spec: ScaleSpec { replicas: request.replicas },
+        spec: ScaleSpec {
+            replicas: request.replicas,
+        },
     }
 }
 
@@ -231,7 +264,12 @@ fn conditional(record: &Record<'_>, request: &ScaleRequest) -> Scale {
 fn failed<E>(error: CallError) -> Result<Again, ScaleError<E>> {
     let retry_after = error.retry_after();
     let status = match error {
-        CallError::Unreachable(why) => return Err(ScaleError::Unavailable(format!("{why}; nothing was sent"), None)),
+        CallError::Unreachable(why) => {
+            return Err(ScaleError::Unavailable(
+                format!("{why}; nothing was sent"),
+                None,
+            ));
+        }
         CallError::Status { status, .. } => status,
         sent => return Err(ScaleError::Unknown(sent.to_string())),
     };
@@ -241,7 +279,9 @@ fn failed<E>(error: CallError) -> Result<Again, ScaleError<E>> {
         _ if message.contains("denied the request") => ScaleError::Refused(message),
         401 => ScaleError::Credentials(message),
         // RBAC says who cannot do what; a quota or an admission policy says something else.
-        403 if message.contains("cannot ") && message.contains("resource ") => ScaleError::Credentials(message),
+        403 if message.contains("cannot ") && message.contains("resource ") => {
+            ScaleError::Credentials(message)
+        }
         400 | 403 | 422 => ScaleError::Refused(message),
         404 => ScaleError::NotFound,
         409 => return Ok(Again::Conflict),
@@ -249,7 +289,9 @@ fn failed<E>(error: CallError) -> Result<Again, ScaleError<E>> {
             wait if wait <= SHORT_RETRY_AFTER => return Ok(Again::Later(wait, message)),
             wait => ScaleError::Unavailable(message, Some(wait)),
         },
-        500 if message.contains("failed calling webhook") => ScaleError::Unavailable(message, retry_after),
+        500 if message.contains("failed calling webhook") => {
+            ScaleError::Unavailable(message, retry_after)
+        }
         503 => ScaleError::Unavailable(message, retry_after),
         code => ScaleError::Unknown(format!("the Kubernetes API answered {code}: {message}")),
     })

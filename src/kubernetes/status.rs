@@ -58,12 +58,17 @@ impl InformerStatus {
     /// For a store that nothing is known of yet.
     pub fn new(store: Arc<Store>) -> Self {
         let now = Instant::now();
-        let watchless = vec![Some((now, "the first list is on its way".to_owned())); store.scopes().len()];
+        let watchless =
+            vec![Some((now, "the first list is on its way".to_owned())); store.scopes().len()];
         Self {
             store,
             start: now,
             confirmed: AtomicU64::new(0),
-            state: Mutex::new(State { probed: None, probe_problem: None, watchless }),
+            state: Mutex::new(State {
+                probed: None,
+                probe_problem: None,
+                watchless,
+            }),
             progress: watch::Sender::new(()),
             reconnected: Notify::new(),
             restores: watch::Sender::new(0),
@@ -81,26 +86,37 @@ impl InformerStatus {
         let now = Instant::now();
         let watchless = state.watchless.iter().flatten().next();
         if !self.store.snapshot().synced() {
-            let why = state.probe_problem.clone().or(watchless.map(|(_, why)| why.clone()));
-            return Connection::NotSynced(why.unwrap_or_else(|| "the first list is on its way".into()));
+            let why = state
+                .probe_problem
+                .clone()
+                .or(watchless.map(|(_, why)| why.clone()));
+            return Connection::NotSynced(
+                why.unwrap_or_else(|| "the first list is on its way".into()),
+            );
         }
         if let Some(problem) = &state.probe_problem {
             return Connection::Lost(problem.clone());
         }
         if state.probed.is_some_and(|at| now - at > PATIENCE) {
-            return Connection::Lost(format!("the Kubernetes API hasn't answered for {} s", PATIENCE.as_secs()));
+            return Connection::Lost(format!(
+                "the Kubernetes API hasn't answered for {} s",
+                PATIENCE.as_secs()
+            ));
         }
         match watchless {
-            Some((since, why)) if now - *since > PATIENCE => {
-                Connection::Lost(format!("no watch for {} s: {why}", (now - *since).as_secs()))
-            }
+            Some((since, why)) if now - *since > PATIENCE => Connection::Lost(format!(
+                "no watch for {} s: {why}",
+                (now - *since).as_secs()
+            )),
             _ => Connection::Connected,
         }
     }
 
     /// How long ago the copy was last known to be the cluster's state.
     pub fn age(&self) -> Duration {
-        self.start.elapsed().saturating_sub(Duration::from_millis(self.confirmed.load(Ordering::Relaxed)))
+        self.start.elapsed().saturating_sub(Duration::from_millis(
+            self.confirmed.load(Ordering::Relaxed),
+        ))
     }
 
     /// Waits until `reached` holds for the store, or until the deadline; whether it did.
@@ -122,11 +138,21 @@ impl InformerStatus {
     }
 
     fn confirm(&self) {
-        self.confirmed.store(self.start.elapsed().as_millis() as u64, Ordering::Relaxed);
+        self.confirmed
+            .store(self.start.elapsed().as_millis() as u64, Ordering::Relaxed);
     }
 
-    pub(super) fn store_changed(&self) {
-        self.confirm();
+    /// The store took a list or events of one scope; that says nothing of the others.
+    pub(super) fn store_changed(&self, scope: usize) {
+        let others_follow = self
+            .state()
+            .watchless
+            .iter()
+            .enumerate()
+            .all(|(i, since)| i == scope || since.is_none());
+        if others_follow {
+            self.confirm();
+        }
         self.progress.send_replace(());
     }
 
@@ -134,9 +160,16 @@ impl InformerStatus {
         self.state().watchless[scope] = None;
     }
 
+    /// A scope was listed completely: until its watch is open that is as good as one.
+    pub(super) fn listed(&self, scope: usize) {
+        self.state().watchless[scope] = Some((Instant::now(), "no watch after the list".into()));
+    }
+
     pub(super) fn not_watching(&self, scope: usize, why: &str) {
         let mut state = self.state();
-        let since = state.watchless[scope].as_ref().map_or_else(Instant::now, |(since, _)| *since);
+        let since = state.watchless[scope]
+            .as_ref()
+            .map_or_else(Instant::now, |(since, _)| *since);
         state.watchless[scope] = Some((since, why.to_owned()));
     }
 

@@ -103,7 +103,10 @@ impl TryFrom<Deployment> for store::Deployment {
 
     fn try_from(object: Deployment) -> Result<Self, Undecodable> {
         let metadata = object.metadata.unwrap_or_default();
-        let wrong = |field, value: &str| Undecodable { field, value: value.chars().take(80).collect() };
+        let wrong = |field, value: &str| Undecodable {
+            field,
+            value: value.chars().take(80).collect(),
+        };
         // Valid names need no escaping in JSON and fit the store's rows.
         if !name::is_namespace(&metadata.namespace) {
             return Err(wrong("namespace", &metadata.namespace));
@@ -188,19 +191,46 @@ impl Status {
     /// A Status in protobuf or in JSON, or the body's own words when it is neither, cut to a line.
     pub(super) fn read(code: u16, body: &Bytes) -> Self {
         let read = match body.starts_with(MAGIC) {
-            true => envelope(body, "Status").ok().and_then(|raw| Self::decode(raw).ok()),
-            false => serde_json::from_slice::<Self>(body).ok().filter(|s| !s.message.is_empty()),
+            true => envelope(body, "Status")
+                .ok()
+                .and_then(|raw| Self::decode(raw).ok()),
+            false => serde_json::from_slice::<Self>(body)
+                .ok()
+                .filter(|s| !s.message.is_empty()),
         };
-        let words = || String::from_utf8_lossy(body).lines().next().unwrap_or_default().chars().take(300).collect();
-        let mut status = read.unwrap_or_else(|| Self { message: words(), ..Self::default() });
+        let words = || {
+            String::from_utf8_lossy(body)
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .chars()
+                .take(300)
+                .collect()
+        };
+        let mut status = read.unwrap_or_else(|| Self {
+            message: words(),
+            ..Self::default()
+        });
         status.code = i32::from(code);
         status
     }
 
     fn decode(raw: Bytes) -> Result<Self, DecodeError> {
-        let WireStatus { message, reason, details, code } = WireStatus::decode(raw)?;
-        let details = details.map(|d| Details { retry_after_seconds: d.retry_after_seconds });
-        Ok(Self { message, reason, code, details })
+        let WireStatus {
+            message,
+            reason,
+            details,
+            code,
+        } = WireStatus::decode(raw)?;
+        let details = details.map(|d| Details {
+            retry_after_seconds: d.retry_after_seconds,
+        });
+        Ok(Self {
+            message,
+            reason,
+            code,
+            details,
+        })
     }
 }
 
@@ -228,7 +258,11 @@ impl WatchDecoder {
     /// The next whole frame, if it has arrived. An object inside it that can't be decoded is an error of its own,
     /// after which the frames behind it can still be read.
     pub(super) fn next(&mut self) -> Result<Option<Frame>, DecodeError> {
-        let Some(length) = self.buffer.first_chunk::<4>().map(|b| u32::from_be_bytes(*b) as usize) else {
+        let Some(length) = self
+            .buffer
+            .first_chunk::<4>()
+            .map(|b| u32::from_be_bytes(*b) as usize)
+        else {
             return Ok(None);
         };
         if length > LARGEST {
@@ -242,14 +276,23 @@ impl WatchDecoder {
         let event = WatchEvent::decode(frame)?;
         let object = event.object.unwrap_or_default().raw;
         Ok(Some(match event.kind.as_str() {
-            "ADDED" | "MODIFIED" => Frame::Upsert(Deployment::decode(envelope(&object, "Deployment")?)?),
+            "ADDED" | "MODIFIED" => {
+                Frame::Upsert(Deployment::decode(envelope(&object, "Deployment")?)?)
+            }
             "DELETED" => Frame::Delete(Deployment::decode(envelope(&object, "Deployment")?)?),
             "BOOKMARK" => {
-                let metadata = Deployment::decode(envelope(&object, "Deployment")?)?.metadata.unwrap_or_default();
+                let metadata = Deployment::decode(envelope(&object, "Deployment")?)?
+                    .metadata
+                    .unwrap_or_default();
                 Frame::Bookmark(version(&metadata.resource_version).ok_or(DecodeError::Envelope)?)
             }
             "ERROR" => Frame::Error(Status::decode(envelope(&object, "Status")?)?),
-            other => return Err(DecodeError::Kind(format!("watch event of type {:?}", other.chars().take(40).collect::<String>()))),
+            other => {
+                return Err(DecodeError::Kind(format!(
+                    "watch event of type {:?}",
+                    other.chars().take(40).collect::<String>()
+                )));
+            }
         }))
     }
 }
@@ -260,7 +303,11 @@ fn envelope(bytes: &Bytes, kind: &str) -> Result<Bytes, DecodeError> {
     }
     let unknown = Unknown::decode(bytes.slice(MAGIC.len()..))?;
     let found = unknown.type_meta.unwrap_or_default().kind;
-    if found == kind { Ok(unknown.raw) } else { Err(DecodeError::Kind(found)) }
+    if found == kind {
+        Ok(unknown.raw)
+    } else {
+        Err(DecodeError::Kind(found))
+    }
 }
 
 /// Takes a page of a list apart while it arrives, so that no page is held whole.
@@ -303,7 +350,9 @@ impl ListDecoder {
                     self.place = Place::Envelope { kind_seen: false };
                 }
                 Place::Envelope { kind_seen } => {
-                    let Some(field) = Field::peek(&self.buffer)? else { return Ok(()) };
+                    let Some(field) = Field::peek(&self.buffer)? else {
+                        return Ok(());
+                    };
                     if field.tag == 2 && field.is_message {
                         if !kind_seen {
                             return Err(DecodeError::Envelope);
@@ -312,7 +361,9 @@ impl ListDecoder {
                         self.place = Place::List(field.length);
                         continue;
                     }
-                    let Some(body) = self.take(&field)? else { return Ok(()) };
+                    let Some(body) = self.take(&field)? else {
+                        return Ok(());
+                    };
                     if field.tag == 1 {
                         let kind = TypeMeta::decode(body)?.kind;
                         if kind != "DeploymentList" {
@@ -323,9 +374,16 @@ impl ListDecoder {
                 }
                 Place::List(0) => self.place = Place::Tail,
                 Place::List(left) => {
-                    let Some(field) = Field::peek(&self.buffer)? else { return Ok(()) };
-                    let Some(body) = self.take(&field)? else { return Ok(()) };
-                    self.place = Place::List(left.checked_sub(field.head as u64 + field.length).ok_or(DecodeError::Truncated)?);
+                    let Some(field) = Field::peek(&self.buffer)? else {
+                        return Ok(());
+                    };
+                    let Some(body) = self.take(&field)? else {
+                        return Ok(());
+                    };
+                    self.place = Place::List(
+                        left.checked_sub(field.head as u64 + field.length)
+                            .ok_or(DecodeError::Truncated)?,
+                    );
                     match (field.tag, field.is_message) {
                         (1, true) => self.metadata = Some(ListMeta::decode(body)?),
                         (2, true) => self.item(body),
@@ -361,9 +419,13 @@ impl ListDecoder {
     }
 
     /// The page's end: its metadata, its Deployments, and why items were skipped.
-    pub(super) fn finish(self) -> Result<(ListMeta, Vec<store::Deployment>, Vec<String>), DecodeError> {
+    pub(super) fn finish(
+        self,
+    ) -> Result<(ListMeta, Vec<store::Deployment>, Vec<String>), DecodeError> {
         match (self.place, self.metadata) {
-            (Place::Tail | Place::List(0), Some(metadata)) => Ok((metadata, self.items, self.undecodable)),
+            (Place::Tail | Place::List(0), Some(metadata)) => {
+                Ok((metadata, self.items, self.undecodable))
+            }
             _ => Err(DecodeError::Truncated),
         }
     }
@@ -396,7 +458,9 @@ impl Field {
                 }
                 WireType::ThirtyTwoBit => 4,
                 WireType::SixtyFourBit => 8,
-                WireType::StartGroup | WireType::EndGroup => return Ok((tag, kind, u64::MAX, rest.len())),
+                WireType::StartGroup | WireType::EndGroup => {
+                    return Ok((tag, kind, u64::MAX, rest.len()));
+                }
             };
             Ok((tag, kind, length, rest.len()))
         };
@@ -415,130 +479,4 @@ impl Field {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn object(name: &str, replicas: Option<i32>) -> Deployment {
-        let metadata = ObjectMeta {
-            name: name.into(),
-            namespace: "web".into(),
-            uid: Uuid::from_u128(7).to_string(),
-            resource_version: "12".into(),
-            deletion_timestamp: None,
-        };
-        Deployment { metadata: Some(metadata), spec: Some(DeploymentSpec { replicas }) }
-    }
-
-    fn enveloped(kind: &str, raw: Vec<u8>) -> Vec<u8> {
-        let unknown = Unknown { type_meta: Some(TypeMeta { kind: kind.into() }), raw: raw.into() };
-        [MAGIC, &unknown.encode_to_vec()].concat()
-    }
-
-    #[derive(Clone, PartialEq, Message)]
-    struct List {
-        #[prost(message, optional, tag = "1")]
-        metadata: Option<ListMeta>,
-        #[prost(message, repeated, tag = "2")]
-        items: Vec<Deployment>,
-    }
-
-    fn page(items: Vec<Deployment>) -> Vec<u8> {
-        let metadata = ListMeta { resource_version: "40".into(), continue_token: "more".into() };
-        enveloped("DeploymentList", List { metadata: Some(metadata), items }.encode_to_vec())
-    }
-
-    #[test]
-    fn a_page_is_the_same_whatever_the_size_of_its_chunks() {
-        let bytes = page((0..50).map(|i| object(&format!("shop-{i}"), Some(i))).collect());
-        for size in [1, 2, 3, 7, 64, bytes.len()] {
-            let mut decoder = ListDecoder::default();
-            bytes.chunks(size).for_each(|c| decoder.push(c).unwrap());
-            let (metadata, items, undecodable) = decoder.finish().unwrap();
-            assert_eq!((metadata.resource_version.as_str(), metadata.continue_token.as_str()), ("40", "more"));
-            assert_eq!(items.len(), 50);
-            assert_eq!(items[49].replicas, 49);
-            assert_eq!(undecodable, Vec::<String>::new());
-        }
-    }
-
-    #[test]
-    fn a_page_cut_anywhere_is_an_error() {
-        let bytes = page(vec![object("shop", Some(3))]);
-        for end in 0..bytes.len() {
-            let mut decoder = ListDecoder::default();
-            decoder.push(&bytes[..end]).unwrap();
-            assert!(decoder.finish().is_err(), "{end} of {} bytes", bytes.len());
-        }
-    }
-
-    #[test]
-    fn an_object_that_cannot_be_read_is_skipped_and_the_others_live_on() {
-        let mut decoder = ListDecoder::default();
-        decoder.push(&page(vec![object("shop", Some(3)), object("Not A Name", Some(1)), object("cart", Some(-1))])).unwrap();
-        let (_, items, undecodable) = decoder.finish().unwrap();
-        assert_eq!(items.len(), 1);
-        assert_eq!(undecodable.len(), 2);
-    }
-
-    #[test]
-    fn a_list_of_something_else_is_refused() {
-        let error = ListDecoder::default().push(&enveloped("PodList", Vec::new())).unwrap_err();
-        assert_eq!(error.to_string(), "the answer is a PodList, not what was asked for");
-        assert!(matches!(ListDecoder::default().push(b"{\"kind\":"), Err(DecodeError::Envelope)));
-    }
-
-    #[test]
-    fn absent_replicas_mean_one() {
-        let deployment = store::Deployment::try_from(object("shop", None)).unwrap();
-        assert_eq!(deployment.replicas, 1);
-    }
-
-    fn frame(kind: &str, object: Vec<u8>) -> Vec<u8> {
-        let event = WatchEvent { kind: kind.into(), object: Some(RawExtension { raw: object.into() }) }.encode_to_vec();
-        [&(event.len() as u32).to_be_bytes()[..], &event].concat()
-    }
-
-    #[test]
-    fn frames_are_read_byte_by_byte() {
-        let shop = object("shop", Some(3));
-        let status = WireStatus { code: 410, reason: "Expired".into(), ..WireStatus::default() };
-        let bytes = [
-            frame("ADDED", enveloped("Deployment", shop.encode_to_vec())),
-            frame("BOOKMARK", enveloped("Deployment", object("", None).encode_to_vec())),
-            frame("DELETED", enveloped("Deployment", shop.encode_to_vec())),
-            frame("ERROR", enveloped("Status", status.encode_to_vec())),
-        ]
-        .concat();
-        let mut decoder = WatchDecoder::default();
-        let mut frames = Vec::new();
-        for byte in bytes {
-            decoder.push(&[byte]);
-            frames.extend(decoder.next().unwrap());
-        }
-        assert_eq!(frames[..3], [Frame::Upsert(shop.clone()), Frame::Bookmark(12), Frame::Delete(shop)]);
-        assert!(matches!(&frames[3], Frame::Error(s) if s.code == 410));
-    }
-
-    #[test]
-    fn frames_behind_an_undecodable_object_can_still_be_read() {
-        let mut decoder = WatchDecoder::default();
-        decoder.push(&frame("ADDED", enveloped("Pod", Vec::new())));
-        decoder.push(&frame("ADDED", enveloped("Deployment", object("shop", None).encode_to_vec())));
-        assert!(decoder.next().is_err());
-        assert!(matches!(decoder.next(), Ok(Some(Frame::Upsert(_)))));
-    }
-
-    #[test]
-    fn a_status_is_read_in_protobuf_in_json_and_as_words() {
-        let wire = WireStatus { message: "gone".into(), code: 410, ..WireStatus::default() };
-        let bodies = [
-            Bytes::from(enveloped("Status", wire.encode_to_vec())),
-            Bytes::from_static(br#"{"kind":"Status","message":"gone","details":{"retryAfterSeconds":2}}"#),
-            Bytes::from_static(b"gone\nand more"),
-        ];
-        for body in bodies {
-            let status = Status::read(410, &body);
-            assert_eq!((status.message.as_str(), status.code), ("gone", 410));
-        }
-    }
-}
+mod tests;

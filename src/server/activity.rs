@@ -52,8 +52,17 @@ enum Phase {
 
 impl Activity {
     pub(super) fn new(multiplexed: bool) -> Self {
-        let state = State { phase: Phase::Headers, since: Instant::now(), under_way: 0, stalled: None };
-        Self { multiplexed, state: Mutex::new(state), close: Notify::new() }
+        let state = State {
+            phase: Phase::Headers,
+            since: Instant::now(),
+            under_way: 0,
+            stalled: None,
+        };
+        Self {
+            multiplexed,
+            state: Mutex::new(state),
+            close: Notify::new(),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -136,7 +145,10 @@ pub(super) struct UnderWay(Arc<Activity>);
 impl UnderWay {
     /// The answer's body, which ends the request when it has been sent or given up.
     pub(super) fn until_sent<B>(self, body: B) -> Sent<B> {
-        Sent { body, _under_way: self }
+        Sent {
+            body,
+            _under_way: self,
+        }
     }
 }
 
@@ -160,7 +172,10 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Sent<B> {
     type Data = Bytes;
     type Error = B::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         Pin::new(&mut self.body).poll_frame(context)
     }
 
@@ -191,7 +206,11 @@ impl<S> Watched<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         if read.is_ready() && buffer.filled().len() > before {
@@ -202,7 +221,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.wrote(written)
     }

@@ -47,7 +47,9 @@ impl Admin {
             };
             let admin = Arc::clone(&self);
             connections.spawn(async move {
-                let service = service_fn(|request| std::future::ready(Ok::<_, Infallible>(admin.answer(&request))));
+                let service = service_fn(|request| {
+                    std::future::ready(Ok::<_, Infallible>(admin.answer(&request)))
+                });
                 let mut http1 = http1::Builder::new();
                 http1.timer(TokioTimer::new()).header_read_timeout(HEADERS);
                 // A peer that goes away is no news here.
@@ -60,11 +62,19 @@ impl Admin {
     fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         let known = matches!(request.uri().path(), "/livez" | "/readyz" | "/metrics");
         if !known {
-            return text(StatusCode::NOT_FOUND, "not found: there are /livez, /readyz and /metrics\n".into());
+            return text(
+                StatusCode::NOT_FOUND,
+                "not found: there are /livez, /readyz and /metrics\n".into(),
+            );
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed: GET and HEAD are\n".into());
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            let mut response = text(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method not allowed: GET and HEAD are\n".into(),
+            );
+            response
+                .headers_mut()
+                .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
             return response;
         }
         match request.uri().path() {
@@ -73,9 +83,16 @@ impl Admin {
             _ => {
                 let connected = self.status.connection() == Connection::Connected;
                 let synced = self.status.store().snapshot().synced();
-                let mut response = text(StatusCode::OK, self.metrics.render(synced, connected, self.status.age()));
-                let open_metrics = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
-                response.headers_mut().insert(header::CONTENT_TYPE, open_metrics);
+                let mut response = text(
+                    StatusCode::OK,
+                    self.metrics.render(synced, connected, self.status.age()),
+                );
+                let open_metrics = HeaderValue::from_static(
+                    "application/openmetrics-text; version=1.0.0; charset=utf-8",
+                );
+                response
+                    .headers_mut()
+                    .insert(header::CONTENT_TYPE, open_metrics);
                 response
             }
         }
@@ -85,9 +102,15 @@ impl Admin {
     /// became unready together nobody would be served.
     fn ready(&self) -> Response<Full<Bytes>> {
         if self.stopping.is_cancelled() {
-            text(StatusCode::SERVICE_UNAVAILABLE, "not ready: shutting down\n".into())
+            text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "not ready: shutting down\n".into(),
+            )
         } else if !self.status.store().snapshot().synced() {
-            text(StatusCode::SERVICE_UNAVAILABLE, "not ready: the first list of Deployments isn't complete\n".into())
+            text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "not ready: the first list of Deployments isn't complete\n".into(),
+            )
         } else {
             text(StatusCode::OK, "ok\n".into())
         }
@@ -97,6 +120,9 @@ impl Admin {
 fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(body));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
     response
 }

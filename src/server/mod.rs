@@ -69,7 +69,14 @@ impl Server {
         stopping: CancellationToken,
         connections: TaskTracker,
     ) -> Self {
-        Self { tls: TlsAcceptor::from(tls), api, metrics, stopping, connections, open: AtomicUsize::new(0) }
+        Self {
+            tls: TlsAcceptor::from(tls),
+            api,
+            metrics,
+            stopping,
+            connections,
+            open: AtomicUsize::new(0),
+        }
     }
 
     /// Accepts until it is stopped.
@@ -81,7 +88,8 @@ impl Server {
             };
             match accepted {
                 Ok((tcp, address)) => {
-                    self.connections.spawn(Arc::clone(&self).connection(tcp, address));
+                    self.connections
+                        .spawn(Arc::clone(&self).connection(tcp, address));
                 }
                 // Out of file descriptors, or the peer went away between the two: the next one may be fine.
                 Err(error) => {
@@ -93,7 +101,8 @@ impl Server {
     }
 
     async fn connection(self: Arc<Self>, tcp: TcpStream, address: SocketAddr) {
-        self.metrics.connections(self.open.fetch_add(1, Ordering::Relaxed) + 1);
+        self.metrics
+            .connections(self.open.fetch_add(1, Ordering::Relaxed) + 1);
         // Answers are written whole: waiting for more to send would only delay them.
         let _ = tcp.set_nodelay(true);
         let client = tokio::select! {
@@ -103,11 +112,16 @@ impl Server {
         if let Some((stream, caller)) = client {
             self.serve(stream, Arc::new(caller)).await;
         }
-        self.metrics.connections(self.open.fetch_sub(1, Ordering::Relaxed) - 1);
+        self.metrics
+            .connections(self.open.fetch_sub(1, Ordering::Relaxed) - 1);
     }
 
     /// The handshake, in the connection's own task and under a deadline. A client is refused, and that logged, here.
-    async fn handshake(&self, tcp: TcpStream, address: SocketAddr) -> Option<(TlsStream<TcpStream>, Caller)> {
+    async fn handshake(
+        &self,
+        tcp: TcpStream,
+        address: SocketAddr,
+    ) -> Option<(TlsStream<TcpStream>, Caller)> {
         let refusal = match timeout(HANDSHAKE, self.tls.accept(tcp).into_fallible()).await {
             Ok(Ok(stream)) => match Identity::read(stream.get_ref().1.peer_certificates()) {
                 Ok(identity) => {
@@ -116,7 +130,11 @@ impl Server {
                         issuer = %identity.issuer, address = %address, "client accepted");
                     return Some((stream, Caller { identity, address }));
                 }
-                Err(error) => Some(Refusal { reason: "Unreadable", suspicious: true, detail: error.to_string() }),
+                Err(error) => Some(Refusal {
+                    reason: "Unreadable",
+                    suspicious: true,
+                    detail: error.to_string(),
+                }),
             },
             Ok(Err((error, tcp))) => {
                 let refusal = Refusal::of(&error);
@@ -130,7 +148,11 @@ impl Server {
                 self.metrics.handshake("Abandoned");
                 debug!(name: "tls.client.left", address = %address, "the peer left before a handshake");
             }
-            Some(Refusal { reason, suspicious, detail }) => {
+            Some(Refusal {
+                reason,
+                suspicious,
+                detail,
+            }) => {
                 self.metrics.handshake(reason);
                 if suspicious {
                     warn!(name: "tls.client.refused", reason, address = %address, error = %detail, "client refused: {reason}");
@@ -150,7 +172,8 @@ impl Server {
             let (api, activity) = (Arc::clone(&self.api), Arc::clone(&activity));
             service_fn(move |request: Request<Incoming>| {
                 let under_way = activity.request();
-                let (api, caller, activity) = (Arc::clone(&api), Arc::clone(&caller), Arc::clone(&activity));
+                let (api, caller, activity) =
+                    (Arc::clone(&api), Arc::clone(&caller), Arc::clone(&activity));
                 async move {
                     if caller.identity.expired() {
                         // HTTP/2 knows no Connection header: the connection itself is ended behind the answer.
@@ -163,21 +186,33 @@ impl Server {
         };
         if multiplexed {
             let mut http2 = http2::Builder::new(TokioExecutor::new());
-            http2.timer(TokioTimer::new()).max_concurrent_streams(STREAMS).max_header_list_size(BUFFER as u32);
+            http2
+                .timer(TokioTimer::new())
+                .max_concurrent_streams(STREAMS)
+                .max_header_list_size(BUFFER as u32);
             let connection = std::pin::pin!(http2.serve_connection(io, service));
-            self.drive(connection, &activity, |c| c.graceful_shutdown()).await;
+            self.drive(connection, &activity, |c| c.graceful_shutdown())
+                .await;
         } else {
             let mut http1 = http1::Builder::new();
             // Deadlines are ours: hyper's one for headers also runs on idle connections, which breaks clients' pools.
-            http1.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(BUFFER);
+            http1
+                .timer(TokioTimer::new())
+                .header_read_timeout(None)
+                .max_buf_size(BUFFER);
             let connection = std::pin::pin!(http1.serve_connection(io, service));
-            self.drive(connection, &activity, |c| c.graceful_shutdown()).await;
+            self.drive(connection, &activity, |c| c.graceful_shutdown())
+                .await;
         }
     }
 
     /// Runs a connection to its end: the peer's, an overdue deadline's, or a shutdown's, which lets requests finish.
-    async fn drive<C>(&self, mut connection: Pin<&mut C>, activity: &Activity, finish: impl Fn(Pin<&mut C>))
-    where
+    async fn drive<C>(
+        &self,
+        mut connection: Pin<&mut C>,
+        activity: &Activity,
+        finish: impl Fn(Pin<&mut C>),
+    ) where
         C: Future<Output = hyper::Result<()>>,
     {
         let mut finishing = false;

@@ -36,12 +36,19 @@ pub struct Scope(usize);
 impl Store {
     /// An empty store, not synced, for these namespaces; none means all of the cluster's.
     pub fn new(namespaces: &[String]) -> Self {
-        Self { current: ArcSwap::from_pointee(Snapshot::empty(namespaces)), writing: Mutex::new(()) }
+        Self {
+            current: ArcSwap::from_pointee(Snapshot::empty(namespaces)),
+            writing: Mutex::new(()),
+        }
     }
 
     /// The scopes of this store and the namespace of each (`None`: all namespaces).
     pub fn scopes(&self) -> Vec<(Scope, Option<String>)> {
-        self.snapshot().scope_namespaces().enumerate().map(|(i, n)| (Scope(i), n.map(str::to_owned))).collect()
+        self.snapshot()
+            .scope_namespaces()
+            .enumerate()
+            .map(|(i, n)| (Scope(i), n.map(str::to_owned)))
+            .collect()
     }
 
     /// The present state, which no later change alters.
@@ -58,14 +65,21 @@ impl Store {
         let mut changes = Vec::with_capacity(events.len());
         let mut transitions = Vec::with_capacity(events.len());
         for event in events {
-            if let Some(transition) = Transition::of(now.get(event.key().namespace, event.key().name), &event) {
+            if let Some(transition) =
+                Transition::of(now.get(event.key().namespace, event.key().name), &event)
+            {
                 transitions.push(transition);
                 changes.push(event);
             }
         }
-        let tree = if changes.is_empty() { now.tree().clone() } else { now.tree().apply(changes) };
+        let tree = if changes.is_empty() {
+            now.tree().clone()
+        } else {
+            now.tree().apply(changes)
+        };
         let version = version.max(now.version_of(scope.0));
-        self.current.store(Arc::new(now.next(tree, scope.0, version)));
+        self.current
+            .store(Arc::new(now.next(tree, scope.0, version)));
         transitions
     }
 
@@ -77,13 +91,24 @@ impl Store {
         let first = now.version_of(scope.0) == 0;
         let (tree, transitions) = match now.namespace_of(scope.0) {
             None => {
-                let transitions = if first { Vec::new() } else { differences(now.records(), draft.tree.records()) };
+                let transitions = if first {
+                    Vec::new()
+                } else {
+                    differences(now.records(), draft.tree.records())
+                };
                 (draft.tree, transitions)
             }
             Some(namespace) => {
                 let (old, new) = (now.namespace(namespace), draft.tree.records());
-                let transitions = if first { Vec::new() } else { differences(old, new) };
-                let kept = draft.tree.records().map(|r| Event::Upsert(r.to_deployment()));
+                let transitions = if first {
+                    Vec::new()
+                } else {
+                    differences(old, new)
+                };
+                let kept = draft
+                    .tree
+                    .records()
+                    .map(|r| Event::Upsert(r.to_deployment()));
                 let gone = now
                     .namespace(namespace)
                     .filter(|r| draft.tree.get(r.namespace(), r.name()).is_none())
@@ -91,7 +116,8 @@ impl Store {
                 (now.tree().apply(kept.chain(gone).collect()), transitions)
             }
         };
-        self.current.store(Arc::new(now.next(tree, scope.0, version)));
+        self.current
+            .store(Arc::new(now.next(tree, scope.0, version)));
         transitions
     }
 }
@@ -105,7 +131,9 @@ pub struct Draft {
 impl Draft {
     /// Adds the Deployments of one page, in any order.
     pub fn add(&mut self, page: Vec<Deployment>) {
-        self.tree = self.tree.apply(page.into_iter().map(Event::Upsert).collect());
+        self.tree = self
+            .tree
+            .apply(page.into_iter().map(Event::Upsert).collect());
     }
 
     /// How many Deployments it holds.

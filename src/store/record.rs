@@ -24,7 +24,10 @@ pub struct Deployment {
 impl Deployment {
     /// Where it stands in the store's order.
     pub fn key(&self) -> Key<'_> {
-        Key { namespace: &self.namespace, name: &self.name }
+        Key {
+            namespace: &self.namespace,
+            name: &self.name,
+        }
     }
 }
 
@@ -91,7 +94,10 @@ impl Transition {
         match before {
             Some(b) if b.uid() != after.uid => Some(Self::Added(after.clone())),
             Some(b) if b.resource_version() == after.resource_version => None,
-            Some(b) => Some(Self::Changed { from: b.replicas(), to: after.clone() }),
+            Some(b) => Some(Self::Changed {
+                from: b.replicas(),
+                to: after.clone(),
+            }),
             None => Some(Self::Added(after.clone())),
         }
     }

@@ -53,7 +53,8 @@ impl Row {
     /// A number that changes with the object and its count. Names belong to a uid, and uids are random, so they need no hashing.
     fn fingerprint(&self) -> u64 {
         let (high, low) = self.uid.as_u64_pair();
-        let mut x = high ^ low.rotate_left(32) ^ (self.replicas as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut x =
+            high ^ low.rotate_left(32) ^ (self.replicas as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         // The finalizer of SplitMix64: every input bit reaches every output bit.
         x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -89,7 +90,10 @@ impl<'a> Record<'a> {
 
     /// Where it stands in the store's order.
     pub fn key(&self) -> Key<'a> {
-        Key { namespace: self.namespace(), name: self.name() }
+        Key {
+            namespace: self.namespace(),
+            name: self.name(),
+        }
     }
 
     /// Its uid.
@@ -146,27 +150,44 @@ impl Segment {
     }
 
     pub(super) fn fingerprint(&self) -> u64 {
-        self.rows.iter().fold(0, |sum, row| sum.wrapping_add(row.fingerprint()))
+        self.rows
+            .iter()
+            .fold(0, |sum, row| sum.wrapping_add(row.fingerprint()))
     }
 
     pub(super) fn get(&self, key: Key<'_>) -> Option<Record<'_>> {
-        self.rows.binary_search_by(|row| self.key_of(row).cmp(&key)).ok().map(|position| Record { segment: self, position })
+        self.rows
+            .binary_search_by(|row| self.key_of(row).cmp(&key))
+            .ok()
+            .map(|position| Record {
+                segment: self,
+                position,
+            })
     }
 
     pub(super) fn records(&self) -> impl DoubleEndedIterator<Item = Record<'_>> {
-        (0..self.rows.len()).map(|position| Record { segment: self, position })
+        (0..self.rows.len()).map(|position| Record {
+            segment: self,
+            position,
+        })
     }
 
     fn key_of(&self, row: &Row) -> Key<'_> {
         // The text was rendered from `str`s, so its pieces are UTF-8.
         let text = |range| std::str::from_utf8(&self.text[range]).unwrap_or_default();
-        Key { namespace: text(row.namespace()), name: text(row.name()) }
+        Key {
+            namespace: text(row.namespace()),
+            name: text(row.name()),
+        }
     }
 
     /// As few segments of even size as hold all of `sources`.
     fn build(sources: &[Source<'_>]) -> Vec<Arc<Self>> {
         let pieces = sources.len().div_ceil(MOST).max(1);
-        sources.chunks(sources.len().div_ceil(pieces).max(1)).map(|piece| Arc::new(Self::render(piece))).collect()
+        sources
+            .chunks(sources.len().div_ceil(pieces).max(1))
+            .map(|piece| Arc::new(Self::render(piece)))
+            .collect()
     }
 
     fn render(sources: &[Source<'_>]) -> Self {
@@ -179,7 +200,10 @@ impl Segment {
                 Source::Kept(record) => {
                     text.push(b',');
                     text.extend_from_slice(&record.json());
-                    rows.push(Row { start, ..*record.row() });
+                    rows.push(Row {
+                        start,
+                        ..*record.row()
+                    });
                 }
                 Source::New(d) => {
                     text.extend_from_slice(NAMESPACE);
@@ -202,7 +226,10 @@ impl Segment {
             }
         }
         text.shrink_to_fit();
-        Self { text: Bytes::from(text), rows: rows.into_boxed_slice() }
+        Self {
+            text: Bytes::from(text),
+            rows: rows.into_boxed_slice(),
+        }
     }
 }
 
@@ -230,10 +257,20 @@ impl Node for Segment {
             }
         }
         sources.extend(kept.map(Source::Kept));
-        if sources.is_empty() { Vec::new() } else { Self::build(&sources) }
+        if sources.is_empty() {
+            Vec::new()
+        } else {
+            Self::build(&sources)
+        }
     }
 
     fn joined(left: &Self, right: &Self) -> Vec<Arc<Self>> {
-        Self::build(&left.records().chain(right.records()).map(Source::Kept).collect::<Vec<_>>())
+        Self::build(
+            &left
+                .records()
+                .chain(right.records())
+                .map(Source::Kept)
+                .collect::<Vec<_>>(),
+        )
     }
 }

@@ -28,12 +28,21 @@ struct ScopeState {
 
 impl Snapshot {
     pub(super) fn empty(namespaces: &[String]) -> Self {
-        let scope = |namespace: Option<Arc<str>>| ScopeState { namespace, version: 0 };
-        let mut scopes: Vec<_> = namespaces.iter().map(|n| scope(Some(n.as_str().into()))).collect();
+        let scope = |namespace: Option<Arc<str>>| ScopeState {
+            namespace,
+            version: 0,
+        };
+        let mut scopes: Vec<_> = namespaces
+            .iter()
+            .map(|n| scope(Some(n.as_str().into())))
+            .collect();
         if scopes.is_empty() {
             scopes.push(scope(None));
         }
-        Self { tree: Tree::default(), scopes }
+        Self {
+            tree: Tree::default(),
+            scopes,
+        }
     }
 
     pub(super) fn next(&self, tree: Tree, scope: usize, version: u64) -> Self {
@@ -70,7 +79,10 @@ impl Snapshot {
 
     /// The resourceVersion that one namespace has reached; 0 for a namespace that isn't managed.
     pub fn resource_version_in(&self, namespace: &str) -> u64 {
-        let mut managed = self.scopes.iter().filter(|s| s.namespace.as_deref().is_none_or(|n| n == namespace));
+        let mut managed = self
+            .scopes
+            .iter()
+            .filter(|s| s.namespace.as_deref().is_none_or(|n| n == namespace));
         managed.next().map_or(0, |s| s.version)
     }
 
@@ -96,7 +108,9 @@ impl Snapshot {
 
     /// The Deployments of one namespace, by name.
     pub fn namespace<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = Record<'a>> {
-        self.tree.records_from(namespace).take_while(move |r| r.namespace() == namespace)
+        self.tree
+            .records_from(namespace)
+            .take_while(move |r| r.namespace() == namespace)
     }
 
     /// A number that changes with the names, uids and counts of the list, and with nothing else.
@@ -115,7 +129,11 @@ impl Snapshot {
 
     /// The list response: a chain of the segments' texts, which keeps the snapshot as long as it is being sent.
     pub fn list(self: Arc<Self>) -> ListBody {
-        ListBody { left: self.list_len(), place: Place::Start, snapshot: self }
+        ListBody {
+            left: self.list_len(),
+            place: Place::Start,
+            snapshot: self,
+        }
     }
 }
 
@@ -164,7 +182,10 @@ impl Body for ListBody {
     type Data = Bytes;
     type Error = std::convert::Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         Poll::Ready(self.next().map(|piece| Ok(Frame::data(piece))))
     }
 

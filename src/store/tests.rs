@@ -7,12 +7,22 @@ use super::{Deployment, Draft, Event, Store, Transition};
 
 fn deployment(namespace: &str, name: &str, replicas: i32, resource_version: u64) -> Deployment {
     let uid = Uuid::from_u64_pair(namespace.len() as u64, name.bytes().map(u64::from).sum());
-    Deployment { namespace: namespace.into(), name: name.into(), uid, replicas, resource_version, deleting: false }
+    Deployment {
+        namespace: namespace.into(),
+        name: name.into(),
+        uid,
+        replicas,
+        resource_version,
+        deleting: false,
+    }
 }
 
 fn json(list: &[Deployment]) -> String {
     let one = |d: &Deployment| {
-        format!(r#"{{"namespace":"{}","name":"{}","replicaCount":{}}}"#, d.namespace, d.name, d.replicas)
+        format!(
+            r#"{{"namespace":"{}","name":"{}","replicaCount":{}}}"#,
+            d.namespace, d.name, d.replicas
+        )
     };
     format!("[{}]", list.iter().map(one).collect::<Vec<_>>().join(","))
 }
@@ -43,14 +53,27 @@ fn a_complete_list_makes_the_store_synced_and_tells_no_transitions_the_first_tim
     assert_eq!(store.replace(all(&store), draft, 10), []);
     assert!(store.snapshot().synced());
     assert_eq!(store.snapshot().resource_version(), 10);
-    assert_eq!(listed(&store), json(&[deployment("a", "y", 1, 7), deployment("b", "x", 2, 8)]));
+    assert_eq!(
+        listed(&store),
+        json(&[deployment("a", "y", 1, 7), deployment("b", "x", 2, 8)])
+    );
 }
 
 #[test]
 fn namespaces_are_sorted_as_pairs_and_not_as_the_joined_string() {
     let store = Store::new(&[]);
-    store.apply(all(&store), vec![Event::Upsert(deployment("a-b", "x", 1, 1)), Event::Upsert(deployment("a", "x", 1, 2))], 2);
-    assert_eq!(listed(&store), json(&[deployment("a", "x", 1, 2), deployment("a-b", "x", 1, 1)]));
+    store.apply(
+        all(&store),
+        vec![
+            Event::Upsert(deployment("a-b", "x", 1, 1)),
+            Event::Upsert(deployment("a", "x", 1, 2)),
+        ],
+        2,
+    );
+    assert_eq!(
+        listed(&store),
+        json(&[deployment("a", "x", 1, 2), deployment("a-b", "x", 1, 1)])
+    );
 }
 
 #[test]
@@ -61,14 +84,31 @@ fn a_relist_tells_what_was_missed() {
         draft.add(records);
         store.replace(all(&store), draft, version)
     };
-    list(vec![deployment("a", "gone", 1, 1), deployment("a", "same", 1, 2), deployment("a", "scaled", 1, 3)], 3);
-    let seen = list(vec![deployment("a", "new", 4, 5), deployment("a", "same", 1, 2), deployment("a", "scaled", 6, 4)], 5);
+    list(
+        vec![
+            deployment("a", "gone", 1, 1),
+            deployment("a", "same", 1, 2),
+            deployment("a", "scaled", 1, 3),
+        ],
+        3,
+    );
+    let seen = list(
+        vec![
+            deployment("a", "new", 4, 5),
+            deployment("a", "same", 1, 2),
+            deployment("a", "scaled", 6, 4),
+        ],
+        5,
+    );
     assert_eq!(
         seen,
         [
             Transition::Deleted(deployment("a", "gone", 1, 1)),
             Transition::Added(deployment("a", "new", 4, 5)),
-            Transition::Changed { from: 1, to: deployment("a", "scaled", 6, 4) },
+            Transition::Changed {
+                from: 1,
+                to: deployment("a", "scaled", 6, 4)
+            },
         ]
     );
 }
@@ -78,8 +118,14 @@ fn an_older_event_changes_nothing() {
     let store = Store::new(&[]);
     let scope = all(&store);
     store.apply(scope, vec![Event::Upsert(deployment("a", "x", 5, 9))], 9);
-    assert_eq!(store.apply(scope, vec![Event::Upsert(deployment("a", "x", 3, 8))], 8), []);
-    assert_eq!(store.apply(scope, vec![Event::Delete(deployment("a", "x", 3, 7))], 7), []);
+    assert_eq!(
+        store.apply(scope, vec![Event::Upsert(deployment("a", "x", 3, 8))], 8),
+        []
+    );
+    assert_eq!(
+        store.apply(scope, vec![Event::Delete(deployment("a", "x", 3, 7))], 7),
+        []
+    );
     assert_eq!(store.snapshot().get("a", "x").unwrap().replicas(), 5);
     assert_eq!(store.snapshot().resource_version(), 9);
 }
@@ -90,8 +136,14 @@ fn a_deployment_that_was_deleted_and_created_again_is_another_one() {
     let scope = all(&store);
     store.apply(scope, vec![Event::Upsert(deployment("a", "x", 5, 1))], 1);
     let before = store.snapshot().fingerprint();
-    let again = Deployment { uid: Uuid::from_u128(77), ..deployment("a", "x", 5, 4) };
-    assert_eq!(store.apply(scope, vec![Event::Upsert(again.clone())], 4), [Transition::Added(again)]);
+    let again = Deployment {
+        uid: Uuid::from_u128(77),
+        ..deployment("a", "x", 5, 4)
+    };
+    assert_eq!(
+        store.apply(scope, vec![Event::Upsert(again.clone())], 4),
+        [Transition::Added(again)]
+    );
     assert_ne!(store.snapshot().fingerprint(), before);
 }
 
@@ -103,7 +155,10 @@ fn a_status_update_moves_the_version_and_leaves_the_fingerprint() {
     let before = store.snapshot().fingerprint();
     store.apply(scope, vec![Event::Upsert(deployment("a", "x", 5, 2))], 2);
     assert_eq!(store.snapshot().fingerprint(), before);
-    assert_eq!(store.snapshot().get("a", "x").unwrap().resource_version(), 2);
+    assert_eq!(
+        store.snapshot().get("a", "x").unwrap().resource_version(),
+        2
+    );
 }
 
 #[test]
@@ -129,7 +184,13 @@ fn each_namespace_of_several_has_a_version_of_its_own() {
     let snapshot = store.snapshot();
     assert!(snapshot.synced());
     assert_eq!(snapshot.resource_version(), 5);
-    assert_eq!((snapshot.resource_version_in("a"), snapshot.resource_version_in("c")), (7, 0));
+    assert_eq!(
+        (
+            snapshot.resource_version_in("a"),
+            snapshot.resource_version_in("c")
+        ),
+        (7, 0)
+    );
     store.replace(scopes[1].0, Draft::default(), 9);
     assert_eq!(listed(&store), "[]");
 }

@@ -27,7 +27,9 @@ pub(super) trait Node: Sized {
 
 /// Where `key` belongs among ordered nodes: the last one that starts at or before it.
 fn position<N: Node>(nodes: &[Arc<N>], key: Key<'_>) -> usize {
-    nodes.partition_point(|node| node.first() <= key).saturating_sub(1)
+    nodes
+        .partition_point(|node| node.first() <= key)
+        .saturating_sub(1)
 }
 
 /// The nodes with the changes applied; untouched ones are shared.
@@ -72,14 +74,24 @@ struct Branch {
 impl Branch {
     fn split(segments: Vec<Arc<Segment>>) -> Vec<Arc<Self>> {
         let pieces = segments.len().div_ceil(MOST).max(1);
-        segments.chunks(segments.len().div_ceil(pieces).max(1)).map(|piece| Arc::new(Self::new(piece.to_vec()))).collect()
+        segments
+            .chunks(segments.len().div_ceil(pieces).max(1))
+            .map(|piece| Arc::new(Self::new(piece.to_vec())))
+            .collect()
     }
 
     fn new(segments: Vec<Arc<Segment>>) -> Self {
         let len = segments.iter().map(|s| s.children()).sum();
         let text_len = segments.iter().map(|s| s.text().len()).sum();
-        let fingerprint = segments.iter().fold(0, |sum: u64, s| sum.wrapping_add(s.fingerprint()));
-        Self { segments, len, text_len, fingerprint }
+        let fingerprint = segments
+            .iter()
+            .fold(0, |sum: u64, s| sum.wrapping_add(s.fingerprint()));
+        Self {
+            segments,
+            len,
+            text_len,
+            fingerprint,
+        }
     }
 }
 
@@ -99,7 +111,13 @@ impl Node for Branch {
     }
 
     fn joined(left: &Self, right: &Self) -> Vec<Arc<Self>> {
-        Self::split(left.segments.iter().chain(&right.segments).cloned().collect())
+        Self::split(
+            left.segments
+                .iter()
+                .chain(&right.segments)
+                .cloned()
+                .collect(),
+        )
     }
 }
 
@@ -115,13 +133,18 @@ impl Tree {
         let order = |e: &Event| e.deployment().resource_version;
         changes.sort_by(|a, b| a.key().cmp(&b.key()).then(order(b).cmp(&order(a))));
         changes.dedup_by(|later, first| later.key() == first.key());
-        Self { branches: rebuild(&self.branches, &changes) }
+        Self {
+            branches: rebuild(&self.branches, &changes),
+        }
     }
 
     pub(super) fn get(&self, namespace: &str, name: &str) -> Option<Record<'_>> {
         let key = Key { namespace, name };
         let branch = self.branches.get(position(&self.branches, key))?;
-        branch.segments.get(position(&branch.segments, key))?.get(key)
+        branch
+            .segments
+            .get(position(&branch.segments, key))?
+            .get(key)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -134,27 +157,50 @@ impl Tree {
     }
 
     pub(super) fn fingerprint(&self) -> u64 {
-        self.branches.iter().fold(0, |sum, b| sum.wrapping_add(b.fingerprint))
+        self.branches
+            .iter()
+            .fold(0, |sum, b| sum.wrapping_add(b.fingerprint))
     }
 
     /// The segment that follows a place, and the place after it; a place is (branch, segment).
-    pub(super) fn segment_at(&self, (branch, segment): (usize, usize)) -> Option<(&Segment, (usize, usize))> {
+    pub(super) fn segment_at(
+        &self,
+        (branch, segment): (usize, usize),
+    ) -> Option<(&Segment, (usize, usize))> {
         let segments = &self.branches.get(branch)?.segments;
-        let next = if segment + 1 < segments.len() { (branch, segment + 1) } else { (branch + 1, 0) };
+        let next = if segment + 1 < segments.len() {
+            (branch, segment + 1)
+        } else {
+            (branch + 1, 0)
+        };
         segments.get(segment).map(|s| (&**s, next))
     }
 
     pub(super) fn records(&self) -> impl Iterator<Item = Record<'_>> {
-        self.branches.iter().flat_map(|b| &b.segments).flat_map(|s| s.records())
+        self.branches
+            .iter()
+            .flat_map(|b| &b.segments)
+            .flat_map(|s| s.records())
     }
 
     /// The records from the first one of `namespace` on.
-    pub(super) fn records_from<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = Record<'a>> {
-        let key = Key { namespace, name: "" };
+    pub(super) fn records_from<'a>(
+        &'a self,
+        namespace: &'a str,
+    ) -> impl Iterator<Item = Record<'a>> {
+        let key = Key {
+            namespace,
+            name: "",
+        };
         let branch = position(&self.branches, key);
-        let segment = self.branches.get(branch).map_or(0, |b| position(&b.segments, key));
-        std::iter::successors(self.segment_at((branch, segment)), |(_, next)| self.segment_at(*next))
-            .flat_map(|(segment, _)| segment.records())
-            .skip_while(move |r| r.key() < key)
+        let segment = self
+            .branches
+            .get(branch)
+            .map_or(0, |b| position(&b.segments, key));
+        std::iter::successors(self.segment_at((branch, segment)), |(_, next)| {
+            self.segment_at(*next)
+        })
+        .flat_map(|(segment, _)| segment.records())
+        .skip_while(move |r| r.key() < key)
     }
 }

@@ -57,7 +57,10 @@ pub enum Severity {
 /// # Errors
 ///
 /// When logging was started before.
-pub fn start(format: Format, severity: Severity) -> Result<(), tracing::subscriber::SetGlobalDefaultError> {
+pub fn start(
+    format: Format,
+    severity: Severity,
+) -> Result<(), tracing::subscriber::SetGlobalDefaultError> {
     tracing::subscriber::set_global_default(subscriber(format, severity, io::stderr))?;
     std::panic::set_hook(Box::new(log_panic));
     Ok(())
@@ -76,9 +79,18 @@ where
         Severity::Trace => LevelFilter::TRACE,
     };
     // The libraries' own lines repeat what ours say, so they are off until asked for.
-    let libraries = if severity == Severity::Trace { LevelFilter::DEBUG } else { LevelFilter::OFF };
-    let filter = Targets::new().with_default(libraries).with_target("headcount", ours);
-    let lines = tracing_subscriber::fmt::layer().event_format(Lines(format)).with_writer(writer).with_filter(filter);
+    let libraries = if severity == Severity::Trace {
+        LevelFilter::DEBUG
+    } else {
+        LevelFilter::OFF
+    };
+    let filter = Targets::new()
+        .with_default(libraries)
+        .with_target("headcount", ours);
+    let lines = tracing_subscriber::fmt::layer()
+        .event_format(Lines(format))
+        .with_writer(writer)
+        .with_filter(filter);
     tracing_subscriber::registry().with(lines)
 }
 
@@ -95,7 +107,12 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
         let mut fields = Fields::default();
         event.record(&mut fields);
         let line = match self.0 {
@@ -109,7 +126,9 @@ where
 fn now() -> String {
     let mut time = String::new();
     // Microseconds always, so that lines sort as text.
-    let printed = DateTimePrinter::new().precision(Some(6)).print_timestamp(&Timestamp::now(), &mut time);
+    let printed = DateTimePrinter::new()
+        .precision(Some(6))
+        .print_timestamp(&Timestamp::now(), &mut time);
     printed.map(|()| time).unwrap_or_default()
 }
 
@@ -125,12 +144,22 @@ fn severity(level: Level) -> &'static str {
 
 /// The event's type: ours name theirs, a library's is its module.
 fn event_type<'a>(metadata: &'a Metadata<'_>) -> &'a str {
-    if metadata.name().starts_with("event ") { metadata.target() } else { metadata.name() }
+    if metadata.name().starts_with("event ") {
+        metadata.target()
+    } else {
+        metadata.name()
+    }
 }
 
 fn text(metadata: &Metadata<'_>, fields: Fields) -> Result<String, fmt::Error> {
     let mut line = String::with_capacity(256);
-    write!(line, "{} {:<5} {} ", now(), severity(*metadata.level()), event_type(metadata))?;
+    write!(
+        line,
+        "{} {:<5} {} ",
+        now(),
+        severity(*metadata.level()),
+        event_type(metadata)
+    )?;
     escape(&mut line, &fields.message);
     for (name, value) in &fields.context {
         write!(line, " {name}=")?;
@@ -161,7 +190,8 @@ fn escape(line: &mut String, words: &str) {
 
 /// Control characters, line separators, and the characters that change the direction of text or have no width.
 fn hides(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 fn json(metadata: &Metadata<'_>, fields: Fields) -> String {
@@ -200,7 +230,11 @@ struct Fields {
 impl Fields {
     fn put(&mut self, field: &Field, value: Value) {
         match field.name() {
-            "message" => self.message = value.as_str().map_or_else(|| value.to_string(), str::to_owned),
+            "message" => {
+                self.message = value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_owned)
+            }
             // A request without an id (there is none) has no such field, rather than an empty one.
             name => self.context.push((name.to_owned(), value)),
         }
@@ -257,7 +291,10 @@ mod tests {
     fn lines(format: Format, log: impl FnOnce()) -> String {
         let sink = Sink::default();
         let writer = sink.clone();
-        tracing::subscriber::with_default(subscriber(format, Severity::Info, move || writer.clone()), log);
+        tracing::subscriber::with_default(
+            subscriber(format, Severity::Info, move || writer.clone()),
+            log,
+        );
         let bytes = sink.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
     }
@@ -271,14 +308,25 @@ mod tests {
         let line = lines(Format::Text, one);
         let (time, rest) = line.split_once(' ').unwrap();
         assert!(time.parse::<Timestamp>().is_ok(), "{time}");
-        assert_eq!(rest, "INFO  scale.applied 3 → 5 namespace=\"web\" from=3 to=5 request_id=\"r-1\"\n");
+        assert_eq!(
+            rest,
+            "INFO  scale.applied 3 → 5 namespace=\"web\" from=3 to=5 request_id=\"r-1\"\n"
+        );
     }
 
     #[test]
     fn a_json_line_has_everything_at_the_top_level() {
         let line = lines(Format::Json, one);
         let mut object: Map<String, Value> = serde_json::from_str(&line).unwrap();
-        assert!(object.remove("timestamp").unwrap().as_str().unwrap().parse::<Timestamp>().is_ok());
+        assert!(
+            object
+                .remove("timestamp")
+                .unwrap()
+                .as_str()
+                .unwrap()
+                .parse::<Timestamp>()
+                .is_ok()
+        );
         let expected = serde_json::json!({"severity": "INFO", "event": "scale.applied", "message": "3 → 5",
             "namespace": "web", "from": 3, "to": 5, "request_id": "r-1"});
         assert_eq!(Value::Object(object), expected);
@@ -286,28 +334,47 @@ mod tests {
 
     #[test]
     fn what_comes_from_outside_forges_no_line_and_no_field() {
-        let evil = "a\n2026-01-01T00:00:00Z ERROR x\r\x1b[2J\u{202e}\u{2028}\u{85}\" event=\"forged\\";
+        let evil =
+            "a\n2026-01-01T00:00:00Z ERROR x\r\x1b[2J\u{202e}\u{2028}\u{85}\" event=\"forged\\";
         let log = || tracing::warn!(name: "tls.client.refused", subject = evil, "refused {evil}");
         let text = lines(Format::Text, log);
         assert_eq!(text.matches('\n').count(), 1);
         assert!(!text.trim_end().chars().any(hides), "{text:?}");
-        assert!(text.ends_with("\\u{85}\\\" event=\\\"forged\\\\\"\n"), "{text:?}");
+        assert!(
+            text.ends_with("\\u{85}\\\" event=\\\"forged\\\\\"\n"),
+            "{text:?}"
+        );
         let json = lines(Format::Json, log);
         assert_eq!(json.matches('\n').count(), 1);
         assert!(!json.trim_end().chars().any(hides), "{json:?}");
         let object: Map<String, Value> = serde_json::from_str(&json).unwrap();
-        assert_eq!((object["subject"].as_str(), object["event"].as_str()), (Some(evil), Some("tls.client.refused")));
+        assert_eq!(
+            (object["subject"].as_str(), object["event"].as_str()),
+            (Some(evil), Some("tls.client.refused"))
+        );
     }
 
     #[test]
     fn a_context_field_takes_no_standard_fields_place() {
-        let line = lines(Format::Json, || tracing::info!(name: "a.b", severity = "NONE", event = "c.d", "words"));
+        let line = lines(
+            Format::Json,
+            || tracing::info!(name: "a.b", severity = "NONE", event = "c.d", "words"),
+        );
         let object: Map<String, Value> = serde_json::from_str(&line).unwrap();
-        assert_eq!((&object["severity"], &object["event"]), (&"INFO".into(), &"a.b".into()));
+        assert_eq!(
+            (&object["severity"], &object["event"]),
+            (&"INFO".into(), &"a.b".into())
+        );
     }
 
     #[test]
     fn the_libraries_lines_are_off() {
-        assert_eq!(lines(Format::Text, || tracing::error!(target: "hyper::proto", "noise")), "");
+        assert_eq!(
+            lines(
+                Format::Text,
+                || tracing::error!(target: "hyper::proto", "noise")
+            ),
+            ""
+        );
     }
 }

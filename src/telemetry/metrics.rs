@@ -78,25 +78,87 @@ impl Default for Metrics {
         let requests = Family::default();
         let handshakes = Family::default();
         let (connections, synced, connected, age) = Default::default();
-        registry.register("http_requests", "Requests answered, by route, method and status", Family::clone(&requests));
-        registry.register("tls_handshakes", "Handshakes, by result: accepted, or why not", Family::clone(&handshakes));
-        registry.register("connections", "Open connections of callers", Gauge::clone(&connections));
-        registry.register("informer_deployments", "Deployments in the store", informer.deployments.clone());
-        registry.register("informer_resource_version", "How far the list and watch have come", informer.resource_version.clone());
-        registry.register("informer_events", "Watch events applied", informer.events.clone());
-        registry.register("informer_relists", "Complete lists fetched, the first one included", informer.relists.clone());
-        registry.register("informer_disconnects", "Lists and watches that failed", informer.disconnects.clone());
-        registry.register("informer_undecodable_objects", "Objects skipped since they can't be read", informer.undecodable.clone());
-        registry.register("informer_synced", "1 when the first list is complete", Gauge::clone(&synced));
-        registry.register("informer_connected", "1 while the store follows the cluster", Gauge::clone(&connected));
-        registry.register("informer_age_seconds", "Since when the store wasn't confirmed to be current", Gauge::clone(&age));
-        Self { registry, requests, handshakes, connections, informer, synced, connected, age }
+        registry.register(
+            "http_requests",
+            "Requests answered, by route, method and status",
+            Family::clone(&requests),
+        );
+        registry.register(
+            "tls_handshakes",
+            "Handshakes, by result: accepted, or why not",
+            Family::clone(&handshakes),
+        );
+        registry.register(
+            "connections",
+            "Open connections of callers",
+            Gauge::clone(&connections),
+        );
+        registry.register(
+            "informer_deployments",
+            "Deployments in the store",
+            informer.deployments.clone(),
+        );
+        registry.register(
+            "informer_resource_version",
+            "How far the list and watch have come",
+            informer.resource_version.clone(),
+        );
+        registry.register(
+            "informer_events",
+            "Watch events applied",
+            informer.events.clone(),
+        );
+        registry.register(
+            "informer_relists",
+            "Complete lists fetched, the first one included",
+            informer.relists.clone(),
+        );
+        registry.register(
+            "informer_disconnects",
+            "Lists and watches that failed",
+            informer.disconnects.clone(),
+        );
+        registry.register(
+            "informer_undecodable_objects",
+            "Objects skipped since they can't be read",
+            informer.undecodable.clone(),
+        );
+        registry.register(
+            "informer_synced",
+            "1 when the first list is complete",
+            Gauge::clone(&synced),
+        );
+        registry.register(
+            "informer_connected",
+            "1 while the store follows the cluster",
+            Gauge::clone(&connected),
+        );
+        registry.register(
+            "informer_age_seconds",
+            "Since when the store wasn't confirmed to be current",
+            Gauge::clone(&age),
+        );
+        Self {
+            registry,
+            requests,
+            handshakes,
+            connections,
+            informer,
+            synced,
+            connected,
+            age,
+        }
     }
 }
 
 impl Metrics {
     /// A request was answered. `route` is a template, never a path, so that labels stay few.
-    pub(crate) fn answered(&self, route: &'static str, method: &http::Method, status: http::StatusCode) {
+    pub(crate) fn answered(
+        &self,
+        route: &'static str,
+        method: &http::Method,
+        status: http::StatusCode,
+    ) {
         // Any token is a method; those that no route has share a label.
         let method = match *method {
             http::Method::GET => "GET",
@@ -104,12 +166,20 @@ impl Metrics {
             http::Method::PUT => "PUT",
             _ => "other",
         };
-        self.requests.get_or_create(&RequestLabels { route, method, status: status.as_u16() }).inc();
+        self.requests
+            .get_or_create(&RequestLabels {
+                route,
+                method,
+                status: status.as_u16(),
+            })
+            .inc();
     }
 
     /// A handshake ended, with `accepted` or the reason.
     pub(crate) fn handshake(&self, result: &'static str) {
-        self.handshakes.get_or_create(&HandshakeLabels { result }).inc();
+        self.handshakes
+            .get_or_create(&HandshakeLabels { result })
+            .inc();
     }
 
     /// So many connections are open.

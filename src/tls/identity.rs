@@ -30,12 +30,15 @@ impl Identity {
     ///
     /// When there is no leaf or it isn't an X.509 certificate.
     pub fn read(chain: Option<&[CertificateDer<'_>]>) -> Result<Self, IdentityError> {
-        let leaf = chain.and_then(<[_]>::first).ok_or_else(|| IdentityError("there is none".into()))?;
-        let (_, certificate) = parse_x509_certificate(leaf).map_err(|e| IdentityError(e.to_string()))?;
+        let leaf = chain
+            .and_then(<[_]>::first)
+            .ok_or_else(|| IdentityError("there is none".into()))?;
+        let (_, certificate) =
+            parse_x509_certificate(leaf).map_err(|e| IdentityError(e.to_string()))?;
         let seconds = u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0);
         Ok(Self {
             subject: certificate.subject().to_string(),
-            serial: certificate.raw_serial().iter().map(|b| format!("{b:02x}")).collect(),
+            serial: serial(certificate.raw_serial()),
             issuer: certificate.issuer().to_string(),
             not_after: UNIX_EPOCH + Duration::from_secs(seconds),
         })
@@ -45,4 +48,13 @@ impl Identity {
     pub fn expired(&self) -> bool {
         SystemTime::now() > self.not_after + Duration::from_secs(1)
     }
+}
+
+/// As openssl prints it: without the zero byte that keeps a DER integer positive.
+fn serial(der: &[u8]) -> String {
+    let bytes = match der {
+        [0, rest @ ..] if !rest.is_empty() => rest,
+        all => all,
+    };
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

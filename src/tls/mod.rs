@@ -86,17 +86,36 @@ impl TlsFiles {
     ///
     /// Says which file is missing, unreadable or doesn't fit.
     pub fn load(&self) -> Result<Arc<ServerConfig>, TlsError> {
-        let Self { cert, key, client_ca } = self;
+        let Self {
+            cert,
+            key,
+            client_ca,
+        } = self;
         let mut roots = RootCertStore::empty();
         for path in client_ca {
-            for (certificate, position) in certificates("client CA bundle", path)?.into_iter().zip(1..) {
-                roots.add(certificate).map_err(|source| TlsError::Authority { path: path.clone(), position, source })?;
+            for (certificate, position) in
+                certificates("client CA bundle", path)?.into_iter().zip(1..)
+            {
+                roots
+                    .add(certificate)
+                    .map_err(|source| TlsError::Authority {
+                        path: path.clone(),
+                        position,
+                        source,
+                    })?;
             }
         }
         let chain = certificates("server certificate", cert)?;
         let private = PrivateKeyDer::from_pem_file(key).map_err(|source| match source {
-            rustls::pki_types::pem::Error::NoItemsFound => TlsError::Empty { what: "private key", path: key.clone() },
-            source => TlsError::Read { what: "private key", path: key.clone(), source },
+            rustls::pki_types::pem::Error::NoItemsFound => TlsError::Empty {
+                what: "private key",
+                path: key.clone(),
+            },
+            source => TlsError::Read {
+                what: "private key",
+                path: key.clone(),
+                source,
+            },
         })?;
         warn_of_open_key(key);
         let pair = |error: rustls::Error| TlsError::Pair {
@@ -108,9 +127,10 @@ impl TlsFiles {
             },
         };
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-            .build()
-            .map_err(|e| TlsError::Verifier(e.to_string()))?;
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                .build()
+                .map_err(|e| TlsError::Verifier(e.to_string()))?;
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13])
             .map_err(pair)?
@@ -125,10 +145,20 @@ impl TlsFiles {
 }
 
 fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let read = |source| TlsError::Read { what, path: path.to_owned(), source };
-    let found: Vec<_> = CertificateDer::pem_file_iter(path).map_err(read)?.collect::<Result<_, _>>().map_err(read)?;
+    let read = |source| TlsError::Read {
+        what,
+        path: path.to_owned(),
+        source,
+    };
+    let found: Vec<_> = CertificateDer::pem_file_iter(path)
+        .map_err(read)?
+        .collect::<Result<_, _>>()
+        .map_err(read)?;
     if found.is_empty() {
-        return Err(TlsError::Empty { what, path: path.to_owned() });
+        return Err(TlsError::Empty {
+            what,
+            path: path.to_owned(),
+        });
     }
     Ok(found)
 }

@@ -18,15 +18,24 @@ pub struct Refusal {
 impl Refusal {
     /// The handshake took too long.
     pub fn timeout() -> Self {
-        Self { reason: "HandshakeTimeout", suspicious: false, detail: "the handshake took too long".into() }
+        Self {
+            reason: "HandshakeTimeout",
+            suspicious: false,
+            detail: "the handshake took too long".into(),
+        }
     }
 
     /// What an error of the handshake means; `None` when the peer went away before it said anything, as probes do.
     pub fn of(error: &io::Error) -> Option<Self> {
         let Some(tls) = error.get_ref().and_then(|e| e.downcast_ref::<Error>()) else {
             // The peer closed or reset the connection.
-            let started = error.kind() != io::ErrorKind::UnexpectedEof && error.kind() != io::ErrorKind::ConnectionReset;
-            return started.then(|| Self { reason: "ConnectionLost", suspicious: false, detail: error.to_string() });
+            let started = error.kind() != io::ErrorKind::UnexpectedEof
+                && error.kind() != io::ErrorKind::ConnectionReset;
+            return started.then(|| Self {
+                reason: "ConnectionLost",
+                suspicious: false,
+                detail: error.to_string(),
+            });
         };
         let (reason, suspicious) = match tls {
             Error::InvalidCertificate(certificate) => of_certificate(certificate),
@@ -40,15 +49,23 @@ impl Refusal {
             ) => ("ProtocolVersion", false),
             Error::PeerIncompatible(_) | Error::NoApplicationProtocol => ("Incompatible", false),
             // The client refused us: it doesn't trust our certificate, or doesn't have the right name for us.
-            Error::AlertReceived(AlertDescription::UnknownCA | AlertDescription::BadCertificate | AlertDescription::CertificateUnknown) => {
-                ("RefusedByClient", false)
-            }
+            Error::AlertReceived(
+                AlertDescription::UnknownCA
+                | AlertDescription::BadCertificate
+                | AlertDescription::CertificateUnknown,
+            ) => ("RefusedByClient", false),
             Error::AlertReceived(_) => ("AlertReceived", false),
-            Error::InvalidMessage(_) | Error::InappropriateMessage { .. } | Error::InappropriateHandshakeMessage { .. } => ("NotTls", true),
+            Error::InvalidMessage(_)
+            | Error::InappropriateMessage { .. }
+            | Error::InappropriateHandshakeMessage { .. } => ("NotTls", true),
             Error::DecryptError | Error::PeerMisbehaved(_) => ("Misbehaved", true),
             _ => ("Failed", false),
         };
-        Some(Self { reason, suspicious, detail: tls.to_string() })
+        Some(Self {
+            reason,
+            suspicious,
+            detail: tls.to_string(),
+        })
     }
 }
 
@@ -60,9 +77,15 @@ fn of_certificate(error: &CertificateError) -> (&'static str, bool) {
         CertificateError::BadEncoding => ("BadEncoding", true),
         CertificateError::UnhandledCriticalExtension => ("UnhandledCriticalExtension", true),
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => ("Expired", false),
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => ("NotValidYet", false),
-        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => ("InvalidPurpose", true),
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => ("NotValidForName", true),
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            ("NotValidYet", false)
+        }
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            ("InvalidPurpose", true)
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            ("NotValidForName", true)
+        }
         _ => ("InvalidCertificate", true),
     }
 }

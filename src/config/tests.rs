@@ -1,0 +1,160 @@
+use std::io::Write as _;
+
+use super::*;
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    args: ServeArgs,
+}
+
+const NEEDED: [&str; 4] = ["serve", "--tls-cert=c", "--tls-key=k", "--client-ca=a"];
+
+fn load(flags: &[&str], environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let flags = Cli::try_parse_from(NEEDED.iter().chain(flags))
+        .unwrap()
+        .args;
+    Config::load(flags, environment.iter().map(|(n, v)| (n.into(), v.into())))
+}
+
+fn load_file(text: &str, flags: &[&str], environment: &[(&str, &str)]) -> Result<Config, String> {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    let path = file.path().to_str().unwrap().to_owned();
+    let flags: Vec<_> = flags
+        .iter()
+        .map(|f| (*f).to_owned())
+        .chain([format!("--config={path}")])
+        .collect();
+    let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+    load(&flags, environment).map_err(|e| e.to_string().replace(&path, "FILE"))
+}
+
+#[test]
+fn what_is_not_given_has_a_default() {
+    let config = load(&[], &[]).unwrap();
+    assert_eq!(config.listen.to_string(), "0.0.0.0:8443");
+    assert_eq!(config.admin_listen.to_string(), "127.0.0.1:8081");
+    assert_eq!(
+        (config.writes.max_replicas, config.writes.read_only),
+        (10_000, false)
+    );
+    assert_eq!(
+        (config.log_format, config.log_level),
+        (Format::Text, Severity::Info)
+    );
+    assert!(config.managed.namespaces.is_empty());
+}
+
+#[test]
+fn flags_win_then_the_environment_then_the_file() {
+    let file = "apiVersion: headcount/v1alpha1\nkind: Configuration\nmaxReplicas: 1\nlogFormat: json\nreadOnly: true\nnamespace: [a, b]\nlisten: \"[::1]:0\"\n";
+    let environment = [
+        ("HEADCOUNT_MAX_REPLICAS", "2"),
+        ("HEADCOUNT_LOG_FORMAT", "text"),
+        ("HEADCOUNT_NAMESPACE", "c,d"),
+    ];
+    let config = load_file(
+        file,
+        &["--max-replicas=3", "--read-only=false"],
+        &environment,
+    )
+    .unwrap();
+    assert_eq!(config.writes.max_replicas, 3);
+    assert!(!config.writes.read_only);
+    assert_eq!(config.log_format, Format::Text);
+    assert_eq!(config.managed.namespaces, ["c", "d"]);
+    assert_eq!(config.listen.to_string(), "[::1]:0");
+}
+
+#[test]
+fn the_environment_alone_is_enough() {
+    let environment = [
+        ("HEADCOUNT_TLS_CERT", "c"),
+        ("HEADCOUNT_TLS_KEY", "k"),
+        ("HEADCOUNT_CLIENT_CA", "a,b"),
+        ("HEADCOUNT_READ_ONLY", "true"),
+    ];
+    let config = Config::load(
+        ServeArgs::default(),
+        environment.iter().map(|(n, v)| (n.into(), v.into())),
+    )
+    .unwrap();
+    assert_eq!(
+        config.tls.client_ca,
+        [PathBuf::from("a"), PathBuf::from("b")]
+    );
+    assert!(config.writes.read_only);
+}
+
+#[test]
+fn an_unknown_key_of_the_file_is_named_with_its_line() {
+    let error = load_file(
+        "apiVersion: headcount/v1alpha1\nkind: Configuration\nmaxReplica: 5\n",
+        &[],
+        &[],
+    )
+    .unwrap_err();
+    assert!(
+        error.contains("line 3") && error.contains("maxReplica"),
+        "{error}"
+    );
+    assert_eq!(error.lines().count(), 1, "{error}");
+}
+
+#[test]
+fn a_file_says_what_it_is() {
+    for (text, part) in [
+        ("kind: Configuration\n", "it has no apiVersion"),
+        ("apiVersion: headcount/v1alpha1\n", "it has no kind"),
+        (
+            "kind: Configuration\napiVersion: apps/v1\n",
+            "at line 2: apiVersion is \"apps/v1\"",
+        ),
+        (
+            "apiVersion: headcount/v1alpha1\nkind: Configuration\nmaxReplicas: many\n",
+            "line 3",
+        ),
+        (
+            "apiVersion: headcount/v1alpha1\nkind: Configuration\nlisten: somewhere\n",
+            "line 3",
+        ),
+        ("a: [", "line"),
+    ] {
+        let error = load_file(text, &[], &[]).unwrap_err();
+        assert!(error.contains(part), "{text:?}: {error}");
+    }
+}
+
+#[test]
+fn a_variable_that_is_no_setting_is_an_error_and_a_service_link_is_not() {
+    let error = load(&[], &[("HEADCOUNT_MAX_REPLICA", "5")])
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("HEADCOUNT_MAX_REPLICA"), "{error}");
+    let links = [
+        ("HEADCOUNT_PORT", "tcp://10.0.0.1:443"),
+        ("HEADCOUNT_PORT_443_TCP_ADDR", "10.0.0.1"),
+        ("HEADCOUNT_SERVICE_HOST", "10.0.0.1"),
+        ("HEADCOUNT_METRICS_SERVICE_PORT", "80"),
+        ("HEADCOUNT_LOG_LEVEL", ""),
+    ];
+    assert!(load(&[], &links).is_ok());
+}
+
+#[test]
+fn a_value_that_cannot_be_is_an_error_that_names_it() {
+    for (name, value) in [
+        ("HEADCOUNT_LISTEN", "nowhere"),
+        ("HEADCOUNT_MAX_REPLICAS", "-1"),
+        ("HEADCOUNT_READ_ONLY", "maybe"),
+        ("HEADCOUNT_NAMESPACE", "A_b"),
+    ] {
+        let error = load(&[], &[(name, value)]).unwrap_err().to_string();
+        assert!(error.contains(value) && !error.contains('\n'), "{error}");
+    }
+    let missing = Config::load(ServeArgs::default(), [])
+        .unwrap_err()
+        .to_string();
+    assert!(missing.starts_with("--client-ca is missing"), "{missing}");
+}
