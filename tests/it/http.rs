@@ -21,10 +21,22 @@ async fn the_four_calls_answer_byte_for_byte_over_both_protocols() {
     let (_cluster, server) = server().await;
     for protocol in ["http/1.1", "h2"] {
         let client = server.client.alpn(&[protocol]);
-        assert_eq!(client.scale("web", "shop", 3, &[]).await.text(), r#"{"message":"Replica count updated successfully."}"#);
-        assert_eq!(client.get(SHOP).await.text(), r#"{"namespace":"web","name":"shop","replicaCount":3}"#);
-        assert_eq!(client.get("/deployments").await.text(), r#"[{"namespace":"web","name":"shop","replicaCount":3}]"#);
-        assert_eq!(client.get("/health").await.text(), r#"{"status":"healthy","kubernetes":"connected"}"#);
+        assert_eq!(
+            client.scale("web", "shop", 3, &[]).await.text(),
+            r#"{"message":"Replica count updated successfully."}"#
+        );
+        assert_eq!(
+            client.get(SHOP).await.text(),
+            r#"{"namespace":"web","name":"shop","replicaCount":3}"#
+        );
+        assert_eq!(
+            client.get("/deployments").await.text(),
+            r#"[{"namespace":"web","name":"shop","replicaCount":3}]"#
+        );
+        assert_eq!(
+            client.get("/health").await.text(),
+            r#"{"status":"healthy","kubernetes":"connected"}"#
+        );
     }
 }
 
@@ -37,19 +49,75 @@ async fn failures_are_judged_in_the_documented_order() {
     // Each request has every fault that comes later in the order, too.
     let cases = [
         (404, Method::PATCH, "/nowhere", vec![text], large.as_str()),
-        (405, Method::PATCH, "/namespaces/A/deployments/B/replicas", vec![text], &large),
-        (415, Method::PUT, "/namespaces/A/deployments/B/replicas", vec![text], &large),
-        (413, Method::PUT, "/namespaces/A/deployments/B/replicas", vec![JSON], &large),
-        (400, Method::PUT, "/namespaces/A/deployments/none/replicas", vec![JSON, ("if-match", "\"x\"")], r#"{"replicaCount":1}"#),
-        (400, Method::PUT, "/namespaces/web/deployments/none/replicas?dryrun=true", vec![JSON], r#"{"replicaCount":1}"#),
-        (404, Method::PUT, "/namespaces/web/deployments/none/replicas", vec![JSON, ("if-match", "\"x\"")], r#"{"replicaCount":20000}"#),
-        (412, Method::PUT, SHOP, vec![JSON, ("if-match", "\"x\"")], r#"{"replicaCount":20000}"#),
-        (422, Method::PUT, SHOP, vec![JSON], r#"{"replicaCount":20000}"#),
+        (
+            405,
+            Method::PATCH,
+            "/namespaces/A/deployments/B/replicas",
+            vec![text],
+            &large,
+        ),
+        (
+            415,
+            Method::PUT,
+            "/namespaces/A/deployments/B/replicas",
+            vec![text],
+            &large,
+        ),
+        (
+            413,
+            Method::PUT,
+            "/namespaces/A/deployments/B/replicas",
+            vec![JSON],
+            &large,
+        ),
+        (
+            400,
+            Method::PUT,
+            "/namespaces/A/deployments/none/replicas",
+            vec![JSON, ("if-match", "\"x\"")],
+            r#"{"replicaCount":1}"#,
+        ),
+        (
+            400,
+            Method::PUT,
+            "/namespaces/web/deployments/none/replicas?dryrun=true",
+            vec![JSON],
+            r#"{"replicaCount":1}"#,
+        ),
+        (
+            404,
+            Method::PUT,
+            "/namespaces/web/deployments/none/replicas",
+            vec![JSON, ("if-match", "\"x\"")],
+            r#"{"replicaCount":20000}"#,
+        ),
+        (
+            412,
+            Method::PUT,
+            SHOP,
+            vec![JSON, ("if-match", "\"x\"")],
+            r#"{"replicaCount":20000}"#,
+        ),
+        (
+            422,
+            Method::PUT,
+            SHOP,
+            vec![JSON],
+            r#"{"replicaCount":20000}"#,
+        ),
     ];
     for (status, method, path, headers, body) in cases {
         for protocol in ["http/1.1", "h2"] {
-            let answer = client.alpn(&[protocol]).send(method.clone(), path, &headers, body).await;
-            assert_eq!(answer.status, status, "{method} {path} over {protocol}: {}", answer.text());
+            let answer = client
+                .alpn(&[protocol])
+                .send(method.clone(), path, &headers, body)
+                .await;
+            assert_eq!(
+                answer.status,
+                status,
+                "{method} {path} over {protocol}: {}",
+                answer.text()
+            );
             assert!(!answer.error().is_empty());
         }
     }
@@ -60,21 +128,39 @@ async fn a_bound_is_named_with_the_count_and_nothing_is_clamped() {
     let (cluster, server) = server().await;
     let answer = server.client.scale("web", "shop", 10_001, &[]).await;
     assert_eq!(answer.status, 422);
-    assert!(answer.error().contains("10001") && answer.error().contains("10000"), "{}", answer.error());
+    assert!(
+        answer.error().contains("10001") && answer.error().contains("10000"),
+        "{}",
+        answer.error()
+    );
     assert_eq!(cluster.count("web", "shop"), Some(3));
-    assert_eq!(server.client.scale("web", "shop", 10_000, &[]).await.status, 200);
+    assert_eq!(
+        server.client.scale("web", "shop", 10_000, &[]).await.status,
+        200
+    );
 }
 
 #[tokio::test]
 async fn a_read_only_server_refuses_writes_and_sends_nothing() {
     let cluster = SimCluster::start().await;
     cluster.create("web", "shop", 3);
-    let writes = WriteRules { read_only: true, max_replicas: 10_000 };
-    let server = Setup { writes, ..Setup::new(cluster.kubeconfig()) }.healthy().await;
+    let writes = WriteRules {
+        read_only: true,
+        max_replicas: 10_000,
+    };
+    let server = Setup {
+        writes,
+        ..Setup::new(cluster.kubeconfig())
+    }
+    .healthy()
+    .await;
     for (count, path_status) in [(5, 503), (-1, 400)] {
         let answer = server.client.scale("web", "shop", count, &[]).await;
         assert_eq!(answer.status, path_status, "{}", answer.text());
-        assert_eq!(answer.headers.contains_key("retry-after"), path_status == 503);
+        assert_eq!(
+            answer.headers.contains_key("retry-after"),
+            path_status == 503
+        );
     }
     assert_eq!(server.client.scale("web", "none", 5, &[]).await.status, 503);
     assert_eq!(cluster.writes(), 0);
@@ -84,12 +170,20 @@ async fn a_read_only_server_refuses_writes_and_sends_nothing() {
 async fn reads_never_reach_kubernetes() {
     let (cluster, server) = server().await;
     cluster.forget_requests();
-    for path in [SHOP, "/deployments", "/namespaces/web/deployments/none/replicas"] {
+    for path in [
+        SHOP,
+        "/deployments",
+        "/namespaces/web/deployments/none/replicas",
+    ] {
         for _ in 0..20 {
             server.client.get(path).await;
         }
     }
-    assert!(cluster.requests() <= 2, "{} requests: more than the probe makes", cluster.requests());
+    assert!(
+        cluster.requests() <= 2,
+        "{} requests: more than the probe makes",
+        cluster.requests()
+    );
 }
 
 #[tokio::test]
@@ -97,19 +191,39 @@ async fn a_list_has_a_weak_tag_that_is_the_same_in_every_coding() {
     let (cluster, server) = server().await;
     let client = &server.client;
     let plain = client.get("/deployments").await;
-    let zipped = client.send(Method::GET, "/deployments", &[("accept-encoding", "gzip")], "").await;
+    let zipped = client
+        .send(
+            Method::GET,
+            "/deployments",
+            &[("accept-encoding", "gzip")],
+            "",
+        )
+        .await;
     assert_eq!(zipped.header("content-encoding"), "gzip");
     assert_eq!(plain.header("etag"), zipped.header("etag"));
     let mut unzipped = String::new();
-    std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&zipped.body[..]), &mut unzipped).unwrap();
+    std::io::Read::read_to_string(
+        &mut flate2::read::GzDecoder::new(&zipped.body[..]),
+        &mut unzipped,
+    )
+    .unwrap();
     assert_eq!(unzipped, plain.text());
-    let unchanged = client.send(Method::GET, "/deployments", &[("if-none-match", plain.header("etag"))], "").await;
+    let unchanged = client
+        .send(
+            Method::GET,
+            "/deployments",
+            &[("if-none-match", plain.header("etag"))],
+            "",
+        )
+        .await;
     assert_eq!((unchanged.status.as_u16(), unchanged.text()), (304, ""));
     cluster.touch("web", "shop");
     cluster.create("web", "cart", 1);
-    crate::support::eventually(std::time::Duration::from_secs(5), "the new Deployment", async || {
-        client.get("/deployments").await.header("etag") != plain.header("etag")
-    })
+    crate::support::eventually(
+        std::time::Duration::from_secs(5),
+        "the new Deployment",
+        async || client.get("/deployments").await.header("etag") != plain.header("etag"),
+    )
     .await;
 }
 
@@ -119,10 +233,22 @@ async fn head_answers_with_the_headers_of_get() {
     for protocol in ["http/1.1", "h2"] {
         let client = server.client.alpn(&[protocol]);
         for path in [SHOP, "/deployments", "/health"] {
-            let (head, get) = (client.send(Method::HEAD, path, &[], "").await, client.get(path).await);
+            let (head, get) = (
+                client.send(Method::HEAD, path, &[], "").await,
+                client.get(path).await,
+            );
             assert_eq!((head.status, head.body.len()), (get.status, 0));
-            for name in ["content-type", "content-length", "etag", "x-resource-version"] {
-                assert_eq!(head.header(name), get.header(name), "{name} of {path} over {protocol}");
+            for name in [
+                "content-type",
+                "content-length",
+                "etag",
+                "x-resource-version",
+            ] {
+                assert_eq!(
+                    head.header(name),
+                    get.header(name),
+                    "{name} of {path} over {protocol}"
+                );
             }
         }
     }
@@ -134,7 +260,11 @@ async fn raw(server: &TestServer, bytes: &str) -> String {
     stream.write_all(bytes.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     // A close without close_notify is an error to rustls; what was read before it counts.
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(5), stream.read_to_end(&mut answer)).await;
+    let _ = tokio::time::timeout(
+        std::time::Duration::from_secs(5),
+        stream.read_to_end(&mut answer),
+    )
+    .await;
     String::from_utf8_lossy(&answer).into_owned()
 }
 
@@ -142,8 +272,15 @@ async fn raw(server: &TestServer, bytes: &str) -> String {
 async fn a_missing_or_doubled_host_is_400() {
     let (_cluster, server) = server().await;
     for hosts in ["", "Host: a\r\nHost: b\r\n"] {
-        let answer = raw(&server, &format!("GET /api/v1/health HTTP/1.1\r\n{hosts}Connection: close\r\n\r\n")).await;
-        assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains(r#"{"error":"the request has"#), "{answer}");
+        let answer = raw(
+            &server,
+            &format!("GET /api/v1/health HTTP/1.1\r\n{hosts}Connection: close\r\n\r\n"),
+        )
+        .await;
+        assert!(
+            answer.starts_with("HTTP/1.1 400 ") && answer.contains(r#"{"error":"the request has"#),
+            "{answer}"
+        );
     }
 }
 
@@ -151,17 +288,24 @@ async fn a_missing_or_doubled_host_is_400() {
 async fn a_connection_is_closed_behind_a_transfer_encoding() {
     let (_cluster, server) = server().await;
     let smuggled = "GET /api/v1/health HTTP/1.1\r\nHost: a\r\n\r\n";
-    let put = format!("PUT /api/v1{SHOP} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
+    let put = format!(
+        "PUT /api/v1{SHOP} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    );
     let answer = raw(&server, &format!("{put}{smuggled}")).await;
     assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
-    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("connection: close"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 400 ") && answer.contains("connection: close"),
+        "{answer}"
+    );
 }
 
 #[tokio::test]
 async fn two_lengths_and_bare_line_feeds_are_never_out_of_step() {
     let (_cluster, server) = server().await;
     for request in [
-        format!("PUT /api/v1{SHOP} HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{{}}"),
+        format!(
+            "PUT /api/v1{SHOP} HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{{}}"
+        ),
         "GET /api/v1/health HTTP/1.1\r\nHost : a\r\n\r\n".to_owned(),
         "GET /api/v1/hea lth HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
     ] {

@@ -17,12 +17,21 @@ pub(super) async fn what_kubectl_does_shows_within_a_second(world: &World) {
     assert_eq!(client.count(ns, "shop").await, Ok(2));
     for count in [5, 0, 3] {
         world.scale(ns, "shop", count).await;
-        eventually(SOON, "the new count", async || client.count(ns, "shop").await == Ok(count.into())).await;
+        eventually(SOON, "the new count", async || {
+            client.count(ns, "shop").await == Ok(count.into())
+        })
+        .await;
     }
     world.create(ns, "cart", Some(1), json!({})).await;
-    eventually(SOON, "the new Deployment", async || client.count(ns, "cart").await == Ok(1)).await;
+    eventually(SOON, "the new Deployment", async || {
+        client.count(ns, "cart").await == Ok(1)
+    })
+    .await;
     world.delete(ns, "cart").await;
-    eventually(SOON, "its deletion", async || client.count(ns, "cart").await == Err(http::StatusCode::NOT_FOUND)).await;
+    eventually(SOON, "its deletion", async || {
+        client.count(ns, "cart").await == Err(http::StatusCode::NOT_FOUND)
+    })
+    .await;
 }
 
 pub(super) async fn a_deployment_that_does_not_say_how_many_runs_one(world: &World) {
@@ -39,14 +48,20 @@ pub(super) async fn a_deployment_created_again_is_another_one(world: &World) {
     let path = format!("/namespaces/{ns}/deployments/shop/replicas");
     let first = server.client.get(&path).await.header("etag").to_owned();
     world.delete(ns, "shop").await;
-    eventually(Duration::from_secs(20), "its deletion", async || world.count(ns, "shop").await.is_none()).await;
+    eventually(Duration::from_secs(20), "its deletion", async || {
+        world.count(ns, "shop").await.is_none()
+    })
+    .await;
     world.create(ns, "shop", Some(2), json!({})).await;
     eventually(SOON, "another tag", async || {
         let answer = server.client.get(&path).await;
         answer.status == 200 && answer.header("etag") != first
     })
     .await;
-    let stale = server.client.scale(ns, "shop", 4, &[("if-match", &first)]).await;
+    let stale = server
+        .client
+        .scale(ns, "shop", 4, &[("if-match", &first)])
+        .await;
     assert_eq!(stale.status, 412);
 }
 
@@ -63,21 +78,52 @@ pub(super) async fn a_list_of_several_pages_is_complete(world: &World) {
     futures_util::future::join_all(names.chunks(210).map(|part| create(part.to_vec()))).await;
     let server = Setup::new(world.kubeconfig()).healthy().await;
     let list = server.client.get("/deployments").await.json();
-    let listed = list.as_array().unwrap().iter().filter(|d| d["namespace"] == ns);
-    assert!(listed.map(|d| d["name"].as_str().unwrap()).eq(names.iter().map(String::as_str)));
+    let listed = list
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|d| d["namespace"] == ns);
+    assert!(
+        listed
+            .map(|d| d["name"].as_str().unwrap())
+            .eq(names.iter().map(String::as_str))
+    );
 }
 
 pub(super) async fn a_selector_bounds_reads_and_writes(world: &World) {
     let ns = "selected";
-    world.create(ns, "ours", Some(2), json!({"team": "web"})).await;
-    world.create(ns, "theirs", Some(2), json!({"team": "search"})).await;
-    let managed = Managed { label_selector: Some("team in (web)".into()), ..Managed::default() };
-    let server = Setup { managed, ..Setup::new(world.kubeconfig()) }.healthy().await;
+    world
+        .create(ns, "ours", Some(2), json!({"team": "web"}))
+        .await;
+    world
+        .create(ns, "theirs", Some(2), json!({"team": "search"}))
+        .await;
+    let managed = Managed {
+        label_selector: Some("team in (web)".into()),
+        ..Managed::default()
+    };
+    let server = Setup {
+        managed,
+        ..Setup::new(world.kubeconfig())
+    }
+    .healthy()
+    .await;
     let client = &server.client;
-    assert_eq!(client.get("/deployments").await.json().as_array().unwrap().len(), 1);
+    assert_eq!(
+        client
+            .get("/deployments")
+            .await
+            .json()
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
     assert_eq!(client.scale(ns, "theirs", 5, &[]).await.status, 404);
     assert_eq!(client.scale(ns, "ours", 5, &[]).await.status, 200);
-    world.patch(ns, "ours", json!({"metadata": {"labels": {"team": null}}})).await;
+    world
+        .patch(ns, "ours", json!({"metadata": {"labels": {"team": null}}}))
+        .await;
     // Whether the informer has seen it or not: the write doesn't get through.
     assert_eq!(client.scale(ns, "ours", 6, &[]).await.status, 404);
     assert_eq!(world.count(ns, "ours").await, Some(5));
@@ -88,26 +134,47 @@ pub(super) async fn namespaces_bound_reads_and_writes(world: &World) {
     for ns in ["bound-a", "bound-b", "bound-c"] {
         world.create(ns, "shop", Some(2), json!({})).await;
     }
-    let managed = Managed { namespaces: vec!["bound-a".into(), "bound-b".into()], ..Managed::default() };
-    let server = Setup { managed, ..Setup::new(world.kubeconfig()) }.healthy().await;
+    let managed = Managed {
+        namespaces: vec!["bound-a".into(), "bound-b".into()],
+        ..Managed::default()
+    };
+    let server = Setup {
+        managed,
+        ..Setup::new(world.kubeconfig())
+    }
+    .healthy()
+    .await;
     let list = server.client.get("/deployments").await;
-    assert_eq!(list.text(), r#"[{"namespace":"bound-a","name":"shop","replicaCount":2},{"namespace":"bound-b","name":"shop","replicaCount":2}]"#);
-    assert_eq!(server.client.scale("bound-c", "shop", 5, &[]).await.status, 404);
-    assert_eq!(server.client.scale("bound-b", "shop", 5, &[]).await.status, 200);
+    assert_eq!(
+        list.text(),
+        r#"[{"namespace":"bound-a","name":"shop","replicaCount":2},{"namespace":"bound-b","name":"shop","replicaCount":2}]"#
+    );
+    assert_eq!(
+        server.client.scale("bound-c", "shop", 5, &[]).await.status,
+        404
+    );
+    assert_eq!(
+        server.client.scale("bound-b", "shop", 5, &[]).await.status,
+        200
+    );
     assert_eq!(server.client.count("bound-b", "shop").await, Ok(5));
     assert_eq!(world.count("bound-c", "shop").await, Some(2));
 }
 
-pub(super) async fn a_watch_that_swallows_its_bytes_is_replaced_within_thirty_seconds(world: &World) {
+pub(super) async fn a_watch_that_swallows_its_bytes_is_replaced_within_thirty_seconds(
+    world: &World,
+) {
     let ns = "half-open";
     world.create(ns, "shop", Some(2), json!({})).await;
     let (proxy, kubeconfig) = world.through_proxy().await;
     let server = Setup::new(&kubeconfig).healthy().await;
     proxy.swallow();
     world.scale(ns, "shop", 7).await;
-    eventually(Duration::from_secs(30), "the count through a new watch", async || {
-        server.client.count(ns, "shop").await == Ok(7)
-    })
+    eventually(
+        Duration::from_secs(30),
+        "the count through a new watch",
+        async || server.client.count(ns, "shop").await == Ok(7),
+    )
     .await;
     server.becomes_healthy(SOON).await;
 }
@@ -125,7 +192,8 @@ pub(super) async fn a_cut_connection_loses_nothing(world: &World) {
     assert_eq!(server.client.count(ns, "shop").await, Ok(2), "reads go on");
     proxy.close(false);
     eventually(Duration::from_secs(20), "what was missed", async || {
-        server.client.count(ns, "shop").await == Ok(7) && server.client.count(ns, "gone").await.is_err()
+        server.client.count(ns, "shop").await == Ok(7)
+            && server.client.count(ns, "gone").await.is_err()
     })
     .await;
 }
@@ -142,7 +210,11 @@ pub(super) async fn the_list_equals_the_clusters_after_a_storm_of_changes(world:
             let name = format!("d{}", fastrand::usize(..15));
             match turn % 3 {
                 0 => world.scale(ns, &name, fastrand::i32(0..3)).await,
-                1 => world.create(ns, &format!("new{turn}"), Some(turn % 2), json!({})).await,
+                1 => {
+                    world
+                        .create(ns, &format!("new{turn}"), Some(turn % 2), json!({}))
+                        .await
+                }
                 _ => world.delete(ns, &format!("new{}", turn - 1)).await,
             }
         }
@@ -150,17 +222,27 @@ pub(super) async fn the_list_equals_the_clusters_after_a_storm_of_changes(world:
     let writes = async {
         for turn in 0..30 {
             let name = format!("d{}", turn % 20);
-            assert_eq!(client.scale(ns, &name, turn % 3, &[]).await.status, 200, "{name}");
+            assert_eq!(
+                client.scale(ns, &name, turn % 3, &[]).await.status,
+                200,
+                "{name}"
+            );
             assert!(client.get("/deployments").await.status == 200);
         }
     };
     tokio::join!(churn, writes);
-    let ours = |list: Vec<(String, String, i64)>| list.into_iter().filter(|d| d.0 == ns).collect::<Vec<_>>();
+    let ours = |list: Vec<(String, String, i64)>| {
+        list.into_iter().filter(|d| d.0 == ns).collect::<Vec<_>>()
+    };
     let expected = ours(world.list().await);
     eventually(SOON, "the same list", async || {
         let list = client.get("/deployments").await.json();
         let one = |d: &serde_json::Value| {
-            (d["namespace"].as_str().unwrap().to_owned(), d["name"].as_str().unwrap().to_owned(), d["replicaCount"].as_i64().unwrap())
+            (
+                d["namespace"].as_str().unwrap().to_owned(),
+                d["name"].as_str().unwrap().to_owned(),
+                d["replicaCount"].as_i64().unwrap(),
+            )
         };
         ours(list.as_array().unwrap().iter().map(one).collect()) == expected
     })

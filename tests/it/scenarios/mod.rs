@@ -58,7 +58,11 @@ async fn every_scenario_holds_on_a_real_control_plane() {
 
 async fn run(world: &World) {
     let start = Instant::now();
-    let mut failed: Vec<&str> = join_all(TOGETHER.iter().map(|s| attempt(world, s))).await.into_iter().flatten().collect();
+    let mut failed: Vec<&str> = join_all(TOGETHER.iter().map(|s| attempt(world, s)))
+        .await
+        .into_iter()
+        .flatten()
+        .collect();
     for scenario in ALONE {
         failed.extend(attempt(world, scenario).await);
     }
@@ -75,7 +79,10 @@ async fn run(world: &World) {
     assert_eq!(failed, Vec::<&str>::new());
 }
 
-async fn attempt(world: &World, (name, scenario): &(&'static str, Scenario)) -> Option<&'static str> {
+async fn attempt(
+    world: &World,
+    (name, scenario): &(&'static str, Scenario),
+) -> Option<&'static str> {
     let ended = AssertUnwindSafe(scenario(world)).catch_unwind().await;
     ended.is_err().then(|| *name)
 }

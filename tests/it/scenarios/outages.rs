@@ -12,7 +12,10 @@ const TOLD: Duration = Duration::from_secs(10);
 const HEALED: Duration = Duration::from_secs(30);
 
 async fn is_told_and_reads_go_on(server: &TestServer, ns: &str) {
-    eventually(TOLD, "health says so", async || server.client.get("/health").await.status == 503).await;
+    eventually(TOLD, "health says so", async || {
+        server.client.get("/health").await.status == 503
+    })
+    .await;
     let health = server.client.get("/health").await;
     assert_eq!(health.json()["status"], "unhealthy");
     assert!(!health.json()["error"].as_str().unwrap().is_empty());
@@ -22,7 +25,14 @@ async fn is_told_and_reads_go_on(server: &TestServer, ns: &str) {
     assert_eq!(write.status, 503, "{}", write.text());
     assert!(write.headers.contains_key("retry-after"));
     eventually(TOLD, "the age shows", async || {
-        server.client.get("/deployments").await.header("age").parse::<u64>().unwrap() >= 5
+        server
+            .client
+            .get("/deployments")
+            .await
+            .header("age")
+            .parse::<u64>()
+            .unwrap()
+            >= 5
     })
     .await;
 }
@@ -36,7 +46,10 @@ pub(super) async fn a_killed_api_server_is_told_within_ten_seconds_and_heals(wor
     world.start_api_server().await;
     server.becomes_healthy(HEALED).await;
     world.scale(ns, "shop", 3).await;
-    eventually(HEALED, "a later change", async || server.client.count(ns, "shop").await == Ok(3)).await;
+    eventually(HEALED, "a later change", async || {
+        server.client.count(ns, "shop").await == Ok(3)
+    })
+    .await;
     assert_eq!(server.client.scale(ns, "shop", 4, &[]).await.status, 200);
 }
 
@@ -49,7 +62,10 @@ pub(super) async fn a_stopped_api_server_is_told_within_ten_seconds_and_heals(wo
     world.continue_api_server();
     server.becomes_healthy(HEALED).await;
     world.scale(ns, "shop", 3).await;
-    eventually(HEALED, "a later change", async || server.client.count(ns, "shop").await == Ok(3)).await;
+    eventually(HEALED, "a later change", async || {
+        server.client.count(ns, "shop").await == Ok(3)
+    })
+    .await;
 }
 
 pub(super) async fn history_compacted_away_is_listed_anew(world: &World) {
@@ -69,7 +85,8 @@ pub(super) async fn history_compacted_away_is_listed_anew(world: &World) {
     assert_eq!(server.client.count(ns, "shop").await, Ok(2));
     proxy.close(false);
     eventually(HEALED, "what was missed", async || {
-        server.client.count(ns, "shop").await == Ok(11) && server.client.count(ns, "gone").await.is_err()
+        server.client.count(ns, "shop").await == Ok(11)
+            && server.client.count(ns, "gone").await.is_err()
     })
     .await;
     server.becomes_healthy(HEALED).await;
@@ -81,12 +98,23 @@ pub(super) async fn a_server_started_before_its_cluster_waits_for_it(world: &Wor
     let (proxy, kubeconfig) = world.through_proxy().await;
     proxy.close(true);
     let server = Setup::new(&kubeconfig).start().await;
-    for path in ["/deployments", "/health", "/namespaces/early/deployments/shop/replicas"] {
+    for path in [
+        "/deployments",
+        "/health",
+        "/namespaces/early/deployments/shop/replicas",
+    ] {
         let answer = server.client.get(path).await;
         assert_eq!(answer.status, 503, "{path}");
         assert!(answer.headers.contains_key("retry-after"), "{path}");
     }
-    assert_eq!(server.client.send(Method::GET, "/nowhere", &[], "").await.status, 404);
+    assert_eq!(
+        server
+            .client
+            .send(Method::GET, "/nowhere", &[], "")
+            .await
+            .status,
+        404
+    );
     assert_eq!(server.client.scale(ns, "shop", 3, &[]).await.status, 503);
     proxy.close(false);
     server.becomes_healthy(HEALED).await;

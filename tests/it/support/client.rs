@@ -59,7 +59,9 @@ impl Client {
     /// A client that trusts `ca` and shows the certificate of `pair` (chain and key in PEM), if there is one.
     pub(crate) fn new(address: SocketAddr, ca: &str, pair: Option<(&str, &str)>) -> Self {
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(ca.as_bytes()).unwrap()).unwrap();
+        roots
+            .add(CertificateDer::from_pem_slice(ca.as_bytes()).unwrap())
+            .unwrap();
         let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
@@ -67,12 +69,22 @@ impl Client {
         let mut tls = match pair {
             None => builder.with_no_client_auth(),
             Some((chain, key)) => {
-                let chain = CertificateDer::pem_slice_iter(chain.as_bytes()).map(Result::unwrap).collect();
-                builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap()).unwrap()
+                let chain = CertificateDer::pem_slice_iter(chain.as_bytes())
+                    .map(Result::unwrap)
+                    .collect();
+                builder
+                    .with_client_auth_cert(
+                        chain,
+                        PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap(),
+                    )
+                    .unwrap()
             }
         };
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Self { address, tls: Arc::new(tls) }
+        Self {
+            address,
+            tls: Arc::new(tls),
+        }
     }
 
     /// The same with files.
@@ -85,7 +97,10 @@ impl Client {
     pub(crate) fn alpn(&self, protocols: &[&str]) -> Self {
         let mut tls = (*self.tls).clone();
         tls.alpn_protocols = protocols.iter().map(|p| p.as_bytes().to_vec()).collect();
-        Self { tls: Arc::new(tls), ..self.clone() }
+        Self {
+            tls: Arc::new(tls),
+            ..self.clone()
+        }
     }
 
     /// A connection after the handshake (which the server may still refuse: its verdict comes with the first bytes read).
@@ -93,16 +108,22 @@ impl Client {
         let tcp = TcpStream::connect(self.address).await?;
         tcp.set_nodelay(true)?;
         let name = ServerName::IpAddress(self.address.ip().into());
-        TlsConnector::from(Arc::clone(&self.tls)).connect(name, tcp).await
+        TlsConnector::from(Arc::clone(&self.tls))
+            .connect(name, tcp)
+            .await
     }
 
     /// Sends a request on a new connection.
-    pub(crate) async fn try_send(&self, request: Request<Full<Bytes>>) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
+    pub(crate) async fn try_send(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
         let stream = self.connect().await?;
         let multiplexed = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         let io = TokioIo::new(stream);
         let response = if multiplexed {
-            let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await?;
+            let (mut sender, connection) =
+                hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await?;
             tokio::spawn(connection);
             sender.send_request(request).await?
         } else {
@@ -111,14 +132,28 @@ impl Client {
             sender.send_request(request).await?
         };
         let (parts, body) = response.into_parts();
-        Ok(Answer { status: parts.status, headers: parts.headers, body: body.collect().await?.to_bytes() })
+        Ok(Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body: body.collect().await?.to_bytes(),
+        })
     }
 
     /// Sends a request that is answered.
-    pub(crate) async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
         // HTTP/2 takes scheme and authority from the URI, HTTP/1.1 the Host from the header.
         let multiplexed = self.tls.alpn_protocols == [b"h2"];
-        let uri = if multiplexed { format!("https://{}/api/v1{path}", self.address) } else { format!("/api/v1{path}") };
+        let uri = if multiplexed {
+            format!("https://{}/api/v1{path}", self.address)
+        } else {
+            format!("/api/v1{path}")
+        };
         let mut request = Request::builder().method(method).uri(uri);
         if !multiplexed {
             request = request.header(header::HOST, self.address.to_string());
@@ -127,7 +162,9 @@ impl Client {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::from(body.to_owned())).unwrap();
-        self.try_send(request).await.unwrap_or_else(|e| panic!("{path}: {e}"))
+        self.try_send(request)
+            .await
+            .unwrap_or_else(|e| panic!("{path}: {e}"))
     }
 
     /// `GET` of a path under `/api/v1`.
@@ -137,14 +174,38 @@ impl Client {
 
     /// The count of one Deployment as the API tells it, or the status it answers instead.
     pub(crate) async fn count(&self, namespace: &str, name: &str) -> Result<i64, StatusCode> {
-        let answer = self.get(&format!("/namespaces/{namespace}/deployments/{name}/replicas")).await;
-        if answer.status == StatusCode::OK { Ok(answer.json()["replicaCount"].as_i64().unwrap()) } else { Err(answer.status) }
+        let answer = self
+            .get(&format!(
+                "/namespaces/{namespace}/deployments/{name}/replicas"
+            ))
+            .await;
+        if answer.status == StatusCode::OK {
+            Ok(answer.json()["replicaCount"].as_i64().unwrap())
+        } else {
+            Err(answer.status)
+        }
     }
 
     /// `PUT` of one count, with further headers.
-    pub(crate) async fn scale(&self, namespace: &str, name: &str, count: i64, headers: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn scale(
+        &self,
+        namespace: &str,
+        name: &str,
+        count: i64,
+        headers: &[(&str, &str)],
+    ) -> Answer {
         let path = format!("/namespaces/{namespace}/deployments/{name}/replicas");
-        let headers: Vec<_> = [("content-type", "application/json")].iter().chain(headers).copied().collect();
-        self.send(Method::PUT, &path, &headers, &format!("{{\"replicaCount\":{count}}}")).await
+        let headers: Vec<_> = [("content-type", "application/json")]
+            .iter()
+            .chain(headers)
+            .copied()
+            .collect();
+        self.send(
+            Method::PUT,
+            &path,
+            &headers,
+            &format!("{{\"replicaCount\":{count}}}"),
+        )
+        .await
     }
 }

@@ -35,7 +35,9 @@ pub(crate) struct Sent {
 
 impl Sent {
     fn query_has(&self, what: &str) -> bool {
-        self.uri.query().is_some_and(|q| q.split('&').any(|p| p == what))
+        self.uri
+            .query()
+            .is_some_and(|q| q.split('&').any(|p| p == what))
     }
 
     /// Whether it asks for a watch.
@@ -98,19 +100,36 @@ impl InProcess {
             let (sent, detour, here) = (Arc::clone(&sent), Arc::clone(&detour), cluster.service());
             kube::Client::new(
                 service_fn(move |request: Request<kube::client::Body>| {
-                    let this = Sent { at: Instant::now(), uri: request.uri().clone() };
-                    let elsewhere = detour.lock().unwrap().as_ref().and_then(|detour| detour(&this));
+                    let this = Sent {
+                        at: Instant::now(),
+                        uri: request.uri().clone(),
+                    };
+                    let elsewhere = detour
+                        .lock()
+                        .unwrap()
+                        .as_ref()
+                        .and_then(|detour| detour(&this));
                     sent.lock().unwrap().push(this);
                     elsewhere.unwrap_or_else(|| here.clone()).call(request)
                 }),
                 "default",
             )
         };
-        let status = Arc::new(InformerStatus::new(Arc::new(Store::new(&managed.namespaces))));
+        let status = Arc::new(InformerStatus::new(Arc::new(Store::new(
+            &managed.namespaces,
+        ))));
         let metrics = Arc::new(Metrics::default());
         let scaler = Scaler::new(client.clone(), Arc::clone(&status));
-        let writes = WriteRules { read_only: false, max_replicas: 10_000 };
-        let informer = Informer::new(client, managed, Arc::clone(&status), Arc::clone(&metrics.informer));
+        let writes = WriteRules {
+            read_only: false,
+            max_replicas: 10_000,
+        };
+        let informer = Informer::new(
+            client,
+            managed,
+            Arc::clone(&status),
+            Arc::clone(&metrics.informer),
+        );
         let identity = Identity {
             subject: "CN=alice".into(),
             serial: "01".into(),
@@ -119,9 +138,18 @@ impl InProcess {
         };
         Self {
             cluster: cluster.clone(),
-            api: Arc::new(Api::new(Arc::clone(&status), scaler, writes, metrics, TaskTracker::new())),
+            api: Arc::new(Api::new(
+                Arc::clone(&status),
+                scaler,
+                writes,
+                metrics,
+                TaskTracker::new(),
+            )),
             status,
-            caller: Arc::new(Caller { identity, address: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)) }),
+            caller: Arc::new(Caller {
+                identity,
+                address: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
+            }),
             sent,
             detour,
             informer: tokio::spawn(informer.run()),
@@ -145,19 +173,34 @@ impl InProcess {
 
     /// How many of the requests sent since `start` fit.
     pub(crate) fn sent_since(&self, start: Instant, fits: impl Fn(&Sent) -> bool) -> usize {
-        self.sent().iter().filter(|s| s.at >= start && fits(s)).count()
+        self.sent()
+            .iter()
+            .filter(|s| s.at >= start && fits(s))
+            .count()
     }
 
     /// Waits for the first complete list.
     pub(crate) async fn becomes_synced(&self) {
-        self.until("synced", Duration::from_secs(30), || self.status.store().snapshot().synced()).await;
+        self.until("synced", Duration::from_secs(30), || {
+            self.status.store().snapshot().synced()
+        })
+        .await;
     }
 
     /// Waits until `holds` and says how long that took.
-    pub(crate) async fn until(&self, what: &str, within: Duration, holds: impl Fn() -> bool) -> Duration {
+    pub(crate) async fn until(
+        &self,
+        what: &str,
+        within: Duration,
+        holds: impl Fn() -> bool,
+    ) -> Duration {
         let start = Instant::now();
         while !holds() {
-            assert!(start.elapsed() < within, "{what}: not within {within:?}; {:?}", self.status.connection());
+            assert!(
+                start.elapsed() < within,
+                "{what}: not within {within:?}; {:?}",
+                self.status.connection()
+            );
             sleep(Duration::from_millis(20)).await;
         }
         start.elapsed()
@@ -167,7 +210,12 @@ impl InProcess {
     pub(crate) async fn converges(&self, within: Duration) -> Duration {
         let start = Instant::now();
         while self.stored() != self.existing() {
-            assert!(start.elapsed() < within, "not within {within:?}: {:#?}\n is not {:#?}", self.stored(), self.existing());
+            assert!(
+                start.elapsed() < within,
+                "not within {within:?}: {:#?}\n is not {:#?}",
+                self.stored(),
+                self.existing()
+            );
             sleep(Duration::from_millis(20)).await;
         }
         start.elapsed()
@@ -175,21 +223,37 @@ impl InProcess {
 
     /// Waits until health has lost the cluster; how long that took, and what it says.
     pub(crate) async fn is_lost(&self, within: Duration) -> (Duration, String) {
-        let took = self.until("health", within, || matches!(self.status.connection(), Connection::Lost(_))).await;
-        let Connection::Lost(why) = self.status.connection() else { panic!("it came back in the same moment") };
+        let took = self
+            .until("health", within, || {
+                matches!(self.status.connection(), Connection::Lost(_))
+            })
+            .await;
+        let Connection::Lost(why) = self.status.connection() else {
+            panic!("it came back in the same moment")
+        };
         (took, why)
     }
 
     /// Waits until health is good and says how long that took.
     pub(crate) async fn is_connected(&self, within: Duration) -> Duration {
-        self.until("health", within, || self.status.connection() == Connection::Connected).await
+        self.until("health", within, || {
+            self.status.connection() == Connection::Connected
+        })
+        .await
     }
 
     /// All that the store holds.
     pub(crate) fn stored(&self) -> Vec<Seen> {
         let snapshot = self.status.store().snapshot();
         let seen = snapshot.records().map(|r| {
-            (r.namespace().into(), r.name().into(), r.uid().to_string(), r.replicas(), r.resource_version(), r.deleting())
+            (
+                r.namespace().into(),
+                r.name().into(),
+                r.uid().to_string(),
+                r.replicas(),
+                r.resource_version(),
+                r.deleting(),
+            )
         });
         seen.collect()
     }
@@ -197,7 +261,14 @@ impl InProcess {
     /// All that the cluster holds, in the store's order.
     pub(crate) fn existing(&self) -> Vec<Seen> {
         let seen = self.cluster.deployments().into_iter().map(|d| {
-            (d.namespace, d.name, d.uid, d.replicas.unwrap_or(1), d.resource_version, d.deleting)
+            (
+                d.namespace,
+                d.name,
+                d.uid,
+                d.replicas.unwrap_or(1),
+                d.resource_version,
+                d.deleting,
+            )
         });
         let mut seen: Vec<Seen> = seen.collect();
         seen.sort();
@@ -206,7 +277,11 @@ impl InProcess {
 
     /// The stored count of a Deployment.
     pub(crate) fn count(&self, namespace: &str, name: &str) -> Option<i32> {
-        self.status.store().snapshot().get(namespace, name).map(|r| r.replicas())
+        self.status
+            .store()
+            .snapshot()
+            .get(namespace, name)
+            .map(|r| r.replicas())
     }
 
     /// The version that the store has reached.
@@ -215,7 +290,13 @@ impl InProcess {
     }
 
     /// Sends a request to the API.
-    pub(crate) async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
         self.sending(method, path, headers, body).await
     }
 
@@ -226,27 +307,48 @@ impl InProcess {
         path: &str,
         headers: &[(&str, &str)],
         body: &str,
-    ) -> impl Future<Output = Answer> + Send + 'static {
-        let mut request = Request::builder().method(method).uri(format!("/api/v1{path}")).header("host", "localhost");
+    ) -> impl Future<Output = Answer> + Send + use<> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("/api/v1{path}"))
+            .header("host", "localhost");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(Full::new(Bytes::from(body.to_owned()))).unwrap();
+        let request = request
+            .body(Full::new(Bytes::from(body.to_owned())))
+            .unwrap();
         let (api, caller) = (Arc::clone(&self.api), Arc::clone(&self.caller));
         async move {
             let (parts, body) = api.answer(caller, request).await.into_parts();
             let body = body.collect().await.unwrap().to_bytes();
-            Answer { status: parts.status, headers: parts.headers, body }
+            Answer {
+                status: parts.status,
+                headers: parts.headers,
+                body,
+            }
         }
     }
 
     /// `GET` of one count.
-    pub(crate) async fn get(&self, namespace: &str, name: &str, headers: &[(&str, &str)]) -> Answer {
-        self.send(Method::GET, &replicas(namespace, name), headers, "").await
+    pub(crate) async fn get(
+        &self,
+        namespace: &str,
+        name: &str,
+        headers: &[(&str, &str)],
+    ) -> Answer {
+        self.send(Method::GET, &replicas(namespace, name), headers, "")
+            .await
     }
 
     /// `PUT` of one count.
-    pub(crate) async fn put(&self, namespace: &str, name: &str, count: i32, headers: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn put(
+        &self,
+        namespace: &str,
+        name: &str,
+        count: i32,
+        headers: &[(&str, &str)],
+    ) -> Answer {
         self.putting(namespace, name, count, headers).await
     }
 
@@ -257,9 +359,18 @@ impl InProcess {
         name: &str,
         count: i32,
         headers: &[(&str, &str)],
-    ) -> impl Future<Output = Answer> + Send + 'static {
-        let headers: Vec<_> = [("content-type", "application/json")].iter().chain(headers).copied().collect();
-        self.sending(Method::PUT, &replicas(namespace, name), &headers, &format!("{{\"replicaCount\":{count}}}"))
+    ) -> impl Future<Output = Answer> + Send + use<> {
+        let headers: Vec<_> = [("content-type", "application/json")]
+            .iter()
+            .chain(headers)
+            .copied()
+            .collect();
+        self.sending(
+            Method::PUT,
+            &replicas(namespace, name),
+            &headers,
+            &format!("{{\"replicaCount\":{count}}}"),
+        )
     }
 }
 

@@ -1,13 +1,17 @@
 //! What tests stand on: certificates, a server in this process, a client, a cluster on a port.
 
 mod client;
+mod inprocess;
+pub(crate) mod lines;
+pub(crate) mod program;
 mod proxy;
 mod server;
 mod sim;
 mod world;
 
 pub(crate) use client::{Answer, Client};
+pub(crate) use inprocess::{InProcess, Sent};
+pub(crate) use proxy::Proxy;
 pub(crate) use server::{Setup, TestServer, eventually};
 pub(crate) use sim::{SimCluster, write_kubeconfig};
-pub(crate) use proxy::Proxy;
 pub(crate) use world::World;

@@ -47,7 +47,12 @@ impl Proxy {
                 }
             }
         });
-        Self { address, orders, closed, accepting }
+        Self {
+            address,
+            orders,
+            closed,
+            accepting,
+        }
     }
 
     /// Leaves the open connections open and passes none of their bytes on; new ones work.
@@ -67,7 +72,9 @@ impl Proxy {
 }
 
 async fn pass(mut client: TcpStream, target: SocketAddr, mut orders: watch::Receiver<Order>) {
-    let Ok(mut server) = TcpStream::connect(target).await else { return };
+    let Ok(mut server) = TcpStream::connect(target).await else {
+        return;
+    };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     tokio::select! {
         _ = copy_bidirectional(&mut client, &mut server) => return,

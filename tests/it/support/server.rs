@@ -39,7 +39,10 @@ impl Setup {
         Self {
             kubeconfig: kubeconfig.to_owned(),
             managed: Managed::default(),
-            writes: WriteRules { read_only: false, max_replicas: 10_000 },
+            writes: WriteRules {
+                read_only: false,
+                max_replicas: 10_000,
+            },
         }
     }
 
@@ -53,7 +56,11 @@ impl Setup {
             context: None,
             listen: local,
             admin_listen: local,
-            tls: TlsFiles { cert: files.server.certificate.clone(), key: files.server.key.clone(), client_ca: vec![files.ca.clone()] },
+            tls: TlsFiles {
+                cert: files.server.certificate.clone(),
+                key: files.server.key.clone(),
+                client_ca: vec![files.ca.clone()],
+            },
             managed: self.managed,
             writes: self.writes,
             log_format: Format::Text,
@@ -63,9 +70,27 @@ impl Setup {
         let (address, admin_address) = (headcount.address(), headcount.admin_address());
         let stop = Arc::new(Notify::new());
         let stopped = Arc::clone(&stop);
-        let running = tokio::spawn(async move { headcount.run(async move { stopped.notified().await }).await.unwrap() });
-        let client = Client::with_files(address, &files.ca, &files.client.certificate, &files.client.key);
-        TestServer { address, admin_address, client, files, stop, running, _folder: folder }
+        let running = tokio::spawn(async move {
+            headcount
+                .run(async move { stopped.notified().await })
+                .await
+                .unwrap()
+        });
+        let client = Client::with_files(
+            address,
+            &files.ca,
+            &files.client.certificate,
+            &files.client.key,
+        );
+        TestServer {
+            address,
+            admin_address,
+            client,
+            files,
+            stop,
+            running,
+            _folder: folder,
+        }
     }
 
     /// Starts it and waits until it is healthy.
@@ -91,7 +116,10 @@ pub(crate) struct TestServer {
 impl TestServer {
     /// Waits for a healthy answer.
     pub(crate) async fn becomes_healthy(&self, within: Duration) {
-        eventually(within, "health", async || self.client.get("/health").await.status == 200).await;
+        eventually(within, "health", async || {
+            self.client.get("/health").await.status == 200
+        })
+        .await;
     }
 
     /// Shuts it down as SIGTERM does, and waits for its end.

@@ -27,14 +27,21 @@ impl Drop for SimCluster {
 impl SimCluster {
     /// An empty one, whose Deployments roll out in a tenth of a second.
     pub(crate) async fn start() -> Self {
-        let cluster = Cluster::new(Options::default().rollout(std::time::Duration::from_millis(100)));
+        let cluster =
+            Cluster::new(Options::default().rollout(std::time::Duration::from_millis(100)));
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let kubeconfig = folder.path().join("kubeconfig");
         write_kubeconfig(&kubeconfig, &format!("http://{address}"));
         let serving = serve(&cluster, listener);
-        Self { cluster, address, kubeconfig, _folder: folder, serving }
+        Self {
+            cluster,
+            address,
+            kubeconfig,
+            _folder: folder,
+            serving,
+        }
     }
 
     /// Closes every connection and takes no more.
@@ -54,11 +61,17 @@ impl SimCluster {
     }
 
     pub(crate) fn create(&self, namespace: &str, name: &str, replicas: i32) {
-        assert!(self.cluster.create(NewDeployment::new(namespace, name).replicas(replicas)).is_some());
+        assert!(
+            self.cluster
+                .create(NewDeployment::new(namespace, name).replicas(replicas))
+                .is_some()
+        );
     }
 
     pub(crate) fn count(&self, namespace: &str, name: &str) -> Option<i32> {
-        self.cluster.deployment(namespace, name).and_then(|d| d.replicas)
+        self.cluster
+            .deployment(namespace, name)
+            .and_then(|d| d.replicas)
     }
 
     /// A new version of the object with the same count.
@@ -77,7 +90,11 @@ impl SimCluster {
 
     /// How many writes it has seen.
     pub(crate) fn writes(&self) -> usize {
-        self.cluster.requests().iter().filter(|r| r.method != "GET").count()
+        self.cluster
+            .requests()
+            .iter()
+            .filter(|r| r.method != "GET")
+            .count()
     }
 }
 

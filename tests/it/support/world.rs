@@ -33,7 +33,10 @@ pub(crate) struct World {
 }
 
 enum Kind {
-    Sim { sim: Box<tokio::sync::Mutex<SimCluster>>, stopped: Mutex<Option<RuleId>> },
+    Sim {
+        sim: Box<tokio::sync::Mutex<SimCluster>>,
+        stopped: Mutex<Option<RuleId>>,
+    },
     Real(Box<ControlPlane>),
 }
 
@@ -41,21 +44,45 @@ impl World {
     pub(crate) async fn simulated() -> Self {
         let sim = SimCluster::start().await;
         let kubeconfig = sim.kubeconfig().to_owned();
-        Self::of(Kind::Sim { sim: Box::new(sim.into()), stopped: Mutex::default() }, kubeconfig).await
+        Self::of(
+            Kind::Sim {
+                sim: Box::new(sim.into()),
+                stopped: Mutex::default(),
+            },
+            kubeconfig,
+        )
+        .await
     }
 
     pub(crate) async fn real() -> Self {
-        let real = ControlPlane::start(Options::with_nodes(2)).await.unwrap_or_else(|e| panic!("{}", e.chain()));
+        let real = ControlPlane::start(Options::with_nodes(2))
+            .await
+            .unwrap_or_else(|e| panic!("{}", e.chain()));
         let kubeconfig = real.kubeconfig().to_owned();
         Self::of(Kind::Real(Box::new(real)), kubeconfig).await
     }
 
     async fn of(kind: Kind, kubeconfig: PathBuf) -> Self {
         let read = Kubeconfig::read_from(&kubeconfig).unwrap();
-        let config = kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await.unwrap();
-        let authority = config.cluster_url.authority().unwrap().as_str().parse().unwrap();
+        let config = kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default())
+            .await
+            .unwrap();
+        let authority = config
+            .cluster_url
+            .authority()
+            .unwrap()
+            .as_str()
+            .parse()
+            .unwrap();
         let client = Client::try_from(config).unwrap();
-        Self { kind, client, kubeconfig, api_server: authority, files: tempfile::tempdir().unwrap(), written: AtomicU32::new(0) }
+        Self {
+            kind,
+            client,
+            kubeconfig,
+            api_server: authority,
+            files: tempfile::tempdir().unwrap(),
+            written: AtomicU32::new(0),
+        }
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -83,7 +110,10 @@ impl World {
         let text = std::fs::read_to_string(&self.kubeconfig).unwrap();
         let direct = self.api_server.to_string();
         assert!(text.contains(&direct), "{text}");
-        let path = self.files.path().join(format!("proxied-{}", self.written.fetch_add(1, Ordering::Relaxed)));
+        let path = self.files.path().join(format!(
+            "proxied-{}",
+            self.written.fetch_add(1, Ordering::Relaxed)
+        ));
         std::fs::write(&path, text.replace(&direct, &proxy.address.to_string())).unwrap();
         (proxy, path)
     }
@@ -93,8 +123,12 @@ impl World {
     }
 
     pub(crate) async fn create_namespace(&self, namespace: &str) {
-        let object: Namespace = serde_json::from_value(json!({"metadata": {"name": namespace}})).unwrap();
-        match Api::<Namespace>::all(self.client.clone()).create(&PostParams::default(), &object).await {
+        let object: Namespace =
+            serde_json::from_value(json!({"metadata": {"name": namespace}})).unwrap();
+        match Api::<Namespace>::all(self.client.clone())
+            .create(&PostParams::default(), &object)
+            .await
+        {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if status.code == 409 => {}
             Err(error) => panic!("{error}"),
@@ -102,7 +136,13 @@ impl World {
     }
 
     /// A Deployment with this count (absent: not said) and labels.
-    pub(crate) async fn create(&self, namespace: &str, name: &str, replicas: Option<i32>, labels: Value) {
+    pub(crate) async fn create(
+        &self,
+        namespace: &str,
+        name: &str,
+        replicas: Option<i32>,
+        labels: Value,
+    ) {
         self.create_namespace(namespace).await;
         let mut spec = json!({
             "selector": {"matchLabels": {"app": name}},
@@ -112,37 +152,71 @@ impl World {
             spec["replicas"] = replicas.into();
         }
         let object = json!({"metadata": {"name": name, "namespace": namespace, "labels": labels}, "spec": spec});
-        self.deployments(namespace).create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
+        self.deployments(namespace)
+            .create(
+                &PostParams::default(),
+                &serde_json::from_value(object).unwrap(),
+            )
+            .await
+            .unwrap();
     }
 
     /// Changes a Deployment as `kubectl patch` does.
     pub(crate) async fn patch(&self, namespace: &str, name: &str, patch: Value) {
-        self.deployments(namespace).patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+        self.deployments(namespace)
+            .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+            .unwrap();
     }
 
     /// Sets a count as `kubectl scale` does.
     pub(crate) async fn scale(&self, namespace: &str, name: &str, replicas: i32) {
         let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
-        self.deployments(namespace).patch_scale(name, &PatchParams::default(), &patch).await.unwrap();
+        self.deployments(namespace)
+            .patch_scale(name, &PatchParams::default(), &patch)
+            .await
+            .unwrap();
     }
 
     pub(crate) async fn delete(&self, namespace: &str, name: &str) {
-        self.deployments(namespace).delete(name, &DeleteParams::background()).await.unwrap();
+        self.deployments(namespace)
+            .delete(name, &DeleteParams::background())
+            .await
+            .unwrap();
     }
 
     pub(crate) async fn count(&self, namespace: &str, name: &str) -> Option<i32> {
-        self.deployments(namespace).get_opt(name).await.unwrap().map(|d| d.spec.unwrap().replicas.unwrap_or(1))
+        self.deployments(namespace)
+            .get_opt(name)
+            .await
+            .unwrap()
+            .map(|d| d.spec.unwrap().replicas.unwrap_or(1))
     }
 
     pub(crate) async fn ready(&self, namespace: &str, name: &str) -> i32 {
-        let status = self.deployments(namespace).get(name).await.unwrap().status.unwrap_or_default();
+        let status = self
+            .deployments(namespace)
+            .get(name)
+            .await
+            .unwrap()
+            .status
+            .unwrap_or_default();
         status.ready_replicas.unwrap_or(0)
     }
 
     /// Every Deployment as the API is to list it.
     pub(crate) async fn list(&self) -> Vec<(String, String, i64)> {
-        let all = Api::<Deployment>::all(self.client.clone()).list(&ListParams::default()).await.unwrap();
-        let one = |d: Deployment| (d.metadata.namespace.unwrap(), d.metadata.name.unwrap(), d.spec.unwrap().replicas.unwrap_or(1).into());
+        let all = Api::<Deployment>::all(self.client.clone())
+            .list(&ListParams::default())
+            .await
+            .unwrap();
+        let one = |d: Deployment| {
+            (
+                d.metadata.namespace.unwrap(),
+                d.metadata.name.unwrap(),
+                d.spec.unwrap().replicas.unwrap_or(1).into(),
+            )
+        };
         let mut list: Vec<_> = all.items.into_iter().map(one).collect();
         list.sort();
         list
@@ -152,7 +226,12 @@ impl World {
     pub(crate) fn stop_api_server(&self) {
         match &self.kind {
             Kind::Sim { sim, stopped } => {
-                let hang = sim.try_lock().unwrap().cluster.faults().add(Rule::new(On::Any, Fault::Hang));
+                let hang = sim
+                    .try_lock()
+                    .unwrap()
+                    .cluster
+                    .faults()
+                    .add(Rule::new(On::Any, Fault::Hang));
                 *stopped.lock().unwrap() = Some(hang);
             }
             Kind::Real(real) => real.stop_apiserver().unwrap(),
@@ -162,7 +241,11 @@ impl World {
     pub(crate) fn continue_api_server(&self) {
         match &self.kind {
             Kind::Sim { sim, stopped } => {
-                sim.try_lock().unwrap().cluster.faults().remove(stopped.lock().unwrap().take().unwrap());
+                sim.try_lock()
+                    .unwrap()
+                    .cluster
+                    .faults()
+                    .remove(stopped.lock().unwrap().take().unwrap());
             }
             Kind::Real(real) => real.continue_apiserver().unwrap(),
         }
@@ -182,7 +265,10 @@ impl World {
             Kind::Real(real) => real.start_apiserver().await.unwrap(),
         }
         eventually(Duration::from_secs(30), "the API server", async || {
-            Api::<Deployment>::all(self.client.clone()).list(&ListParams::default().limit(1)).await.is_ok()
+            Api::<Deployment>::all(self.client.clone())
+                .list(&ListParams::default().limit(1))
+                .await
+                .is_ok()
         })
         .await;
     }

@@ -1,0 +1,242 @@
+//! Log lines read back: those of a program's stderr, and those of the servers in this process.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, OnceLock},
+    time::Duration,
+};
+
+use headcount::telemetry::log::{Format, Severity, subscriber};
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use super::eventually;
+
+/// One line, whichever form it had.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Line {
+    pub(crate) severity: String,
+    pub(crate) event: String,
+    pub(crate) message: String,
+    pub(crate) fields: Map<String, Value>,
+}
+
+impl Line {
+    /// Reads a line of either form, and fails the test if it has neither.
+    pub(crate) fn read(line: &str) -> Self {
+        let control = line
+            .chars()
+            .any(|c| c.is_control() || "\u{202e}\u{2028}".contains(c));
+        assert!(!control, "a terminal would obey this line: {line:?}");
+        if line.starts_with('{') {
+            Self::read_json(line)
+        } else {
+            Self::read_text(line)
+        }
+    }
+
+    fn read_json(line: &str) -> Self {
+        let object: Map<String, Value> =
+            serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        for (name, value) in &object {
+            assert!(
+                !value.is_object() && !value.is_array() && !value.is_null(),
+                "{name} isn't flat: {line}"
+            );
+            // serde_json keeps the last of two equal names: there must be no second one.
+            assert_eq!(
+                line.matches(&format!("\"{name}\":")).count(),
+                1,
+                "{name} is there twice: {line}"
+            );
+        }
+        let mut fields = object;
+        let mut take = |name: &str| match fields.remove(name) {
+            Some(Value::String(text)) => text,
+            other => panic!("{name} is {other:?}: {line}"),
+        };
+        is_time(&take("timestamp"), line);
+        let (severity, event, message) = (take("severity"), take("event"), take("message"));
+        Self {
+            severity,
+            event,
+            message,
+            fields,
+        }
+    }
+
+    fn read_text(line: &str) -> Self {
+        let (time, rest) = line
+            .split_once(' ')
+            .unwrap_or_else(|| panic!("no line of a log: {line:?}"));
+        is_time(time, line);
+        let (severity, rest) = rest
+            .split_at_checked(5)
+            .unwrap_or_else(|| panic!("{line:?}"));
+        let (event, rest) = rest
+            .trim_start()
+            .split_once(' ')
+            .unwrap_or_else(|| panic!("{line:?}"));
+        let end =
+            (0..rest.len()).find(|at| rest.is_char_boundary(*at) && field(&rest[*at..]).is_some());
+        let (message, mut rest) = rest.split_at(end.unwrap_or(rest.len()));
+        let mut fields = Map::new();
+        while let Some((name, value, behind)) = field(rest) {
+            assert!(
+                fields.insert(name.to_owned(), value).is_none(),
+                "{name} is there twice: {line}"
+            );
+            rest = behind;
+        }
+        assert_eq!(rest, "", "what is no field ends {line:?}");
+        let message = unescape(message);
+        Self {
+            severity: severity.trim_end().to_owned(),
+            event: event.to_owned(),
+            message,
+            fields,
+        }
+    }
+
+    /// A field that is text.
+    pub(crate) fn text(&self, name: &str) -> &str {
+        self.fields
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_else(|| panic!("no text {name}: {self:?}"))
+    }
+
+    /// A field that is a whole number.
+    pub(crate) fn number(&self, name: &str) -> i64 {
+        self.fields
+            .get(name)
+            .and_then(Value::as_i64)
+            .unwrap_or_else(|| panic!("no number {name}: {self:?}"))
+    }
+
+    /// A field that is a number of seconds.
+    pub(crate) fn seconds(&self, name: &str) -> f64 {
+        self.fields
+            .get(name)
+            .and_then(Value::as_f64)
+            .unwrap_or_else(|| panic!("no seconds {name}: {self:?}"))
+    }
+
+    /// The names of all fields, sorted.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        let mut names: Vec<_> = self.fields.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+}
+
+fn is_time(text: &str, line: &str) {
+    assert!(
+        text.ends_with('Z') && text.parse::<Timestamp>().is_ok(),
+        "no RFC 3339 time: {line}"
+    );
+}
+
+/// The field ` name=value` at the beginning of `text`, and what is behind it.
+fn field(text: &str) -> Option<(&str, Value, &str)> {
+    let (name, value) = text.strip_prefix(' ')?.split_once('=')?;
+    if name.is_empty()
+        || !name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"._".contains(&b))
+    {
+        return None;
+    }
+    let Some(quoted) = value.strip_prefix('"') else {
+        let end = value.find(' ').unwrap_or(value.len());
+        return Some((
+            name,
+            serde_json::from_str(&value[..end]).ok()?,
+            &value[end..],
+        ));
+    };
+    let mut escaped = false;
+    let end = quoted.find(|c| {
+        let closes = c == '"' && !escaped;
+        escaped = c == '\\' && !escaped;
+        closes
+    })?;
+    Some((name, unescape(&quoted[..end]).into(), &quoted[end + 1..]))
+}
+
+fn unescape(words: &str) -> String {
+    let (mut plain, mut rest) = (String::new(), words);
+    while let Some((before, after)) = rest.split_once('\\') {
+        plain.push_str(before);
+        let kind = after.chars().next().unwrap();
+        rest = &after[1..];
+        match kind {
+            'n' => plain.push('\n'),
+            'u' => {
+                let (code, behind) = rest
+                    .strip_prefix('{')
+                    .and_then(|r| r.split_once('}'))
+                    .unwrap();
+                plain.push(
+                    u32::from_str_radix(code, 16)
+                        .ok()
+                        .and_then(char::from_u32)
+                        .unwrap(),
+                );
+                rest = behind;
+            }
+            other => plain.push(other),
+        }
+    }
+    plain + rest
+}
+
+/// All lines of the servers in this process, down to debug, from the first call of [`Captured::lines`] on.
+#[derive(Clone, Default)]
+pub(crate) struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Captured {
+    /// Captures from now on; every test of this process shares one capture.
+    pub(crate) fn lines() -> Self {
+        static CAPTURED: OnceLock<Captured> = OnceLock::new();
+        let start = || {
+            let captured = Self::default();
+            let writer = captured.clone();
+            let lines = subscriber(Format::Json, Severity::Debug, move || writer.clone());
+            tracing::subscriber::set_global_default(lines).unwrap();
+            captured
+        };
+        CAPTURED.get_or_init(start).clone()
+    }
+
+    /// The lines with this peer's address.
+    pub(crate) fn about(&self, peer: SocketAddr) -> Vec<Line> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        let address = format!("\"address\":\"{peer}\"");
+        text.lines()
+            .filter(|line| line.contains(&address))
+            .map(Line::read)
+            .collect()
+    }
+
+    /// Waits for the first line with this peer's address.
+    pub(crate) async fn first_about(&self, peer: SocketAddr) -> Line {
+        eventually(Duration::from_secs(5), "a log line", async || {
+            !self.about(peer).is_empty()
+        })
+        .await;
+        self.about(peer).remove(0)
+    }
+}
