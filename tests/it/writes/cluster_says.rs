@@ -1,0 +1,270 @@
+//! What the cluster may say to a write, and what the caller is told then.
+
+use std::time::Duration;
+
+use simkube::{Fault, On, Rule};
+use tokio::time::{Instant, sleep};
+
+use super::{UPDATED, in_cluster, shop, told, writes};
+
+const ACCOUNT: &str = "system:serviceaccount:headcount:headcount";
+
+#[tokio::test(start_paused = true)]
+async fn an_admission_webhook_is_passed_on_in_its_own_words() {
+    for code in [400, 403, 409, 422, 429, 500] {
+        let server = shop().await;
+        let denied = Fault::Webhook {
+            name: "policy.example.com".into(),
+            message: "no more than 5 at night".into(),
+            code,
+        };
+        server.cluster.faults().add(Rule::new(On::Scale, denied));
+        let answer = server.put("web", "shop", 9, &[]).await;
+        assert_eq!(answer.status, 422, "{code}: {}", answer.text());
+        assert!(
+            answer.error().contains("policy.example.com")
+                && answer.error().contains("no more than 5 at night"),
+            "{}",
+            answer.error()
+        );
+        assert_eq!(writes(&server).len(), 1, "a refusal isn't tried again");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quota_is_passed_on_in_its_own_words() {
+    let server = shop().await;
+    server.cluster.faults().add(Rule::new(
+        On::Scale,
+        Fault::Quota {
+            name: "team-quota".into(),
+        },
+    ));
+    let answer = server.put("web", "shop", 9, &[]).await;
+    assert_eq!(answer.status, 422, "{}", answer.text());
+    assert!(
+        answer.error().contains("exceeded quota: team-quota"),
+        "{}",
+        answer.error()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_refuses_this_server_is_502_and_its_account_is_not_named() {
+    for fault in [
+        Fault::Forbidden {
+            user: ACCOUNT.into(),
+        },
+        Fault::Unauthorized,
+    ] {
+        let server = shop().await;
+        server
+            .cluster
+            .faults()
+            .add(Rule::new(On::Scale, fault.clone()));
+        let answer = server.put("web", "shop", 9, &[]).await;
+        assert_eq!(answer.status, 502, "{fault:?}: {}", answer.text());
+        assert!(
+            !answer.text().contains("serviceaccount"),
+            "{}",
+            answer.text()
+        );
+        assert_eq!(in_cluster(&server, "shop"), Some(3));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_short_overload_is_sat_out() {
+    for seconds in [1, 2] {
+        let server = shop().await;
+        server
+            .cluster
+            .faults()
+            .add(Rule::new(On::Scale, Fault::retry_after(429, seconds)).times(2));
+        let start = Instant::now();
+        assert_eq!(
+            told(&server.put("web", "shop", 9, &[]).await),
+            (200, UPDATED)
+        );
+        let least = Duration::from_secs(2 * u64::from(seconds));
+        assert!(
+            start.elapsed() >= least && start.elapsed() < least + Duration::from_millis(300),
+            "{:?}",
+            start.elapsed()
+        );
+        assert_eq!(writes(&server).len(), 3);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_overload_is_503_with_the_seconds_that_the_cluster_named() {
+    for (code, seconds) in [(429, 3), (429, 40), (429, 3600), (503, 1), (503, 17)] {
+        let server = shop().await;
+        server
+            .cluster
+            .faults()
+            .add(Rule::new(On::Scale, Fault::retry_after(code, seconds)));
+        let start = Instant::now();
+        let answer = server.put("web", "shop", 9, &[]).await;
+        assert_eq!(answer.status, 503, "{code}: {}", answer.text());
+        assert_eq!(answer.header("retry-after"), seconds.to_string());
+        assert!(
+            start.elapsed() < Duration::from_millis(100),
+            "{:?}",
+            start.elapsed()
+        );
+        assert_eq!(in_cluster(&server, "shop"), Some(3));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_overload_that_goes_on_is_503_after_5_s() {
+    let server = shop().await;
+    server
+        .cluster
+        .faults()
+        .add(Rule::new(On::Scale, Fault::retry_after(429, 1)));
+    let start = Instant::now();
+    let answer = server.put("web", "shop", 9, &[]).await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.header("retry-after")),
+        (503, "1")
+    );
+    assert!(
+        start.elapsed() <= Duration::from_millis(5100),
+        "{:?}",
+        start.elapsed()
+    );
+    assert!(
+        (4..=6).contains(&writes(&server).len()),
+        "{} attempts",
+        writes(&server).len()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unavailable_cluster_is_503() {
+    let server = shop().await;
+    server
+        .cluster
+        .faults()
+        .add(Rule::new(On::Scale, Fault::status(503)));
+    let answer = server.put("web", "shop", 9, &[]).await;
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert!(answer.header("retry-after").parse::<u32>().unwrap() > 0);
+    assert!(
+        answer.error().contains("nothing was changed"),
+        "{}",
+        answer.error()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outcome_that_is_not_known_is_504_and_says_so() {
+    // A time-out at the cluster, a broken answer, an answer of another kind: each may have been carried out.
+    let faults = [
+        Fault::status(504),
+        Fault::after_commit(Fault::status(504)),
+        Fault::status(500),
+        Fault::after_commit(Fault::Refuse),
+        Fault::after_commit(Fault::Hang),
+        Fault::Truncate,
+        Fault::Break,
+        Fault::Garbage,
+        Fault::WrongKind,
+    ];
+    for fault in faults {
+        let server = shop().await;
+        server
+            .cluster
+            .faults()
+            .add(Rule::new(On::Scale, fault.clone()));
+        let start = Instant::now();
+        let answer = server.put("web", "shop", 9, &[]).await;
+        assert_eq!(answer.status, 504, "{fault:?}: {}", answer.text());
+        assert!(
+            answer.error().contains("outcome isn't known"),
+            "{}",
+            answer.error()
+        );
+        assert!(
+            start.elapsed() <= Duration::from_millis(10_100),
+            "{:?}",
+            start.elapsed()
+        );
+        assert_eq!(
+            writes(&server).len(),
+            1,
+            "what may have been carried out is not sent again ({fault:?})"
+        );
+        // The store tells in the end, whatever it was.
+        sleep(Duration::from_secs(1)).await;
+        let read = server.get("web", "shop", &[]).await;
+        assert_eq!(
+            read.json()["replicaCount"],
+            in_cluster(&server, "shop").unwrap(),
+            "{fault:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_does_not_answer_is_504_within_10_s_and_its_late_answer_changes_no_read() {
+    let server = shop().await;
+    let hung = server
+        .cluster
+        .faults()
+        .add(Rule::new(On::Scale, Fault::Hang));
+    let start = Instant::now();
+    let answer = server.put("web", "shop", 9, &[]).await;
+    assert_eq!(answer.status, 504, "{}", answer.text());
+    assert!(
+        start.elapsed() <= Duration::from_millis(10_100),
+        "{:?}",
+        start.elapsed()
+    );
+    server.cluster.faults().remove(hung);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(server.count("web", "shop"), in_cluster(&server, "shop"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_cluster_is_lost_a_write_is_503_at_once_and_nothing_is_sent() {
+    let server = shop().await;
+    server.cluster.faults().add(Rule::new(On::Any, Fault::Hang));
+    server.is_lost(Duration::from_secs(10)).await;
+    let start = Instant::now();
+    let answer = server.put("web", "shop", 9, &[]).await;
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert!(
+        answer.error().contains("nothing was sent"),
+        "{}",
+        answer.error()
+    );
+    assert!(
+        start.elapsed() < Duration::from_millis(100),
+        "{:?}",
+        start.elapsed()
+    );
+    assert!(writes(&server).is_empty());
+    assert_eq!(
+        server.get("web", "shop", &[]).await.json()["replicaCount"],
+        3
+    );
+    assert_eq!(
+        server.put("web", "none", 9, &[]).await.status,
+        404,
+        "the object is judged first"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bad_gateway_says_nothing_of_the_outcome() {
+    // A load balancer's 502 and 504 come after the request may have been passed on.
+    let server = shop().await;
+    server
+        .cluster
+        .faults()
+        .add(Rule::new(On::Scale, Fault::status(502)));
+    assert_eq!(server.put("web", "shop", 9, &[]).await.status, 504);
+}
