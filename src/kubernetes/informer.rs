@@ -5,13 +5,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::{
     Calls, InformerStatus, Managed,
     calls::{CallError, next_chunk},
-    wire::{DecodeError, Frame, WatchDecoder, version},
+    wire::{DecodeError, Frame, ListMeta, WatchDecoder, version},
 };
 use crate::{
     store::{Deployment, Draft, Event, Scope, Store, Transition},
@@ -405,9 +405,11 @@ async fn probe(calls: Calls, status: Arc<InformerStatus>) {
     loop {
         let known = status.store().snapshot().resource_version();
         let start = Instant::now();
-        let answer = tokio::time::timeout(PROBE, calls.version())
-            .await
-            .unwrap_or(Err(CallError::Silent(PROBE)));
+        let mut answer = asked_within(&calls).await;
+        // A kept connection that the other side has closed meanwhile says nothing about the API server.
+        if matches!(answer, Err(CallError::Broken(_))) {
+            answer = asked_within(&calls).await;
+        }
         let asked = answer.as_ref().err().and_then(CallError::retry_after);
         match answer {
             Ok(metadata) => {
@@ -428,7 +430,8 @@ async fn probe(calls: Calls, status: Arc<InformerStatus>) {
             // Overloaded is not away: only if it lasts does health say so.
             Err(error) if error.code() == 429 => {}
             Err(error) => {
-                if status.probe_failed(error.to_string()) {
+                let away = !matches!(error, CallError::Status { .. });
+                if status.probe_failed(error.to_string(), away) {
                     warn!(name: "informer.probe.failed", error = %error, "the Kubernetes API doesn't answer");
                 }
             }
@@ -438,6 +441,12 @@ async fn probe(calls: Calls, status: Arc<InformerStatus>) {
             None => sleep(PROBE.saturating_sub(start.elapsed())).await,
         }
     }
+}
+
+async fn asked_within(calls: &Calls) -> Result<ListMeta, CallError> {
+    timeout(PROBE, calls.version())
+        .await
+        .unwrap_or(Err(CallError::Silent(PROBE)))
 }
 
 /// Waits that double, with jitter, so that many servers don't come back at once.

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use uuid::Uuid;
 
 use super::{
-    Connection, InformerStatus,
+    InformerStatus,
     calls::{CallError, send, small_body},
     wire::version,
 };
@@ -148,7 +148,7 @@ impl Scaler {
                 judge(record).map_err(ScaleError::Judged)?;
                 (conditional(&record, request), record.replicas())
             };
-            if let Connection::Lost(why) = self.status.connection() {
+            if let Some(why) = self.status.away() {
                 return Err(ScaleError::Unavailable(
                     format!("{why}; nothing was sent"),
                     None,

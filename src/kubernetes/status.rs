@@ -39,6 +39,8 @@ struct State {
     /// When a probe last succeeded, and why the last one didn't.
     probed: Option<Instant>,
     probe_problem: Option<String>,
+    /// Whether the last probe got no answer at all.
+    away: bool,
     /// By scope: since when there is no watch, and why; `None` while there is one.
     watchless: Vec<Option<(Instant, String)>>,
 }
@@ -67,6 +69,7 @@ impl InformerStatus {
             state: Mutex::new(State {
                 probed: None,
                 probe_problem: None,
+                away: false,
                 watchless,
             }),
             progress: watch::Sender::new(()),
@@ -178,6 +181,7 @@ impl InformerStatus {
         let mut state = self.state();
         state.probed = Some(Instant::now());
         let following = state.watchless.iter().all(Option::is_none);
+        state.away = false;
         let recovered = state.probe_problem.take().is_some();
         drop(state);
         if following {
@@ -189,8 +193,16 @@ impl InformerStatus {
         recovered
     }
 
-    /// A probe failed; whether the one before it didn't.
-    pub(super) fn probe_failed(&self, why: String) -> bool {
-        self.state().probe_problem.replace(why).is_none()
+    /// A probe failed, with an answer or without (`away`); whether the one before it didn't.
+    pub(super) fn probe_failed(&self, why: String, away: bool) -> bool {
+        let mut state = self.state();
+        state.away = away;
+        state.probe_problem.replace(why).is_none()
+    }
+
+    /// Why a write need not be tried: the last probe got no answer. An answer, even a bad one, says nothing about writes.
+    pub(super) fn away(&self) -> Option<String> {
+        let state = self.state();
+        state.probe_problem.clone().filter(|_| state.away)
     }
 }
