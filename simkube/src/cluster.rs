@@ -126,6 +126,12 @@ impl fmt::Debug for Cluster {
     }
 }
 
+fn since_epoch(time: SystemTime) -> i64 {
+    time.duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs() as i64
+}
+
 /// A panic elsewhere leaves these states whole, so poison is ignored.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -139,8 +145,7 @@ impl Shared {
     /// Seconds since the epoch, by tokio's clock: paused time stands still here too.
     pub(crate) fn now(&self) -> i64 {
         let (wall, start) = self.started;
-        let since = wall.duration_since(UNIX_EPOCH).unwrap_or_default() + start.elapsed();
-        since.as_secs() as i64
+        since_epoch(wall + start.elapsed())
     }
 
     /// The newest version that this server replica has seen: the cluster's, unless it is stale.
@@ -171,16 +176,22 @@ impl Cluster {
             managed_fields,
         } = options;
         let (changed, _) = watch::channel(());
+        let started = (SystemTime::now(), Instant::now());
         let cluster = Self {
             shared: Arc::new(Shared {
-                state: Mutex::new(State::new(first_version, history, seed)),
+                state: Mutex::new(State::new(
+                    first_version,
+                    history,
+                    seed,
+                    since_epoch(started.0),
+                )),
                 faults: Faults::new(changed.clone()),
                 changed,
                 log: Log::default(),
                 managed_fields: ManagedFields::new(managed_fields),
                 controller: Controller::default(),
                 answers: AtomicU64::new(0),
-                started: (SystemTime::now(), Instant::now()),
+                started,
             }),
         };
         cluster.set_rollout(rollout);

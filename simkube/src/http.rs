@@ -5,11 +5,10 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use crate::body::{Body, broken};
@@ -19,163 +18,15 @@ use crate::list::{BAD_JSON, Token};
 use crate::log::SeenRequest;
 use crate::negotiate::{Encoding, JSON};
 use crate::object::Object;
+use crate::request::Expected;
+use crate::route::{Query, Route};
 use crate::serve::TransportError;
 use crate::status::{APPS, DEPLOYMENTS, Status};
 use crate::write::{self, Deleted};
-use crate::{discovery, json, list, scale, watch, wire};
+use crate::{json, list, scale, watch, wire};
 
 /// The largest body of a request.
 const MAX_BODY: usize = 3 * 1024 * 1024;
-
-/// The parameters of a query.
-#[derive(Debug, Default)]
-pub(crate) struct Query(Vec<(String, String)>);
-
-impl Query {
-    fn parse(query: &str) -> Self {
-        let decode = |text: &str| {
-            percent_decode_str(&text.replace('+', " "))
-                .decode_utf8_lossy()
-                .into_owned()
-        };
-        let pairs = query.split('&').filter(|pair| !pair.is_empty());
-        Self(
-            pairs
-                .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-                .map(|(k, v)| (decode(k), decode(v)))
-                .collect(),
-        )
-    }
-
-    /// A parameter, empty if it is absent.
-    pub(crate) fn get(&self, name: &str) -> &str {
-        self.0
-            .iter()
-            .find(|(key, _)| key == name)
-            .map_or("", |(_, value)| value)
-    }
-
-    /// A parameter that is true or false.
-    pub(crate) fn flag(&self, name: &str) -> bool {
-        let present = self.0.iter().any(|(key, _)| key == name);
-        present && !matches!(self.get(name), "false" | "0" | "False" | "f")
-    }
-
-    /// `resourceVersion`, `None` if it is unset.
-    pub(crate) fn version(&self) -> Result<Option<u64>, Status> {
-        match self.get("resourceVersion") {
-            "" => Ok(None),
-            text => text.parse().map(Some).map_err(|_| {
-                Status::bad_request(format!(
-                    "resourceVersion: Invalid value: \"{text}\": strconv.ParseUint: parsing \"{text}\": invalid syntax"
-                ))
-            }),
-        }
-    }
-
-    fn dry_run(&self) -> Result<bool, Status> {
-        match self.get("dryRun") {
-            "" => Ok(false),
-            "All" => Ok(true),
-            other => {
-                let body = format!("Unsupported value: \"{other}\": supported values: \"All\"");
-                Err(Status::invalid(
-                    "meta.k8s.io",
-                    "UpdateOptions",
-                    "",
-                    "dryRun",
-                    "FieldValueNotSupported",
-                    &body,
-                ))
-            }
-        }
-    }
-}
-
-/// What a path names.
-#[derive(Clone, Debug)]
-enum Route {
-    Document(Value),
-    Healthy,
-    Namespaces,
-    Namespace(String),
-    Deployments(Option<String>),
-    Deployment(String, String),
-    Scale(String, String),
-    Unknown,
-}
-
-impl Route {
-    fn of(path: &str) -> Self {
-        let path = if path.len() > 1 {
-            path.trim_end_matches('/')
-        } else {
-            path
-        };
-        if let Some(document) = discovery::document(path) {
-            return Self::Document(document);
-        }
-        let segments: Vec<String> = path
-            .split('/')
-            .skip(1)
-            .map(|segment| percent_decode_str(segment).decode_utf8_lossy().into_owned())
-            .collect();
-        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-        match segments[..] {
-            ["readyz" | "livez" | "healthz", ..] => Self::Healthy,
-            ["api", "v1", "namespaces"] => Self::Namespaces,
-            ["api", "v1", "namespaces", name] => Self::Namespace(name.to_owned()),
-            ["apis", "apps", "v1", "deployments"] => Self::Deployments(None),
-            ["apis", "apps", "v1", "namespaces", ns, "deployments"] => {
-                Self::Deployments(Some(ns.to_owned()))
-            }
-            ["apis", "apps", "v1", "namespaces", ns, "deployments", name] => {
-                Self::Deployment(ns.to_owned(), name.to_owned())
-            }
-            [
-                "apis",
-                "apps",
-                "v1",
-                "namespaces",
-                ns,
-                "deployments",
-                name,
-                "scale",
-            ] => Self::Scale(ns.to_owned(), name.to_owned()),
-            _ => Self::Unknown,
-        }
-    }
-
-    fn call(&self, method: &Method, query: &Query) -> Call {
-        let reads = method == Method::GET;
-        match self {
-            Self::Deployments(_) if reads && query.flag("watch") => Call::Watch,
-            Self::Deployments(_) if reads => match query.get("continue") {
-                "" if query.get("limit") == "1" => Call::Probe,
-                "" => Call::List { page: 1 },
-                token => Call::List {
-                    page: Token::decode(token).map_or(2, |token| token.page),
-                },
-            },
-            Self::Deployment(..) if reads => Call::Get,
-            Self::Scale(..) if reads => Call::ScaleGet,
-            Self::Scale(..) => Call::Scale,
-            _ if reads => Call::Other,
-            _ => Call::Write,
-        }
-    }
-
-    /// The resource, name and namespace that RBAC judges.
-    fn subject(&self) -> (&str, &str, Option<&str>) {
-        match self {
-            Self::Deployments(namespace) => (DEPLOYMENTS, "", namespace.as_deref()),
-            Self::Deployment(namespace, name) => (DEPLOYMENTS, name, Some(namespace)),
-            Self::Scale(namespace, name) => ("deployments/scale", name, Some(namespace)),
-            Self::Namespace(name) => ("namespaces", name, Some(name)),
-            _ => ("namespaces", "", None),
-        }
-    }
-}
 
 /// Answers one request.
 pub(crate) async fn answer<B>(
@@ -340,10 +191,14 @@ impl Exchange {
             (Route::Healthy, Method::GET) => Ok(Response::new(Body::full("ok"))),
             (Route::Namespaces, Method::GET) => Ok(self.json(200, &write::namespaces(&shared))),
             (Route::Namespaces, Method::POST) => {
-                let body = self.json_body(body, &[JSON]).await?;
+                let body = self.read(body, Expected::Object("Namespace")).await?;
                 Ok(self.json(
                     201,
-                    &write::create_namespace(&shared, &body, self.query.dry_run()?)?,
+                    &write::create_namespace(
+                        &shared,
+                        &body,
+                        self.query.dry_run(&self.parts.method)?,
+                    )?,
                 ))
             }
             (Route::Namespace(name), Method::GET) => {
@@ -351,7 +206,7 @@ impl Exchange {
             }
             (Route::Namespace(name), Method::DELETE) => Ok(self.json(
                 200,
-                &write::delete_namespace(&shared, &name, self.query.dry_run()?)?,
+                &write::delete_namespace(&shared, &name, self.query.dry_run(&self.parts.method)?)?,
             )),
             (Route::Deployments(namespace), Method::GET) if self.call == Call::Watch => {
                 watch::answer(
@@ -374,8 +229,13 @@ impl Exchange {
                 .await
             }
             (Route::Deployments(Some(namespace)), Method::POST) => {
-                let body = self.json_body(body, &[JSON]).await?;
-                let object = write::create(&shared, &namespace, &body, self.query.dry_run()?)?;
+                let body = self.read(body, Expected::Object("Deployment")).await?;
+                let object = write::create(
+                    &shared,
+                    &namespace,
+                    &body,
+                    self.query.dry_run(&self.parts.method)?,
+                )?;
                 Ok(self.deployment(201, &object))
             }
             (Route::Deployment(namespace, name), method) => {
@@ -384,7 +244,12 @@ impl Exchange {
             (Route::Scale(namespace, name), method) => {
                 self.one_scale(&namespace, &name, &method, body).await
             }
-            (Route::Unknown, _) => Err(Status::no_such_path()),
+            (Route::UnknownResource, _) => Err(Status::no_such_path()),
+            (Route::Unknown, _) => Ok(response(
+                404,
+                "text/plain; charset=utf-8",
+                b"404 page not found\n".to_vec(),
+            )),
             _ => Err(Status::method_not_allowed()),
         }
     }
@@ -402,25 +267,25 @@ impl Exchange {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let shared = &self.shared;
-        let dry = self.query.dry_run()?;
+        let dry = self.query.dry_run(&self.parts.method)?;
         let object = match *method {
             Method::GET => self.find(namespace, name)?,
             Method::PUT => write::replace(
                 shared,
                 namespace,
                 name,
-                &self.json_body(body, &[JSON]).await?,
+                &self.read(body, Expected::Object("Deployment")).await?,
                 dry,
             )?,
             Method::PATCH => write::patch(
                 shared,
                 namespace,
                 name,
-                &self.json_body(body, PATCHES).await?,
+                &self.read(body, Expected::Patch).await?,
                 dry,
             )?,
             Method::DELETE => {
-                let options = self.json_body(body, &[JSON]).await?;
+                let options = self.read(body, Expected::Options).await?;
                 let dry = dry || options["dryRun"][0] == "All";
                 match write::delete(shared, namespace, name, &options, dry)? {
                     Deleted::Gone(status) => return Ok(self.status(&status)),
@@ -445,21 +310,21 @@ impl Exchange {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let shared = &self.shared;
-        let dry = self.query.dry_run()?;
+        let dry = self.query.dry_run(&self.parts.method)?;
         let object = match *method {
             Method::GET => self.find(namespace, name)?,
             Method::PUT => scale::replace(
                 shared,
                 namespace,
                 name,
-                &self.json_body(body, &[JSON]).await?,
+                &self.read(body, Expected::Object("Scale")).await?,
                 dry,
             )?,
             Method::PATCH => scale::patch(
                 shared,
                 namespace,
                 name,
-                self.json_body(body, PATCHES).await?,
+                self.read(body, Expected::Patch).await?,
                 dry,
             )?,
             _ => return Err(Status::method_not_allowed()),
@@ -478,8 +343,7 @@ impl Exchange {
             .ok_or_else(|| Status::not_found(APPS, DEPLOYMENTS, name))
     }
 
-    /// Reads a JSON body; an empty one is null.
-    async fn json_body<B>(&self, body: B, accepted: &[&str]) -> Result<Value, Status>
+    async fn read<B>(&self, body: B, expected: Expected) -> Result<Value, Status>
     where
         B: http_body::Body + Send,
         B::Data: Send,
@@ -491,18 +355,11 @@ impl Exchange {
             .get(CONTENT_TYPE)
             .and_then(|value| value.to_str().ok());
         let media_type = content_type
-            .unwrap_or(accepted[0])
+            .unwrap_or_default()
             .split(';')
             .next()
             .unwrap_or_default()
             .trim();
-        if !accepted.contains(&media_type) {
-            let message = format!(
-                "the body of the request was in an unknown format - accepted media types include: {}",
-                accepted.join(", ")
-            );
-            return Err(Status::new(415, "UnsupportedMediaType", message));
-        }
         let bytes = match Limited::new(body, MAX_BODY).collect().await {
             Ok(collected) => collected.to_bytes(),
             Err(error) if error.is::<LengthLimitError>() => {
@@ -515,14 +372,7 @@ impl Exchange {
                 )));
             }
         };
-        if bytes.is_empty() {
-            return Ok(Value::Null);
-        }
-        serde_json::from_slice(&bytes).map_err(|error| {
-            Status::bad_request(format!(
-                "couldn't get version/kind; json parse error: {error}"
-            ))
-        })
+        expected.read(media_type, &bytes)
     }
 
     fn deployment(&self, code: u16, object: &Object) -> Response<Body> {
@@ -562,12 +412,6 @@ impl Exchange {
                 response
                     .headers_mut()
                     .insert(RETRY_AFTER, HeaderValue::from(seconds));
-            }
-            if status.code == 405 {
-                response.headers_mut().insert(
-                    ALLOW,
-                    HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE"),
-                );
             }
             response
         });
@@ -622,12 +466,6 @@ impl Exchange {
         spoilt
     }
 }
-
-/// The patches that are understood; a strategic one is taken for a merge.
-const PATCHES: &[&str] = &[
-    "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
-];
 
 fn response(code: u16, content_type: &'static str, bytes: Vec<u8>) -> Response<Body> {
     let mut response = Response::new(Body::full(bytes));

@@ -149,10 +149,13 @@ pub(crate) fn deployment(object: &Object, managed: &ManagedFields) -> Value {
         "name": object.name(),
         "namespace": object.namespace(),
         "uid": object.uid.to_string(),
-        "resourceVersion": object.resource_version.to_string(),
         "generation": object.generation,
         "creationTimestamp": rfc3339(object.created),
     });
+    // A dry run makes an object without one.
+    if object.resource_version > 0 {
+        metadata["resourceVersion"] = object.resource_version.to_string().into();
+    }
     if let Some(at) = object.deleted {
         metadata["deletionTimestamp"] = rfc3339(at).into();
         metadata["deletionGracePeriodSeconds"] = 0.into();
@@ -217,16 +220,15 @@ fn status(object: &Object) -> Value {
 
 /// A bookmark's object.
 pub(crate) fn bookmark(resource_version: u64, initial_events_end: bool) -> Value {
-    let mut metadata =
-        json!({ "resourceVersion": resource_version.to_string(), "creationTimestamp": null });
+    let mut metadata = json!({ "resourceVersion": resource_version.to_string() });
     if initial_events_end {
         metadata["annotations"] = json!({ INITIAL_EVENTS_END: "true" });
     }
     json!({
         "kind": "Deployment", "apiVersion": "apps/v1", "metadata": metadata,
         "spec": {
-            "selector": null, "strategy": {},
-            "template": { "metadata": { "creationTimestamp": null }, "spec": { "containers": null } },
+            "replicas": 0, "selector": null, "strategy": {},
+            "template": { "metadata": {}, "spec": { "containers": null } },
         },
         "status": {},
     })
@@ -354,8 +356,10 @@ pub(crate) fn expect_kind(value: &Value, kind: &str, api_version: &str) -> Resul
     if value.is_object() && found == (kind, api_version) {
         return Ok(());
     }
+    let version = found.1.rsplit('/').next().unwrap_or_default();
     Err(Status::bad_request(format!(
-        "the object provided is unrecognized (must be of type {kind}): no kind \"{}\" is registered for version \"{}\"",
+        "{0} in version \"{version}\" cannot be handled as a {kind}: no kind \"{0}\" is registered for version \"{1}\" in \
+         scheme \"pkg/runtime/scheme.go:111\"",
         found.0, found.1
     )))
 }

@@ -37,6 +37,8 @@ mod list;
 mod log;
 mod negotiate;
 mod object;
+mod request;
+mod route;
 mod scale;
 mod selector;
 mod serve;

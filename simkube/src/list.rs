@@ -13,13 +13,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::body::Body;
 use crate::cluster::Shared;
-use crate::http::Query;
 use crate::json;
 use crate::negotiate::Encoding;
 use crate::object::Object;
+use crate::route::Query;
 use crate::selector::Selector;
 use crate::state::Scope;
-use crate::status::Status;
+use crate::status::{Causes, Status};
 use crate::wire;
 
 /// How long a list waits for a version that isn't there yet.
@@ -34,30 +34,40 @@ const CONTINUE_EXPIRED: &str = "The provided continue parameter is too old to di
 const LIST_EXPIRED: &str = "The resourceVersion for the provided list is too old.";
 
 /// A continue token: kube-apiserver's fields, and what this simulation remembers besides.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Token {
     v: String,
     /// The version that all pages show; -1 to go on at the present one.
     rv: i64,
     /// The last key that was sent and a NUL, which is the next possible key.
     start: String,
-    #[serde(default)]
     epoch: u64,
     /// How many objects were sent so far.
-    #[serde(default)]
     sent: usize,
     /// Which page comes next.
-    #[serde(default)]
     pub(crate) page: u32,
 }
 
 impl Token {
     pub(crate) fn decode(token: &str) -> Result<Self, Status> {
-        let bytes = URL_SAFE_NO_PAD.decode(token).ok();
-        let token: Option<Self> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        token.filter(|token| token.v == "meta.k8s.io/v1").ok_or_else(|| {
-            Status::bad_request("invalid continue token: continue key is not valid: encoded version is not recognized")
-        })
+        let invalid = |why: String| {
+            Status::bad_request(format!(
+                "invalid continue token: continue key is not valid: {why}"
+            ))
+        };
+        let bytes = URL_SAFE_NO_PAD
+            .decode(token)
+            .map_err(|_| invalid("illegal base64 data".to_owned()))?;
+        let token: Self =
+            serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
+        if token.v != "meta.k8s.io/v1" {
+            return Err(invalid(format!(
+                "server does not recognize this encoded version {}",
+                token.v
+            )));
+        }
+        Ok(token)
     }
 
     fn encode(&self) -> String {
@@ -88,49 +98,51 @@ enum Version {
 
 impl Request {
     fn parse(query: &Query) -> Result<Self, Status> {
-        let limit = match query.get("limit") {
-            "" => None,
-            text => Some(
-                text.parse::<i64>()
-                    .map_err(|e| Status::bad_request(format!("limit: {e}")))?,
-            ),
-        };
-        let limit = limit
-            .and_then(|limit| usize::try_from(limit).ok())
-            .filter(|limit| *limit > 0);
-        let requested = query.version()?;
+        let limit = query
+            .number("limit")?
+            .and_then(|limit| usize::try_from(limit).ok());
+        let limit = limit.filter(|limit| *limit > 0);
+        query.number("timeoutSeconds")?;
+        let requested = query
+            .version()
+            .map_err(|why| Status::bad_request(format!("invalid resource version: {why}")))?;
         let matching = query.get("resourceVersionMatch");
         let token = match query.get("continue") {
             "" => None,
             token => Some(Token::decode(token)?),
         };
+        let mut wrong = Causes::default();
         if !matching.is_empty() {
-            let why = match matching {
-                _ if requested.is_none() => {
-                    "resourceVersionMatch is forbidden unless resourceVersion is provided"
-                }
-                _ if token.is_some() => {
-                    "resourceVersionMatch is forbidden when continue is provided"
-                }
-                "Exact" if requested == Some(0) => {
-                    "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""
-                }
-                "Exact" | "NotOlderThan" => "",
-                _ => "supported values: \"Exact\", \"NotOlderThan\", \"\"",
-            };
-            if !why.is_empty() {
-                let body = format!("Forbidden: {why}");
-                let kind = "ListOptions";
-                return Err(Status::invalid(
-                    "meta.k8s.io",
-                    kind,
-                    "",
-                    "resourceVersionMatch",
-                    "FieldValueForbidden",
-                    &body,
-                ));
+            let field = "resourceVersionMatch";
+            if requested.is_none() {
+                wrong.forbidden(
+                    field,
+                    "resourceVersionMatch is forbidden unless resourceVersion is provided",
+                );
+            }
+            if token.is_some() {
+                wrong.forbidden(
+                    field,
+                    "resourceVersionMatch is forbidden when continue is provided",
+                );
+            }
+            if !matches!(matching, "Exact" | "NotOlderThan") {
+                wrong.unsupported(field, matching, "\"Exact\", \"NotOlderThan\", \"\"");
+            }
+            if matching == "Exact" && requested == Some(0) {
+                wrong.forbidden(
+                    field,
+                    "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
+                );
             }
         }
+        if !query.get("sendInitialEvents").is_empty() {
+            wrong.forbidden(
+                "sendInitialEvents",
+                "sendInitialEvents is forbidden for list",
+            );
+        }
+        wrong.check("meta.k8s.io", "ListOptions", "")?;
         let version = match (requested, matching) {
             (None, _) => Version::Latest,
             (Some(0), _) => Version::Any,

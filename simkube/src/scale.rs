@@ -66,38 +66,24 @@ fn write(
     }
     let mut state = shared.state();
     let found = state.get(namespace, name);
+    let object = found.ok_or_else(|| Status::not_found(APPS, DEPLOYMENTS, name))?;
+    let uid = object.uid.to_string();
     if let Wish::Replace(body) = wish {
         let wanted = json::text(&body["metadata"], "uid")?;
-        let uid = found
-            .as_ref()
-            .map(|object| object.uid.to_string())
-            .unwrap_or_default();
-        // Deleted meanwhile has an empty uid: a conflict rather than 404.
         if !wanted.is_empty() && wanted != uid {
-            return Err(Status::other_uid(
-                &format!("{namespace}/{name}"),
-                name,
-                &wanted,
-                &uid,
-            ));
+            return Err(Status::other_uid(&object.key, name, &wanted, &uid));
         }
     }
-    let object = found.ok_or_else(|| Status::not_found(APPS, DEPLOYMENTS, name))?;
-    let merged;
-    let scale = match wish {
-        Wish::Replace(body) => *body,
+    let (scale, replicas) = match wish {
+        Wish::Replace(body) => (Value::clone(body), replicas(body)?),
         Wish::Merge(patch) => {
-            let mut present = json::scale(&object, "");
-            json::merge(&mut present, patch.clone());
-            json::expect_kind(&present, "Scale", "autoscaling/v1")?;
-            check_place(&present["metadata"], namespace, name)?;
-            merged = present;
-            &merged
+            let mut merged = json::scale(&object, "");
+            json::merge(&mut merged, patch.clone());
+            json::expect_kind(&merged, "Scale", "autoscaling/v1")?;
+            check_place(&merged["metadata"], namespace, name)?;
+            let replicas = replicas(&merged).map_err(|why| why.of_patch(&merged))?;
+            (merged, replicas)
         }
-    };
-    let replicas = match &scale["spec"]["replicas"] {
-        Value::Null => 0,
-        number => json::int32(number, "Scale", "ScaleSpec.spec.replicas")?,
     };
     if replicas < 0 {
         return Err(Status::negative_replicas(
@@ -107,7 +93,6 @@ fn write(
             i64::from(replicas),
         ));
     }
-    let uid = object.uid.to_string();
     let wanted = json::text(&scale["metadata"], "uid")?;
     if !wanted.is_empty() && wanted != uid {
         let why = format!(
@@ -116,9 +101,7 @@ fn write(
         return Err(Status::conflict("deployments/scale", name, &why));
     }
     let version = json::text(&scale["metadata"], "resourceVersion")?;
-    if !version.is_empty() && version != object.resource_version.to_string() {
-        return Err(Status::modified(name));
-    }
+    check_version(&version, &object)?;
     if dry {
         let mut scaled = Object::clone(&object);
         scaled.replicas = Some(replicas);
@@ -133,20 +116,49 @@ fn write(
     Ok(scaled)
 }
 
-/// A body may leave its name and namespace out, but not name others than the path does.
+/// Absent means 0 here.
+fn replicas(scale: &Value) -> Result<i32, Status> {
+    match &scale["spec"]["replicas"] {
+        Value::Null => Ok(0),
+        number => json::int32(number, "Scale", "ScaleSpec.spec.replicas"),
+    }
+}
+
+/// A version that was sent must be the present one.
+pub(crate) fn check_version(version: &str, object: &Object) -> Result<(), Status> {
+    if version.is_empty() {
+        return Ok(());
+    }
+    match version.parse::<u64>() {
+        Ok(version) if version == object.resource_version => Ok(()),
+        Ok(_) => Err(Status::modified(object.name())),
+        // Not 400: so kube-apiserver has it.
+        Err(_) => {
+            let message = format!("strconv.ParseUint: parsing \"{version}\": invalid syntax");
+            Err(Status::new(500, "", message))
+        }
+    }
+}
+
+/// A body must name what the path names, but may leave the namespace out.
 pub(crate) fn check_place(metadata: &Value, namespace: &str, name: &str) -> Result<(), Status> {
     let (found, place) = (
         json::text(metadata, "name")?,
         json::text(metadata, "namespace")?,
     );
+    if !place.is_empty() && place != namespace {
+        return Err(Status::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
+    }
+    if found.is_empty() {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+        )));
+    }
     if found != name {
         return Err(Status::bad_request(format!(
             "the name of the object ({found}) does not match the name on the URL ({name})"
-        )));
-    }
-    if !place.is_empty() && place != namespace {
-        return Err(Status::bad_request(format!(
-            "the namespace of the object ({place}) does not match the namespace on the request ({namespace})"
         )));
     }
     Ok(())

@@ -58,11 +58,14 @@ impl Selector {
                 "metadata.namespace" => Field::Namespace,
                 other => {
                     return Err(Status::bad_request(format!(
-                        "field label not supported: {other}"
+                        "\"{other}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
                     )));
                 }
             };
             parsed.push((field, equal, value.to_owned()));
+        }
+        for requirement in &labels {
+            check_key(&requirement.key)?;
         }
         Ok(Self {
             labels,
@@ -211,6 +214,34 @@ impl<'a> Parser<'a> {
         }
         Err(format!("found '{}', expected: '{token}'", self.rest))
     }
+}
+
+/// A label's key: a name of at most 63 characters, after an optional DNS subdomain and a slash.
+fn check_key(key: &str) -> Result<(), Status> {
+    let (prefix, name) = match key.split_once('/') {
+        Some((prefix, name)) => (Some(prefix), name),
+        None => (None, key),
+    };
+    let bounded = |text: &str| {
+        let ends = [text.chars().next(), text.chars().next_back()];
+        ends.iter()
+            .all(|end| end.is_some_and(|c| c.is_ascii_alphanumeric()))
+    };
+    let name_fits = bounded(name) && name.len() <= 63 && !name.contains('/');
+    let prefix_fits = prefix.is_none_or(|prefix| {
+        prefix.len() <= 253
+            && prefix.split('.').all(bounded)
+            && !prefix.contains(|c: char| c.is_ascii_uppercase() || c == '_')
+    });
+    if name_fits && prefix_fits {
+        return Ok(());
+    }
+    Err(Status::bad_request(format!(
+        "unable to parse requirement: <nil>: Invalid value: \"{key}\": a valid label key must consist of alphanumeric \
+         characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or \
+         '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an optional DNS subdomain \
+         prefix and '/' (e.g. 'example.com/MyName')"
+    )))
 }
 
 /// A value as a label may hold it: at most 63 characters.

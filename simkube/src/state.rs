@@ -41,16 +41,22 @@ pub(crate) struct Page {
 }
 
 impl State {
-    pub(crate) fn new(version: u64, history: usize, seed: u64) -> Self {
-        Self {
+    pub(crate) fn new(version: u64, history: usize, seed: u64, now: i64) -> Self {
+        let mut state = Self {
             objects: BTreeMap::new(),
             namespaces: HashMap::new(),
-            version,
+            version: 0,
             history: History::new(version, history),
             token_epoch: 0,
             watch_epoch: 0,
             random: seed,
+        };
+        // Every cluster has these; they are older than its first version.
+        for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
+            state.ensure_namespace(name, now);
         }
+        state.version = version;
+        state
     }
 
     /// A UUID of version 4 that depends on the seed alone.

@@ -150,7 +150,7 @@ impl Status {
         )
     }
 
-    /// The storage's own check of the uid, which comes before everything else, even before "not found".
+    /// The storage's own check of the uid, in its words.
     pub(crate) fn other_uid(key: &str, name: &str, wanted: &str, found: &str) -> Self {
         let why = format!(
             "StorageError: invalid object, Code: 4, Key: /registry/deployments/{key}, ResourceVersion: 0, \
@@ -159,6 +159,7 @@ impl Status {
         Self::conflict(DEPLOYMENTS, name, &why)
     }
 
+    /// One field is wrong.
     pub(crate) fn invalid(
         group: &str,
         kind: &str,
@@ -167,22 +168,47 @@ impl Status {
         reason: &str,
         body: &str,
     ) -> Self {
-        let mut status = Self::new(
-            422,
-            "Invalid",
-            format!(
-                "{} \"{name}\" is invalid: {field}: {body}",
-                qualified(group, kind)
-            ),
-        )
-        .about(group, kind, name);
-        let details = status.details.get_or_insert_default();
-        details.causes = vec![Cause {
+        let cause = Cause {
             reason: reason.to_owned(),
             message: body.to_owned(),
             field: field.to_owned(),
-        }];
+        };
+        Self::all_invalid(group, kind, name, vec![cause])
+    }
+
+    fn all_invalid(group: &str, kind: &str, name: &str, causes: Vec<Cause>) -> Self {
+        let mut each: Vec<String> = causes
+            .iter()
+            .map(|cause| format!("{}: {}", cause.field, cause.message))
+            .collect();
+        let all = if each.len() == 1 {
+            each.remove(0)
+        } else {
+            format!("[{}]", each.join(", "))
+        };
+        let message = format!("{} \"{name}\" is invalid: {all}", qualified(group, kind));
+        let mut status = Self::new(422, "Invalid", message).about(group, kind, name);
+        status.details.get_or_insert_default().causes = causes;
         status
+    }
+
+    /// What kube-apiserver makes of an object that can't be read once a patch is merged into it.
+    pub(crate) fn of_patch(self, merged: &serde_json::Value) -> Self {
+        if self.code != 400 {
+            return self;
+        }
+        let why = self
+            .message
+            .split_once(": ")
+            .map_or(self.message.as_str(), |(_, why)| why);
+        let body = format!("Invalid value: {:?}: {why}", merged.to_string());
+        Self::invalid("", "", "", "patch", "FieldValueInvalid", &body)
+    }
+
+    /// A deletion's precondition doesn't hold.
+    pub(crate) fn not_to_delete(name: &str, why: &str) -> Self {
+        let message = format!("Operation cannot be fulfilled on Deployment.apps \"{name}\": {why}");
+        Self::new(409, "Conflict", message).about(APPS, "Deployment", name)
     }
 
     pub(crate) fn negative_replicas(group: &str, kind: &str, name: &str, replicas: i64) -> Self {
@@ -302,6 +328,38 @@ impl Status {
             value["code"] = self.code.into();
         }
         value
+    }
+}
+
+/// What is wrong with the fields of a request.
+#[derive(Debug, Default)]
+pub(crate) struct Causes(Vec<Cause>);
+
+impl Causes {
+    fn add(&mut self, field: &str, reason: &str, message: String) {
+        self.0.push(Cause {
+            reason: reason.to_owned(),
+            message,
+            field: field.to_owned(),
+        });
+    }
+
+    pub(crate) fn forbidden(&mut self, field: &str, why: &str) {
+        self.add(field, "FieldValueForbidden", format!("Forbidden: {why}"));
+    }
+
+    pub(crate) fn unsupported(&mut self, field: &str, value: &str, supported: &str) {
+        let message = format!("Unsupported value: \"{value}\": supported values: {supported}");
+        self.add(field, "FieldValueNotSupported", message);
+    }
+
+    /// An error if anything is wrong.
+    pub(crate) fn check(self, group: &str, kind: &str, name: &str) -> Result<(), Status> {
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(Status::all_invalid(group, kind, name, self.0))
+        }
     }
 }
 

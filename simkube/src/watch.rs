@@ -16,14 +16,14 @@ use crate::body::{Body, BodyError, broken};
 use crate::cluster::Shared;
 use crate::faults::Fault;
 use crate::history::Event;
-use crate::http::Query;
 use crate::json;
 use crate::list::BAD_JSON;
 use crate::negotiate::Encoding;
 use crate::object::Object;
+use crate::route::Query;
 use crate::selector::Selector;
 use crate::state::Scope;
-use crate::status::Status;
+use crate::status::{Causes, Status};
 use crate::wire;
 
 /// How often a bookmark comes.
@@ -84,16 +84,17 @@ pub(crate) async fn answer(
     fault: Option<Fault>,
 ) -> Result<Response<Body>, Status> {
     let selector = Selector::parse(query.get("labelSelector"), query.get("fieldSelector"))?;
-    let requested = query.version()?;
+    // A number that is none is the server's fault here: so kube-apiserver has it.
+    let requested = query.version().map_err(|why| Status::new(500, "", why))?;
     let initial_events = initial_events(query)?;
     if let (Some(true), Some(version)) = (initial_events, requested) {
         crate::list::reached(shared, version).await?;
     }
     let timeout = query
-        .get("timeoutSeconds")
-        .parse()
-        .ok()
-        .filter(|s| *s > 0)
+        .number("timeoutSeconds")?
+        .and_then(|seconds| u64::try_from(seconds).ok());
+    let timeout = timeout
+        .filter(|seconds| *seconds > 0)
         .map_or(DEFAULT_TIMEOUT, Duration::from_secs);
     let now = Instant::now();
     let changed = shared.changed.subscribe();
@@ -172,22 +173,27 @@ fn initial_events(query: &Query) -> Result<Option<bool>, Status> {
         text => Some(text == "true" || text == "1"),
     };
     let matching = query.get("resourceVersionMatch");
-    let why = match (asked, matching) {
-        (None, "") | (Some(_), "NotOlderThan") => return Ok(asked),
-        (Some(_), _) => "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-        (None, _) => {
-            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+    let field = "resourceVersionMatch";
+    let mut wrong = Causes::default();
+    if asked.is_some() && matching != "NotOlderThan" {
+        wrong.forbidden(
+            field,
+            "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+        );
+    }
+    if !matching.is_empty() {
+        if asked.is_none() {
+            wrong.forbidden(
+                field,
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+            );
         }
-    };
-    let body = format!("Forbidden: {why}");
-    Err(Status::invalid(
-        "meta.k8s.io",
-        "ListOptions",
-        "",
-        "resourceVersionMatch",
-        "FieldValueForbidden",
-        &body,
-    ))
+        if matching != "NotOlderThan" {
+            wrong.unsupported(field, matching, "\"NotOlderThan\"");
+        }
+    }
+    wrong.check("meta.k8s.io", "ListOptions", "")?;
+    Ok(asked)
 }
 
 /// Bytes that mean nothing in either encoding; read as a length they are absurd.

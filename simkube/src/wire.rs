@@ -333,7 +333,7 @@ pub(crate) fn bookmark(resource_version: u64, initial_events_end: bool) -> Vec<u
             w.pair(12, crate::json::INITIAL_EVENTS_END, "true");
         }
     });
-    w.message(2, |_| {});
+    w.message(2, |w| w.int(1, 0));
     w.message(3, |_| {});
     envelope("apps/v1", "Deployment", &out)
 }

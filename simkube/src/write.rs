@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::cluster::Shared;
 use crate::json::{self, Desired};
-use crate::object::{EncodedLen, NewDeployment, Object, Spec};
-use crate::scale::check_place;
+use crate::object::{NewDeployment, Object, Spec};
+use crate::scale::{check_place, check_version};
 use crate::state::Namespace;
 use crate::status::{APPS, DEPLOYMENTS, Status};
 
@@ -49,6 +49,9 @@ pub(crate) fn create(
     }
     let now = shared.now();
     let mut state = shared.state();
+    if !state.namespaces.contains_key(namespace) {
+        return Err(Status::not_found("", "namespaces", namespace));
+    }
     if state.get(namespace, &desired.name).is_some() {
         return Err(Status::already_exists(APPS, DEPLOYMENTS, &desired.name));
     }
@@ -61,7 +64,9 @@ pub(crate) fn create(
     object.labels = desired.labels;
     object.annotations = desired.annotations;
     object.finalizers = desired.finalizers;
-    object.spec = Spec::Given(Arc::new(desired.spec));
+    let mut spec = desired.spec;
+    fill_defaults(&mut spec);
+    object.spec = Spec::Given(Arc::new(spec));
     if dry {
         return Ok(Arc::new(object));
     }
@@ -72,6 +77,46 @@ pub(crate) fn create(
     drop(state);
     shared.announce(&object);
     Ok(object)
+}
+
+/// What kube-apiserver writes into a spec that leaves it out.
+fn fill_defaults(spec: &mut Value) {
+    fill(
+        spec,
+        &json!({
+            "strategy": { "type": "RollingUpdate", "rollingUpdate": { "maxSurge": "25%", "maxUnavailable": "25%" } },
+            "revisionHistoryLimit": 10,
+            "progressDeadlineSeconds": 600,
+            "template": { "spec": {
+                "dnsPolicy": "ClusterFirst", "restartPolicy": "Always", "schedulerName": "default-scheduler",
+                "securityContext": {}, "terminationGracePeriodSeconds": 30,
+            } },
+        }),
+    );
+    let containers = spec
+        .pointer_mut("/template/spec/containers")
+        .and_then(Value::as_array_mut);
+    for container in containers.into_iter().flatten() {
+        fill(
+            container,
+            &json!({
+                "imagePullPolicy": "Always", "resources": {},
+                "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File",
+            }),
+        );
+    }
+}
+
+/// Adds what is missing; leaves what is there.
+fn fill(target: &mut Value, defaults: &Value) {
+    if target.is_null() {
+        *target = defaults.clone();
+    }
+    if let (Some(target), Some(defaults)) = (target.as_object_mut(), defaults.as_object()) {
+        for (key, default) in defaults {
+            fill(target.entry(key).or_insert(Value::Null), default);
+        }
+    }
 }
 
 /// Replaces a Deployment by a whole object.
@@ -103,7 +148,19 @@ pub(crate) fn patch(
         }
         json::merge(&mut whole, patch.clone());
         check_place(&whole["metadata"], namespace, name)?;
-        Desired::from_value(&whole)
+        let desired = Desired::from_value(&whole).map_err(|why| why.of_patch(&whole))?;
+        if desired.uid != object.uid.to_string() {
+            let body = format!("Invalid value: \"{}\": field is immutable", desired.uid);
+            return Err(Status::invalid(
+                APPS,
+                "Deployment",
+                name,
+                "metadata.uid",
+                "FieldValueInvalid",
+                &body,
+            ));
+        }
+        Ok(desired)
     })
 }
 
@@ -123,11 +180,7 @@ fn update(
     if !desired.uid.is_empty() && desired.uid != uid {
         return Err(Status::other_uid(&before.key, name, &desired.uid, &uid));
     }
-    if !desired.resource_version.is_empty()
-        && desired.resource_version != before.resource_version.to_string()
-    {
-        return Err(Status::modified(name));
-    }
+    check_version(&desired.resource_version, &before)?;
     let mut after = Object::clone(&before);
     after.labels = desired.labels;
     after.annotations = desired.annotations;
@@ -146,7 +199,12 @@ fn update(
     if dry {
         return Ok(Arc::new(after));
     }
-    after.encoded_len = EncodedLen::default();
+    if after.deleted.is_some() && after.finalizers.is_empty() {
+        let gone = state.remove(before);
+        drop(state);
+        shared.announce(&gone);
+        return Ok(Arc::new(after));
+    }
     let object = state.replace(after, before);
     drop(state);
     shared.announce(&object);
@@ -173,9 +231,10 @@ pub(crate) fn delete(
         .filter(|wanted| *wanted != uid)
     {
         let why = format!(
-            "Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}"
+            "the UID in the precondition ({wanted}) does not match the UID in record ({uid}). \
+             The object might have been deleted and then recreated"
         );
-        return Err(Status::conflict(DEPLOYMENTS, name, &why));
+        return Err(Status::not_to_delete(name, &why));
     }
     let version = object.resource_version.to_string();
     if let Some(wanted) = preconditions["resourceVersion"]
@@ -183,9 +242,10 @@ pub(crate) fn delete(
         .filter(|wanted| *wanted != version)
     {
         let why = format!(
-            "Precondition failed: ResourceVersion in precondition: {wanted}, ResourceVersion in object meta: {version}"
+            "the ResourceVersion in the precondition ({wanted}) does not match the ResourceVersion in record ({version}). \
+             The object might have been modified"
         );
-        return Err(Status::conflict(DEPLOYMENTS, name, &why));
+        return Err(Status::not_to_delete(name, &why));
     }
     if dry {
         return Ok(Deleted::Gone(Status::success(

@@ -460,3 +460,83 @@ async fn a_scale_decodes() {
     assert_eq!(scale.status.unwrap().replicas, 3);
     assert_eq!(scale.metadata.unwrap().name, "cart");
 }
+
+#[tokio::test]
+async fn bodies_may_come_in_protobuf() {
+    let cluster = shop();
+    let read = get_as(&cluster, &format!("{SHOP}/cart"), PROTOBUF)
+        .await
+        .body;
+    let mut deployment: Deployment = opened(&read, "apps/v1", "Deployment");
+    let send_as = async |method: &str, uri: &str, api_version: &str, kind: &str, raw: Vec<u8>| {
+        let type_meta = TypeMeta {
+            api_version: api_version.to_owned(),
+            kind: kind.to_owned(),
+        };
+        let unknown = Unknown {
+            type_meta: Some(type_meta),
+            raw: Some(raw),
+            ..Unknown::default()
+        };
+        let body = [&b"k8s\0"[..], &unknown.encode_to_vec()].concat();
+        send(
+            &cluster,
+            request(method, uri, &[("content-type", PROTOBUF)], body),
+        )
+        .await
+    };
+    let meta = deployment.metadata.as_mut().unwrap();
+    meta.name = "copy".to_owned();
+    meta.uid.clear();
+    meta.resource_version.clear();
+    let made = send_as(
+        "POST",
+        SHOP,
+        "apps/v1",
+        "Deployment",
+        deployment.encode_to_vec(),
+    )
+    .await;
+    assert_eq!(made.status, 201);
+    let made = made.json();
+    assert_eq!(
+        made["metadata"]["labels"],
+        serde_json::json!({ "app": "cart", "tier": "web" })
+    );
+    assert_eq!(made["spec"]["replicas"], 3);
+    assert_eq!(
+        made["spec"]["template"]["metadata"]["labels"]["app"],
+        "cart"
+    );
+    assert_eq!(
+        made["spec"]["template"]["spec"]["containers"][0]["name"],
+        "main"
+    );
+    let scale = Scale {
+        metadata: Some(ObjectMeta {
+            name: "copy".to_owned(),
+            ..ObjectMeta::default()
+        }),
+        spec: Some(ScaleNumber { replicas: 8 }),
+        status: None,
+    };
+    let uri = format!("{SHOP}/copy/scale");
+    assert_eq!(
+        send_as(
+            "PUT",
+            &uri,
+            "autoscaling/v1",
+            "Scale",
+            scale.encode_to_vec()
+        )
+        .await
+        .json()["spec"]["replicas"],
+        8
+    );
+    assert_eq!(
+        send_as("PUT", &uri, "autoscaling/v1", "Scale", vec![0xff])
+            .await
+            .status,
+        400
+    );
+}

@@ -108,7 +108,7 @@ async fn an_older_version_is_a_conflict() {
 }
 
 #[tokio::test]
-async fn another_uid_is_a_conflict_even_when_the_object_is_gone() {
+async fn another_uid_is_a_conflict_and_a_deleted_object_is_404() {
     let cluster = shop();
     let mut body = get(&cluster, CART).await.json();
     let uid = body["metadata"]["uid"].as_str().unwrap().to_owned();
@@ -117,13 +117,13 @@ async fn another_uid_is_a_conflict_even_when_the_object_is_gone() {
         .unwrap()
         .remove("resourceVersion");
     cluster.delete("shop", "cart");
-    let gone = put(&cluster, CART, &body).await;
-    assert_eq!(gone.status, 409);
-    assert!(gone.json()["message"].as_str().unwrap().ends_with(&format!(
-        "Precondition failed: UID in precondition: {uid}, UID in object meta: "
-    )));
+    assert_eq!(put(&cluster, CART, &body).await.status, 404);
     cluster.create(simkube::NewDeployment::new("shop", "cart"));
-    assert_eq!(put(&cluster, CART, &body).await.status, 409);
+    let recreated = put(&cluster, CART, &body).await;
+    assert_eq!(recreated.status, 409);
+    assert!(recreated.json()["message"].as_str().unwrap().contains(
+        "StorageError: invalid object, Code: 4, Key: /registry/deployments/shop/cart, ResourceVersion: 0"
+    ));
     let patched = patch(
         &cluster,
         CART,
@@ -131,11 +131,11 @@ async fn another_uid_is_a_conflict_even_when_the_object_is_gone() {
     )
     .await;
     assert_eq!(patched.status, 409);
-    assert!(
-        patched.json()["message"].as_str().unwrap().starts_with(
-            "Operation cannot be fulfilled on deployments.apps/scale \"cart\": Precondition failed"
-        ) || patched.json()["message"].as_str().unwrap().starts_with(
-            "Operation cannot be fulfilled on deployments/scale.apps \"cart\": Precondition failed"
+    let current = cluster.deployment("shop", "cart").unwrap().uid;
+    assert_eq!(
+        patched.json()["message"],
+        format!(
+            "Operation cannot be fulfilled on deployments/scale.apps \"cart\": Precondition failed: UID in precondition: {uid}, UID in object meta: {current}"
         )
     );
 }
@@ -154,7 +154,7 @@ async fn wrong_numbers_are_refused() {
         patch(&cluster, CART, json!({ "spec": { "replicas": "3" } }))
             .await
             .status,
-        400
+        422
     );
     assert_eq!(
         cluster.deployment("shop", "cart").unwrap().replicas,

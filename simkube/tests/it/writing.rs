@@ -167,10 +167,33 @@ async fn creation_fills_defaults_and_refuses_doubles() {
 }
 
 #[tokio::test]
+async fn creation_needs_the_namespace() {
+    let cluster = shop();
+    let body = json!({ "metadata": { "name": "new" }, "spec": {} }).to_string();
+    let uri = "/apis/apps/v1/namespaces/absent/deployments";
+    let answer = send(
+        &cluster,
+        request("POST", uri, &[("content-type", "application/json")], body),
+    )
+    .await;
+    assert_eq!(answer.status, 404);
+    assert_eq!(answer.json()["message"], "namespaces \"absent\" not found");
+}
+
+#[tokio::test]
 async fn namespaces_come_and_go_with_what_is_in_them() {
     let cluster = shop();
     let names = async || get(&cluster, "/api/v1/namespaces").await.names();
-    assert_eq!(names().await, ["shop"]);
+    assert_eq!(
+        names().await,
+        [
+            "default",
+            "kube-node-lease",
+            "kube-public",
+            "kube-system",
+            "shop"
+        ]
+    );
     let body = json!({ "kind": "Namespace", "metadata": { "name": "empty" } }).to_string();
     let post = || {
         request(
@@ -191,7 +214,16 @@ async fn namespaces_come_and_go_with_what_is_in_them() {
         .status,
         200
     );
-    assert_eq!(names().await, ["empty"]);
+    assert_eq!(
+        names().await,
+        [
+            "default",
+            "empty",
+            "kube-node-lease",
+            "kube-public",
+            "kube-system"
+        ]
+    );
     assert!(cluster.is_empty());
     assert_eq!(get(&cluster, "/api/v1/namespaces/shop").await.status, 404);
 }
