@@ -23,7 +23,7 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     time::{sleep, sleep_until, timeout},
 };
@@ -110,7 +110,8 @@ impl Server {
             () = self.stopping.cancelled() => None,
         };
         if let Some((stream, caller)) = client {
-            self.serve(stream, Arc::new(caller)).await;
+            let multiplexed = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            self.serve(stream, multiplexed, Arc::new(caller)).await;
         }
         self.metrics
             .connections(self.open.fetch_sub(1, Ordering::Relaxed) - 1);
@@ -164,8 +165,12 @@ impl Server {
         None
     }
 
-    async fn serve(&self, stream: TlsStream<TcpStream>, caller: Arc<Caller>) {
-        let multiplexed = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    /// Serves a known caller on any stream of bytes; `multiplexed`: HTTP/2 was agreed on. What measurements without a
+    /// network call.
+    pub async fn serve<S>(&self, stream: S, multiplexed: bool, caller: Arc<Caller>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let activity = Arc::new(Activity::new(multiplexed));
         let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
         let service = {
