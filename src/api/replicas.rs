@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     kubernetes::{ScaleError, ScaleRequest, Scaled},
-    store::Record,
+    store::{Record, Snapshot},
 };
 
 const UPDATED: &str = r#"{"message":"Replica count updated successfully."}"#;
@@ -34,7 +34,12 @@ pub(super) async fn get(
     valid_names(names)?;
     let (namespace, name) = names;
     let wanted = min_resource_version(&request.headers)?;
-    let snapshot = caught_up(api, wanted, |now| now.resource_version_in(namespace)).await?;
+    // A synced store has no version only for a namespace that isn't managed: nothing to wait for.
+    let version = |now: &Snapshot| match now.resource_version_in(namespace) {
+        0 => u64::MAX,
+        version => version,
+    };
+    let snapshot = caught_up(api, wanted, version).await?;
     let record = snapshot
         .get(namespace, name)
         .ok_or_else(|| no_such(names))?;

@@ -16,6 +16,8 @@ use crate::store::Deployment;
 const PAGE: usize = 2000;
 /// How long the API server may take until it answers, and between two pieces of an answer.
 const ANSWER: Duration = Duration::from_secs(10);
+/// How long a whole page may take, however steadily it trickles in.
+const WHOLE_PAGE: Duration = Duration::from_secs(60);
 /// Answers that aren't lists or watches are small: a Scale, a Status.
 const SMALL_BODY: usize = 1 << 20;
 
@@ -47,6 +49,17 @@ impl CallError {
         match self {
             Self::Status { retry_after, .. } => *retry_after,
             _ => None,
+        }
+    }
+
+    /// What callers may be told: a refusal's own words name this server's account and stay in the log.
+    pub(super) fn told(&self) -> String {
+        match self {
+            Self::Status { status, .. } if matches!(status.code, 401 | 403) => format!(
+                "the cluster refuses this server's own credentials ({} {})",
+                status.code, status.reason
+            ),
+            _ => self.to_string(),
         }
     }
 
@@ -151,19 +164,24 @@ impl Calls {
                 utf8_percent_encode(token, NON_ALPHANUMERIC)
             );
         }
-        let mut body = send(&self.client, self.get(&query, PROTOBUF), ANSWER)
-            .await?
-            .into_body();
-        let mut decoder = ListDecoder::default();
-        while let Some(chunk) = next_chunk(&mut body, ANSWER).await? {
-            decoder.push(&chunk)?;
-        }
-        let (metadata, items, undecodable) = decoder.finish()?;
-        Ok(Page {
-            metadata,
-            items,
-            undecodable,
-        })
+        let page = async {
+            let mut body = send(&self.client, self.get(&query, PROTOBUF), ANSWER)
+                .await?
+                .into_body();
+            let mut decoder = ListDecoder::default();
+            while let Some(chunk) = next_chunk(&mut body, ANSWER).await? {
+                decoder.push(&chunk)?;
+            }
+            let (metadata, items, undecodable) = decoder.finish()?;
+            Ok(Page {
+                metadata,
+                items,
+                undecodable,
+            })
+        };
+        timeout(WHOLE_PAGE, page)
+            .await
+            .unwrap_or(Err(CallError::Silent(WHOLE_PAGE)))
     }
 
     /// Opens a watch from `version` on, which the API server ends by itself after `seconds`.

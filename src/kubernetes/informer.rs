@@ -311,7 +311,7 @@ impl Follower {
                 Ok(Some(Frame::Upsert(object))) => match Deployment::try_from(object) {
                     Ok(deployment) if deployment.resource_version >= *seen => {
                         *seen = deployment.resource_version;
-                        self.add(&mut batch, Event::Upsert(deployment), *seen);
+                        self.add(&mut batch, Event::Upsert(deployment));
                     }
                     Ok(_) => break Some(WatchEnd::Relist(Relist::OutOfOrder)),
                     Err(problem) => self.undecodable(&problem.to_string()),
@@ -319,7 +319,7 @@ impl Follower {
                 Ok(Some(Frame::Delete(object))) => match Deployment::try_from(object) {
                     Ok(deployment) if deployment.resource_version >= *seen => {
                         *seen = deployment.resource_version;
-                        self.add(&mut batch, Event::Delete(deployment), *seen);
+                        self.add(&mut batch, Event::Delete(deployment));
                     }
                     Ok(_) => break Some(WatchEnd::Relist(Relist::OutOfOrder)),
                     Err(problem) => self.undecodable(&problem.to_string()),
@@ -337,9 +337,11 @@ impl Follower {
         end
     }
 
-    fn add(&self, batch: &mut Batch, event: Event, version: u64) {
+    fn add(&self, batch: &mut Batch, event: Event) {
         if batch.0.iter().any(|e| e.key() == event.key()) {
-            self.apply(batch, version);
+            // Not further than what is applied: a write may be waiting for the version of this very event.
+            let reached = batch.0.last().map(|e| e.deployment().resource_version);
+            self.apply(batch, reached.unwrap_or(0));
         }
         batch.0.push(event);
     }
@@ -361,7 +363,7 @@ impl Follower {
 
     async fn wait_after(&mut self, error: &CallError) {
         let wait = self.backoff.next(error.retry_after());
-        self.status.not_watching(self.position, &error.to_string());
+        self.status.not_watching(self.position, &error.told());
         self.metrics.disconnected();
         self.lost = true;
         warn!(name: "informer.connection.lost", namespace = %self.namespace, error = %error, retry_in = wait.as_secs_f64(),
@@ -431,7 +433,7 @@ async fn probe(calls: Calls, status: Arc<InformerStatus>) {
             Err(error) if error.code() == 429 => {}
             Err(error) => {
                 let away = !matches!(error, CallError::Status { .. });
-                if status.probe_failed(error.to_string(), away) {
+                if status.probe_failed(error.told(), away) {
                     warn!(name: "informer.probe.failed", error = %error, "the Kubernetes API doesn't answer");
                 }
             }

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderValue, Method, Request, header};
 use kube::client::Body;
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use uuid::Uuid;
 
 use super::{
@@ -202,10 +202,14 @@ impl Scaler {
         if let Ok(traceparent) = HeaderValue::from_str(&request.traceparent) {
             put.headers_mut().insert("traceparent", traceparent);
         }
-        let answer = match send(&self.client, put, WRITE).await {
-            Ok(mut response) => small_body(response.body_mut(), WRITE).await,
-            Err(error) => Err(error),
+        let exchange = async {
+            let mut response = send(&self.client, put, WRITE).await?;
+            small_body(response.body_mut(), WRITE).await
         };
+        // However slowly its answer trickles in.
+        let answer = timeout(WRITE, exchange)
+            .await
+            .unwrap_or(Err(CallError::Silent(WRITE)));
         let answer = match answer {
             Ok(body) => body,
             Err(error) => return failed(error).map(Err),
