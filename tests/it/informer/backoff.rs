@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use headcount::kubernetes::Connection;
 use simkube::{Fault, On, Rule};
 use tokio::time::{Instant, sleep};
 
@@ -108,6 +109,23 @@ async fn retry_after_is_obeyed_by_the_probe() {
         assert_eq!(long, 3, "{code}: {gaps:?}");
         informer.is_connected(seconds(4)).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_overload_is_told_by_health_only_if_it_lasts() {
+    let cluster = small();
+    let informer = InProcess::synced(&cluster).await;
+    cluster
+        .faults()
+        .add(Rule::new(On::Probe, Fault::status(429)).times(1));
+    for _ in 0..150 {
+        sleep(Duration::from_millis(100)).await;
+        assert_eq!(informer.status.connection(), Connection::Connected);
+    }
+    cluster
+        .faults()
+        .add(Rule::new(On::Probe, Fault::status(429)));
+    informer.is_lost(seconds(12)).await;
 }
 
 #[tokio::test(start_paused = true)]

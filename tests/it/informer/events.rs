@@ -3,7 +3,7 @@
 use simkube::{Fault, NewDeployment, On, Rule};
 
 use super::{create, empty, follows, seconds, small};
-use crate::support::InProcess;
+use crate::support::{InProcess, Shape};
 
 const SOON: std::time::Duration = std::time::Duration::from_millis(100);
 
@@ -192,6 +192,25 @@ async fn an_event_that_cannot_be_read_is_skipped_and_the_others_live_on() {
         assert_eq!(cluster.counts().lists, 1, "{fault:?}");
         assert_eq!(cluster.counts().watches, 1, "{fault:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_that_arrive_together_are_all_applied() {
+    let cluster = small();
+    let informer = InProcess::start(&cluster);
+    informer.shape(|_| Shape::Merged);
+    informer.becomes_synced().await;
+    // Several of one object among them, whose order matters.
+    for count in 10..20 {
+        cluster.scale("web", "shop", count).unwrap();
+        cluster.touch_status("web", "cart").unwrap();
+        cluster.delete("web", "brief");
+        create(&cluster, "web", "brief", count);
+    }
+    cluster.delete("web", "cart").unwrap();
+    informer.converges(SOON).await;
+    assert_eq!(informer.count("web", "shop"), Some(19));
+    assert_eq!(cluster.counts().lists, 1);
 }
 
 #[tokio::test(start_paused = true)]

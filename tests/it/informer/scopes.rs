@@ -145,6 +145,8 @@ async fn a_namespace_that_fails_does_not_stop_the_other() {
         let count = web
             .scale("web", "shop", start.elapsed().as_secs() as i32 + 10)
             .unwrap();
+        let written = informer.put("web", "cart", 5, &[]).await;
+        assert_eq!(written.status, 200, "{}", written.text());
         informer
             .until("the healthy namespace", seconds(1), || {
                 informer
@@ -203,9 +205,10 @@ async fn a_namespace_that_was_never_listed_keeps_all_from_being_synced() {
 
 #[tokio::test(start_paused = true)]
 async fn rights_that_are_withdrawn_are_told_by_health_and_reads_go_on() {
+    const ACCOUNT: &str = "system:serviceaccount:headcount:headcount";
     for fault in [
         Fault::Forbidden {
-            user: "headcount".into(),
+            user: ACCOUNT.into(),
         },
         Fault::Unauthorized,
     ] {
@@ -214,6 +217,7 @@ async fn rights_that_are_withdrawn_are_told_by_health_and_reads_go_on() {
         let denied = cluster.faults().add(Rule::new(On::Any, fault.clone()));
         let (_, why) = informer.is_lost(seconds(10)).await;
         assert!(why.contains("403") || why.contains("401"), "{why}");
+        assert!(!why.contains(ACCOUNT), "callers see this: {why}");
         sleep(seconds(120)).await;
         assert_eq!(informer.count("web", "shop"), Some(3));
         cluster.faults().remove(denied);

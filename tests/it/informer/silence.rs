@@ -1,13 +1,16 @@
 //! Silence: what hangs is noticed, told by health, replaced, and heals.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use headcount::kubernetes::Connection;
 use simkube::{Fault, On, Rule};
 use tokio::time::{Instant, sleep};
 
 use super::{follows, paged, seconds, small};
-use crate::support::{InProcess, Sent};
+use crate::support::{InProcess, Sent, Shape};
 
 #[tokio::test(start_paused = true)]
 async fn a_first_list_that_hangs_is_asked_for_again() {
@@ -31,6 +34,23 @@ async fn a_list_that_hangs_between_two_pages_is_asked_for_again() {
     let informer = InProcess::start(&cluster);
     informer.converges(seconds(30)).await;
     assert_eq!(cluster.faults().fired(hung), 1);
+    assert_eq!(cluster.counts().lists, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_trickles_is_asked_for_again() {
+    let cluster = small();
+    let informer = InProcess::start(&cluster);
+    let first = AtomicBool::new(true);
+    informer.shape(move |sent| {
+        let trickles = sent.is_list() && first.swap(false, Ordering::Relaxed);
+        if trickles {
+            Shape::Trickled(seconds(5))
+        } else {
+            Shape::AsSent
+        }
+    });
+    informer.converges(seconds(90)).await;
     assert_eq!(cluster.counts().lists, 2);
 }
 

@@ -24,7 +24,10 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 use tower::{Service as _, service_fn};
 
-use super::Answer;
+use super::{
+    Answer,
+    shape::{Shape, Shaped},
+};
 
 /// A request that left for Kubernetes.
 #[derive(Debug, Clone)]
@@ -59,6 +62,9 @@ impl Sent {
 /// Sends some requests to another cluster, judged by their URI.
 pub(crate) type Detour = Box<dyn Fn(&Sent) -> Option<ApiServer> + Send>;
 
+/// How the answer to a request arrives.
+pub(crate) type Shaping = Box<dyn Fn(&Sent) -> Shape + Send>;
+
 /// One Deployment as both sides tell it: namespace, name, uid, count, version, whether it is being deleted.
 pub(crate) type Seen = (String, String, String, i32, u64, bool);
 
@@ -70,6 +76,7 @@ pub(crate) struct InProcess {
     caller: Arc<Caller>,
     sent: Arc<Mutex<Vec<Sent>>>,
     detour: Arc<Mutex<Option<Detour>>>,
+    shaping: Arc<Mutex<Option<Shaping>>>,
     informer: JoinHandle<()>,
 }
 
@@ -96,8 +103,10 @@ impl InProcess {
     pub(crate) fn managing(cluster: &Cluster, managed: Managed) -> Self {
         let sent = Arc::new(Mutex::new(Vec::new()));
         let detour = Arc::new(Mutex::new(None::<Detour>));
+        let shaping = Arc::new(Mutex::new(None::<Shaping>));
         let client = {
             let (sent, detour, here) = (Arc::clone(&sent), Arc::clone(&detour), cluster.service());
+            let shaping = Arc::clone(&shaping);
             kube::Client::new(
                 service_fn(move |request: Request<kube::client::Body>| {
                     let this = Sent {
@@ -109,8 +118,17 @@ impl InProcess {
                         .unwrap()
                         .as_ref()
                         .and_then(|detour| detour(&this));
+                    let shape = shaping
+                        .lock()
+                        .unwrap()
+                        .as_ref()
+                        .map(|shaping| shaping(&this));
                     sent.lock().unwrap().push(this);
-                    elsewhere.unwrap_or_else(|| here.clone()).call(request)
+                    let answer = elsewhere.unwrap_or_else(|| here.clone()).call(request);
+                    async move {
+                        let shape = shape.unwrap_or_default();
+                        answer.await.map(|a| a.map(|body| Shaped::new(body, shape)))
+                    }
                 }),
                 "default",
             )
@@ -152,6 +170,7 @@ impl InProcess {
             }),
             sent,
             detour,
+            shaping,
             informer: tokio::spawn(informer.run()),
         }
     }
@@ -164,6 +183,11 @@ impl InProcess {
     /// All requests go to the cluster again.
     pub(crate) fn no_detour(&self) {
         *self.detour.lock().unwrap() = None;
+    }
+
+    /// From now on answers arrive in these shapes.
+    pub(crate) fn shape(&self, shaping: impl Fn(&Sent) -> Shape + Send + 'static) {
+        *self.shaping.lock().unwrap() = Some(Box::new(shaping));
     }
 
     /// What was sent so far.

@@ -6,6 +6,7 @@ pub(crate) mod lines;
 pub(crate) mod program;
 mod proxy;
 mod server;
+mod shape;
 mod sim;
 mod world;
 
@@ -13,5 +14,6 @@ pub(crate) use client::{Answer, Client};
 pub(crate) use inprocess::{InProcess, Sent};
 pub(crate) use proxy::Proxy;
 pub(crate) use server::{Setup, TestServer, eventually};
+pub(crate) use shape::Shape;
 pub(crate) use sim::{SimCluster, write_kubeconfig};
 pub(crate) use world::World;

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use http::Method;
 use simkube::{Fault, On, Rule};
 use tokio::time::{Instant, sleep};
 
 use super::{UPDATED, in_cluster, shop, told, writes};
+use crate::support::Shape;
 
 const ACCOUNT: &str = "system:serviceaccount:headcount:headcount";
 
@@ -226,6 +228,52 @@ async fn a_cluster_that_does_not_answer_is_504_within_10_s_and_its_late_answer_c
     server.cluster.faults().remove(hung);
     sleep(Duration::from_secs(1)).await;
     assert_eq!(server.count("web", "shop"), in_cluster(&server, "shop"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_trickles_in_is_504_within_10_s() {
+    let server = shop().await;
+    server.shape(|sent| match sent.uri.path().ends_with("/scale") {
+        true => Shape::Trickled(Duration::from_secs(1)),
+        false => Shape::AsSent,
+    });
+    let start = Instant::now();
+    let answer = server.put("web", "shop", 9, &[]).await;
+    assert_eq!(answer.status, 504, "{}", answer.text());
+    assert!(
+        start.elapsed() <= Duration::from_millis(10_100),
+        "{:?}",
+        start.elapsed()
+    );
+    assert_eq!(server.count("web", "shop"), Some(9));
+}
+
+#[tokio::test(start_paused = true)]
+async fn rights_that_are_withdrawn_altogether_are_502_and_the_account_is_not_named() {
+    for fault in [
+        Fault::Forbidden {
+            user: ACCOUNT.into(),
+        },
+        Fault::Unauthorized,
+    ] {
+        let server = shop().await;
+        server
+            .cluster
+            .faults()
+            .add(Rule::new(On::Any, fault.clone()));
+        server.is_lost(Duration::from_secs(10)).await;
+        let answer = server.put("web", "shop", 9, &[]).await;
+        assert_eq!(answer.status, 502, "{fault:?}: {}", answer.text());
+        let health = server.send(Method::GET, "/health", &[], "").await;
+        assert_eq!(health.status, 503);
+        for answer in [answer, health] {
+            assert!(
+                !answer.text().contains("serviceaccount"),
+                "{}",
+                answer.text()
+            );
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

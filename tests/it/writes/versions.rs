@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use headcount::kubernetes::Managed;
 use http::Method;
-use simkube::{Fault, On, Rule};
+use simkube::{Cluster, Fault, NewDeployment, On, Options, Rule};
 use tokio::time::{Instant, sleep};
 
 use super::shop;
+use crate::support::InProcess;
 
 const HEADER: &str = "x-min-resource-version";
 
@@ -77,6 +79,22 @@ async fn a_version_that_does_not_come_is_503_after_5_s() {
             start.elapsed()
         );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_that_is_not_managed_is_404_at_once() {
+    let cluster = Cluster::new(Options::default());
+    cluster.create(NewDeployment::new("web", "shop")).unwrap();
+    let managed = Managed {
+        namespaces: vec!["web".into()],
+        label_selector: None,
+    };
+    let server = InProcess::managing(&cluster, managed);
+    server.becomes_synced().await;
+    let start = Instant::now();
+    let answer = server.get("ops", "shop", &[(HEADER, "5")]).await;
+    assert_eq!(answer.status, 404, "{}", answer.text());
+    assert!(start.elapsed() < Duration::from_millis(1));
 }
 
 #[tokio::test(start_paused = true)]
