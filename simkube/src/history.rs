@@ -1,6 +1,7 @@
 //! What happened, in order: a ring of events that watches read and from which older versions are rebuilt.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -24,6 +25,7 @@ pub(crate) struct Event {
     pub(crate) before: Option<Arc<Object>>,
     pub(crate) deletes: bool,
     encoded: [Mutex<Option<Bytes>>; 2],
+    old: AtomicBool,
 }
 
 impl Event {
@@ -34,20 +36,26 @@ impl Event {
             before,
             deletes,
             encoded: Default::default(),
+            old: AtomicBool::new(false),
         }
     }
 
-    /// The object in this encoding, made once for all watchers.
+    /// The object in this encoding, made once for all watchers as long as the event is new.
     pub(crate) fn encoded(
         &self,
         encoding: Encoding,
         encode: impl FnOnce(&Object) -> Bytes,
     ) -> Bytes {
         let mut slot = lock(&self.encoded[encoding as usize]);
+        if self.old.load(Ordering::Relaxed) {
+            return encode(&self.object);
+        }
         slot.get_or_insert_with(|| encode(&self.object)).clone()
     }
 
     fn forget_encoded(&self) {
+        // First of all, so that a watcher that is late can't fill a slot that nobody empties any more.
+        self.old.store(true, Ordering::Relaxed);
         for slot in &self.encoded {
             *lock(slot) = None;
         }

@@ -177,8 +177,9 @@ fn read_message(mut bytes: &[u8], fields: &[Field]) -> Option<Map<String, Value>
             (Holds::Int, Payload::Varint(number)) => {
                 map.insert((*name).to_owned(), (number as i64).into());
             }
-            (Holds::Bool, Payload::Varint(number)) => {
-                map.insert((*name).to_owned(), (number != 0).into());
+            (Holds::Bool, Payload::Varint(0)) => {}
+            (Holds::Bool, Payload::Varint(_)) => {
+                map.insert((*name).to_owned(), true.into());
             }
             (Holds::Texts, Payload::Bytes(text)) => {
                 push(&mut map, name, std::str::from_utf8(text).ok()?.into())

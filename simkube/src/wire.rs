@@ -234,6 +234,20 @@ fn pod_spec<'a>(w: &mut Writer<'_>, containers: impl Iterator<Item = (&'a str, &
     w.string(16, "");
     w.string(17, "");
     w.string(19, "default-scheduler");
+    w.string(24, "");
+}
+
+/// What is written of a pod's spec in which nothing is set.
+fn empty_pod_spec(w: &mut Writer<'_>) {
+    for tag in [3, 6, 8, 9, 10] {
+        w.string(tag, "");
+    }
+    for tag in 11..=13 {
+        w.int(tag, 0);
+    }
+    for tag in [16, 17, 19, 24] {
+        w.string(tag, "");
+    }
 }
 
 fn deployment_status(w: &mut Writer<'_>, object: &Object) {
@@ -333,8 +347,21 @@ pub(crate) fn bookmark(resource_version: u64, initial_events_end: bool) -> Vec<u
             w.pair(12, crate::json::INITIAL_EVENTS_END, "true");
         }
     });
-    w.message(2, |w| w.int(1, 0));
-    w.message(3, |_| {});
+    w.message(2, |w| {
+        w.int(1, 0);
+        w.message(3, |w| {
+            w.message(1, |w| empty_meta(w, |_| {}));
+            w.message(2, empty_pod_spec);
+        });
+        w.message(4, |w| w.string(1, ""));
+        w.int(5, 0);
+        w.int(7, 0);
+    });
+    w.message(3, |w| {
+        for tag in [1, 2, 3, 4, 5, 7] {
+            w.int(tag, 0);
+        }
+    });
     envelope("apps/v1", "Deployment", &out)
 }
 

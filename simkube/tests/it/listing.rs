@@ -360,3 +360,83 @@ async fn after_a_restore_old_tokens_from_the_future_fail() {
         500
     );
 }
+
+/// Numbers that look random and are the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % n
+    }
+
+    /// Changes one Deployment somehow.
+    fn change(&mut self, cluster: &Cluster) {
+        let namespace = format!("n{}", self.below(3));
+        let name = format!("d{}", self.below(30));
+        match self.below(4) {
+            0 => cluster.delete(&namespace, &name),
+            1 => cluster.create(NewDeployment::new(namespace, name)),
+            _ => cluster.scale(&namespace, &name, self.below(100) as i32),
+        };
+    }
+}
+
+#[tokio::test]
+async fn whatever_happens_between_pages_the_list_is_that_of_its_version() {
+    let mut dice = Dice(7);
+    for round in 0..60 {
+        let cluster = Cluster::new(Options::default());
+        for _ in 0..100 {
+            dice.change(&cluster);
+        }
+        let one = dice.below(2) == 0;
+        let uri = if one {
+            "/apis/apps/v1/namespaces/n1/deployments"
+        } else {
+            ALL
+        };
+        let expected: Vec<_> = cluster
+            .deployments()
+            .into_iter()
+            .filter(|d| !one || d.namespace == "n1")
+            .collect();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|d| (d.uid.as_str(), d.replicas.map(i64::from)))
+            .collect();
+        let (mut token, mut seen, mut remaining) = (String::new(), Vec::new(), None);
+        loop {
+            let limit = 1 + dice.below(9);
+            let page = get(&cluster, &format!("{uri}?limit={limit}&continue={token}"))
+                .await
+                .json();
+            for item in page["items"].as_array().unwrap() {
+                let uid = item["metadata"]["uid"].as_str().unwrap().to_owned();
+                seen.push((uid, item["spec"]["replicas"].as_i64()));
+            }
+            let left = page["metadata"]["remainingItemCount"].as_u64().unwrap_or(0) as usize;
+            assert_eq!(left, expected.len() - seen.len(), "round {round}");
+            assert!(remaining.is_none_or(|before| left < before));
+            remaining = Some(left);
+            token = page["metadata"]["continue"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned();
+            if token.is_empty() {
+                break;
+            }
+            for _ in 0..dice.below(20) {
+                dice.change(&cluster);
+            }
+        }
+        let seen: Vec<_> = seen
+            .iter()
+            .map(|(uid, replicas)| (uid.as_str(), *replicas))
+            .collect();
+        assert_eq!(seen, expected, "round {round}");
+    }
+}
