@@ -112,6 +112,30 @@ async fn retry_after_is_obeyed_by_the_probe() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_probe_that_succeeds_again_ends_no_wait_that_was_asked_for() {
+    let cluster = small();
+    let informer = InProcess::synced(&cluster).await;
+    sleep(seconds(1)).await;
+    let faults = cluster.faults();
+    // Each probe is tried twice: these are two that fail.
+    faults.add(Rule::new(On::Probe, Fault::Refuse).times(4));
+    faults.add(Rule::new(On::Watch, Fault::retry_after(503, 20)).times(1));
+    faults.add(Rule::new(On::OpenWatches, Fault::Break));
+    let start = Instant::now();
+    informer.is_lost(seconds(4)).await;
+    sleep(seconds(18)).await;
+    // The one before the break and the one that was refused.
+    assert_eq!(informer.sent().iter().filter(|s| s.is_watch()).count(), 2);
+    informer
+        .until("the next watch", seconds(6), || {
+            cluster.counts().watches == 3
+        })
+        .await;
+    let waited = start.elapsed();
+    assert!(waited > seconds(20) && waited < seconds(22), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_overload_is_told_by_health_only_if_it_lasts() {
     let cluster = small();
     let informer = InProcess::synced(&cluster).await;
