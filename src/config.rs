@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::{
     api::WriteRules,
-    kubernetes::Managed,
+    kubernetes::{Managed, is_label_selector},
     name,
     telemetry::log::{Format, Severity},
     tls::TlsFiles,
@@ -205,6 +205,14 @@ impl Settings {
         }
         namespaces.sort();
         namespaces.dedup();
+        let label_selector = self.label_selector.filter(|s| !s.is_empty());
+        if let Some(wrong) = label_selector.as_ref().filter(|s| !is_label_selector(s)) {
+            return Err(ConfigError::Invalid {
+                setting: "--label-selector",
+                value: wrong.clone(),
+                why: "it is no label selector, which looks like team=web,tier in (front,back)",
+            });
+        }
         let max_replicas = self.max_replicas.unwrap_or(10_000);
         if max_replicas < 0 {
             let value = max_replicas.to_string();
@@ -233,7 +241,7 @@ impl Settings {
             },
             managed: Managed {
                 namespaces,
-                label_selector: self.label_selector.filter(|s| !s.is_empty()),
+                label_selector,
             },
             writes: WriteRules {
                 read_only: self.read_only.unwrap_or(false),

@@ -117,7 +117,6 @@ impl TlsFiles {
                 source,
             },
         })?;
-        warn_of_open_key(key);
         let pair = |error: rustls::Error| TlsError::Pair {
             cert: cert.clone(),
             key: key.clone(),
@@ -140,6 +139,7 @@ impl TlsFiles {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        warn_of_open_key(key);
         Ok(Arc::new(config))
     }
 }

@@ -84,5 +84,5 @@ async fn attempt(
     (name, scenario): &(&'static str, Scenario),
 ) -> Option<&'static str> {
     let ended = AssertUnwindSafe(scenario(world)).catch_unwind().await;
-    ended.is_err().then(|| *name)
+    ended.is_err().then_some(*name)
 }

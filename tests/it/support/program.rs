@@ -170,11 +170,12 @@ impl Serving {
     pub(crate) async fn start(kubeconfig: &Path, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let files = pki::write_demo(folder.path()).unwrap();
-        let mut command = headcount([
-            "serve",
-            "--listen=127.0.0.1:0",
-            "--admin-listen=127.0.0.1:0",
-        ]);
+        let mut command = headcount(["serve"]);
+        for flag in ["--listen", "--admin-listen"] {
+            if !flags.iter().any(|f| f.starts_with(&format!("{flag}="))) {
+                command.arg(format!("{flag}=127.0.0.1:0"));
+            }
+        }
         command.arg("--kubeconfig").arg(kubeconfig);
         command
             .arg("--tls-cert")

@@ -92,14 +92,6 @@ impl World {
         }
     }
 
-    /// The real control plane, for what only it can show.
-    pub(crate) fn control_plane(&self) -> Option<&ControlPlane> {
-        match &self.kind {
-            Kind::Sim { .. } => None,
-            Kind::Real(real) => Some(real),
-        }
-    }
-
     pub(crate) fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }

@@ -1,0 +1,80 @@
+//! Keys and tokens are in no line, however much is logged.
+
+use crate::support::{Client, SimCluster, lines::Line, program::Serving};
+
+use super::{TOKEN, kubeconfig_with_token};
+
+#[tokio::test]
+async fn no_line_of_the_trace_level_has_a_key_or_a_token() {
+    for format in ["text", "json"] {
+        let cluster = SimCluster::start().await;
+        cluster.create("web", "shop", 3);
+        let flags = ["--log-level=trace", &format!("--log-format={format}")];
+        let serving = Serving::healthy(&kubeconfig_with_token(&cluster), &flags).await;
+        for protocol in ["http/1.1", "h2"] {
+            let client = serving.client.alpn(&[protocol]);
+            let secret = [
+                ("authorization", format!("Bearer {TOKEN}")),
+                ("cookie", TOKEN.to_owned()),
+            ];
+            let headers: Vec<_> = secret
+                .iter()
+                .map(|(name, value)| (*name, value.as_str()))
+                .collect();
+            assert_eq!(client.scale("web", "shop", 4, &headers).await.status, 200);
+            let unknown = format!("{{\"replicaCount\":1,\"password\":\"{TOKEN}\"}}");
+            let json = [("content-type", "application/json")];
+            let path = "/namespaces/web/deployments/shop/replicas";
+            assert_eq!(
+                client
+                    .send(http::Method::PUT, path, &json, &unknown)
+                    .await
+                    .status,
+                400
+            );
+        }
+        let files = serving.files.clone();
+        let foreign = (&files.foreign.certificate, &files.foreign.key);
+        let foreign = Client::with_files(serving.address, &files.ca, foreign.0, foreign.1);
+        assert!(foreign.try_send(http::Request::default()).await.is_err());
+        let keys: String = [&files.server.key, &files.client.key, &files.foreign.key]
+            .map(|path| std::fs::read_to_string(path).unwrap())
+            .concat();
+        let ended = serving.terminated().await;
+        assert_eq!(ended.code, Some(0));
+        let output = ended.stderr.join("\n");
+        // The libraries speak at this level, so there was something to find.
+        assert!(
+            ended
+                .stderr
+                .iter()
+                .map(|line| Line::read(line))
+                .any(|line| !line.event.contains("headcount"))
+        );
+        assert!(ended.stderr.len() > 50, "{output}");
+        for part in TOKEN
+            .split('.')
+            .chain(keys.lines().filter(|line| line.len() > 20))
+        {
+            assert!(!output.contains(part), "{part} is in the log: {output}");
+        }
+        assert!(!output.contains("PRIVATE KEY"), "{output}");
+        for key in keys
+            .split_inclusive("-----END PRIVATE KEY-----")
+            .filter(|key| key.contains("BEGIN"))
+        {
+            use rustls::pki_types::{PrivateKeyDer, pem::PemObject as _};
+            let der = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+            let hex: String = der
+                .secret_der()
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
+            // Bytes in their debug form, and in hexadecimal.
+            let debug = format!("{:?}", &der.secret_der()[36..52]);
+            assert!(
+                !output.contains(debug.trim_matches(['[', ']'])) && !output.contains(&hex[72..104])
+            );
+        }
+    }
+}
