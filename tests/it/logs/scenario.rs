@@ -21,8 +21,8 @@ async fn the_scenario_is_told_in_text() {
     let (time, rest) = added.split_once(' ').unwrap();
     assert_eq!(time.len(), "2026-01-02T03:04:05.678901Z".len(), "{time}");
     let (told, version) = rest.rsplit_once('=').unwrap();
-    let expected = "INFO  informer.deployment.added Deployment web/shop added with 3 replicas \
-        namespace=\"web\" name=\"shop\" replicas=3 resource_version";
+    let expected = "INFO  informer.deployment.added Deployment web/cart added with 1 replicas \
+        namespace=\"web\" name=\"cart\" replicas=1 resource_version";
     assert_eq!(told, expected);
     assert!(version.parse::<u64>().is_ok(), "{version}");
 }
