@@ -14,7 +14,7 @@ use super::{
     wire::{DecodeError, Frame, ListMeta, WatchDecoder, version},
 };
 use crate::{
-    store::{Deployment, Draft, Event, Scope, Store, Transition},
+    store::{Deployment, Event, Scope, Store, Transition},
     telemetry::metrics::InformerMetrics,
 };
 
@@ -200,7 +200,7 @@ impl Follower {
         info!(name: "informer.relist", namespace = %self.namespace, reason = why.reason(), "listing Deployments");
         self.metrics.relist();
         let start = Instant::now();
-        let mut draft = Draft::default();
+        let mut draft = self.store().draft(self.scope);
         let mut token = String::new();
         let reached = loop {
             let page = self.calls.page(&token).await?;
@@ -222,7 +222,7 @@ impl Follower {
             });
         }
         let count = draft.len();
-        let transitions = self.store().replace(self.scope, draft, reached);
+        let transitions = self.store().replace(draft, reached);
         self.status.listed(self.position);
         self.status.store_changed(self.position);
         self.metrics.applied(self.store().snapshot().len(), reached);

@@ -65,9 +65,7 @@ impl Store {
         let mut changes = Vec::with_capacity(events.len());
         let mut transitions = Vec::with_capacity(events.len());
         for event in events {
-            if let Some(transition) =
-                Transition::of(now.get(event.key().namespace, event.key().name), &event)
-            {
+            if let Some(transition) = Transition::of(now.tree().get(event.key()), &event) {
                 transitions.push(transition);
                 changes.push(event);
             }
@@ -83,67 +81,100 @@ impl Store {
         transitions
     }
 
-    /// Puts a complete list in the place of all that the scope held: the one call after which versions may be lower.
-    pub fn replace(&self, scope: Scope, draft: Draft, version: u64) -> Vec<Transition> {
+    /// A list of this scope in the making.
+    pub fn draft(&self, scope: Scope) -> Draft {
+        let now = self.snapshot();
+        // With several scopes the others go on changing the store meanwhile: theirs is not taken along.
+        let base = match now.namespace_of(scope.0) {
+            None => now.tree().clone(),
+            Some(_) => Tree::default(),
+        };
+        Draft {
+            scope,
+            seen: base.masks(),
+            tree: base.clone(),
+            base,
+            len: 0,
+        }
+    }
+
+    /// Puts a complete list in the place of all that its scope held: the one call after which versions may be lower.
+    pub fn replace(&self, draft: Draft, version: u64) -> Vec<Transition> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.current.load();
+        let scope = draft.scope.0;
+        let listed = draft.swept();
         // A first sync adds everything: its transitions would say no more than the count does.
-        let first = now.version_of(scope.0) == 0;
-        let (tree, transitions) = match now.namespace_of(scope.0) {
-            None => {
-                let transitions = if first {
-                    Vec::new()
-                } else {
-                    differences(now.records(), draft.tree.records())
-                };
-                (draft.tree, transitions)
-            }
+        let first = now.version_of(scope) == 0;
+        let namespace = now.namespace_of(scope);
+        let transitions = match namespace {
+            _ if first => Vec::new(),
+            None => differences(now.records(), listed.records()),
+            Some(namespace) => differences(now.namespace(namespace), listed.records()),
+        };
+        let tree = match namespace {
+            None => listed,
             Some(namespace) => {
-                let (old, new) = (now.namespace(namespace), draft.tree.records());
-                let transitions = if first {
-                    Vec::new()
-                } else {
-                    differences(old, new)
-                };
-                let kept = draft
-                    .tree
-                    .records()
-                    .map(|r| Event::Upsert(r.to_deployment()));
                 let gone = now
                     .namespace(namespace)
-                    .filter(|r| draft.tree.get(r.namespace(), r.name()).is_none())
-                    .map(|r| Event::Delete(r.to_deployment()));
-                (now.tree().apply(kept.chain(gone).collect()), transitions)
+                    .filter(|r| listed.get(r.key()).is_none());
+                let gone = gone.map(|r| Event::Delete(r.to_deployment()));
+                let there = listed.records().map(|r| Event::Upsert(r.to_deployment()));
+                now.tree().apply(there.chain(gone).collect())
             }
         };
-        self.current
-            .store(Arc::new(now.next(tree, scope.0, version)));
+        self.current.store(Arc::new(now.next(tree, scope, version)));
         transitions
     }
 }
 
 /// A list in the making: pages are added to it aside from the store, which sees it only when it is complete.
-#[derive(Debug, Default)]
+///
+/// It starts as what the store holds and shares every segment in which the list finds nothing new.
+#[derive(Debug)]
 pub struct Draft {
+    scope: Scope,
+    base: Tree,
+    /// Which of the base's records the list has had so far; the others are gone.
+    seen: Vec<Vec<u128>>,
     tree: Tree,
+    len: usize,
 }
 
 impl Draft {
     /// Adds the Deployments of one page, in any order.
     pub fn add(&mut self, page: Vec<Deployment>) {
-        self.tree = self
-            .tree
-            .apply(page.into_iter().map(Event::Upsert).collect());
+        self.len += page.len();
+        let mut news = Vec::with_capacity(page.len());
+        for deployment in page {
+            match self.base.find(deployment.key()) {
+                Some(((branch, segment, position), record)) => {
+                    self.seen[branch][segment] |= 1 << position;
+                    if !record.is(&deployment) {
+                        news.push(Event::Upsert(deployment));
+                    }
+                }
+                None => news.push(Event::Upsert(deployment)),
+            }
+        }
+        self.tree = self.tree.apply(news);
     }
 
-    /// How many Deployments it holds.
+    /// How many Deployments have been added.
     pub fn len(&self) -> usize {
-        self.tree.len()
+        self.len
     }
 
-    /// Whether it holds none.
+    /// Whether none have.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.len == 0
+    }
+
+    /// The list alone, without what it didn't have.
+    fn swept(self) -> Tree {
+        let gone = self.base.unset(&self.seen);
+        self.tree
+            .apply(gone.map(|r| Event::Delete(r.to_deployment())).collect())
     }
 }
 
@@ -163,6 +194,7 @@ fn differences<'a>(
         };
         let before = if order.is_le() { old.next() } else { None };
         match if order.is_ge() { new.next() } else { None } {
+            Some(after) if before.is_some_and(|b| b.same_as(&after)) => {}
             Some(after) => found.extend(Transition::between(before, &after.to_deployment())),
             None => found.extend(before.map(|b| Transition::Deleted(b.to_deployment()))),
         }

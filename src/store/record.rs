@@ -24,20 +24,26 @@ pub struct Deployment {
 impl Deployment {
     /// Where it stands in the store's order.
     pub fn key(&self) -> Key<'_> {
-        Key {
-            namespace: &self.namespace,
-            name: &self.name,
-        }
+        Key::new(&self.namespace, &self.name)
     }
 }
 
 /// The order of the store: by namespace, then by name, byte for byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key<'a> {
-    /// The namespace.
-    pub namespace: &'a str,
-    /// The name.
-    pub name: &'a str,
+    // Bytes and not text: keys are compared all the time, and checking UTF-8 costs more than comparing.
+    pub(super) namespace: &'a [u8],
+    pub(super) name: &'a [u8],
+}
+
+impl<'a> Key<'a> {
+    /// The key of the Deployment of this name in this namespace.
+    pub fn new(namespace: &'a str, name: &'a str) -> Self {
+        Self {
+            namespace: namespace.as_bytes(),
+            name: name.as_bytes(),
+        }
+    }
 }
 
 /// One change that the informer learnt of.
@@ -93,7 +99,7 @@ impl Transition {
     pub(super) fn between(before: Option<Record<'_>>, after: &Deployment) -> Option<Self> {
         match before {
             Some(b) if b.uid() != after.uid => Some(Self::Added(after.clone())),
-            Some(b) if b.resource_version() == after.resource_version => None,
+            Some(b) if b.is(after) => None,
             Some(b) => Some(Self::Changed {
                 from: b.replicas(),
                 to: after.clone(),

@@ -90,10 +90,7 @@ impl<'a> Record<'a> {
 
     /// Where it stands in the store's order.
     pub fn key(&self) -> Key<'a> {
-        Key {
-            namespace: self.namespace(),
-            name: self.name(),
-        }
+        self.segment.key_of(self.row())
     }
 
     /// Its uid.
@@ -118,11 +115,40 @@ impl<'a> Record<'a> {
 
     /// Its form in the API's contract, shared with the segment, not copied.
     pub fn json(&self) -> Bytes {
+        let Range { start, end } = self.place();
+        self.segment.text.slice(start + 1..end)
+    }
+
+    /// Where it stands in the segment's text, with the comma before it.
+    fn place(&self) -> Range<usize> {
         let end = match self.segment.rows.get(self.position + 1) {
             Some(next) => next.start as usize,
             None => self.segment.text.len(),
         };
-        self.segment.text.slice(self.row().start as usize + 1..end)
+        self.row().start as usize..end
+    }
+
+    /// Whether another record says the same of the same object.
+    pub(super) fn same_as(&self, other: &Record<'_>) -> bool {
+        let numbers = |row: &Row| (row.uid, row.resource_version, row.replicas, row.deleting);
+        numbers(self.row()) == numbers(other.row())
+    }
+
+    /// Whether it is just this.
+    pub(super) fn is(&self, deployment: &Deployment) -> bool {
+        let Deployment {
+            namespace: _,
+            name: _,
+            uid,
+            replicas,
+            resource_version,
+            deleting,
+        } = deployment;
+        self.key() == deployment.key()
+            && self.uid() == *uid
+            && self.replicas() == *replicas
+            && self.resource_version() == *resource_version
+            && self.deleting() == *deleting
     }
 
     /// A copy that outlives the snapshot.
@@ -155,29 +181,27 @@ impl Segment {
             .fold(0, |sum, row| sum.wrapping_add(row.fingerprint()))
     }
 
-    pub(super) fn get(&self, key: Key<'_>) -> Option<Record<'_>> {
+    pub(super) fn position(&self, key: Key<'_>) -> Option<usize> {
         self.rows
             .binary_search_by(|row| self.key_of(row).cmp(&key))
             .ok()
-            .map(|position| Record {
-                segment: self,
-                position,
-            })
+    }
+
+    pub(super) fn record(&self, position: usize) -> Record<'_> {
+        Record {
+            segment: self,
+            position,
+        }
     }
 
     pub(super) fn records(&self) -> impl DoubleEndedIterator<Item = Record<'_>> {
-        (0..self.rows.len()).map(|position| Record {
-            segment: self,
-            position,
-        })
+        (0..self.rows.len()).map(|position| self.record(position))
     }
 
     fn key_of(&self, row: &Row) -> Key<'_> {
-        // The text was rendered from `str`s, so its pieces are UTF-8.
-        let text = |range| std::str::from_utf8(&self.text[range]).unwrap_or_default();
         Key {
-            namespace: text(row.namespace()),
-            name: text(row.name()),
+            namespace: &self.text[row.namespace()],
+            name: &self.text[row.name()],
         }
     }
 
@@ -198,8 +222,7 @@ impl Segment {
             let start = text.len() as u32;
             match source {
                 Source::Kept(record) => {
-                    text.push(b',');
-                    text.extend_from_slice(&record.json());
+                    text.extend_from_slice(&record.segment.text[record.place()]);
                     rows.push(Row {
                         start,
                         ..*record.row()

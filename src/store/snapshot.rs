@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::{segment::Record, tree::Tree};
+use super::{record::Key, segment::Record, tree::Tree};
 
 /// One state of the store.
 #[derive(Debug)]
@@ -88,7 +88,7 @@ impl Snapshot {
 
     /// The Deployment of that name, if the snapshot has it.
     pub fn get(&self, namespace: &str, name: &str) -> Option<Record<'_>> {
-        self.tree.get(namespace, name)
+        self.tree.get(Key::new(namespace, name))
     }
 
     /// How many Deployments there are.

@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::{Deployment, Draft, Event, Store, Transition};
+use super::{Deployment, Event, Store, Transition};
 
 fn deployment(namespace: &str, name: &str, replicas: i32, resource_version: u64) -> Deployment {
     let uid = Uuid::from_u64_pair(namespace.len() as u64, name.bytes().map(u64::from).sum());
@@ -48,9 +48,9 @@ fn an_empty_store_is_not_synced_and_lists_nothing() {
 #[test]
 fn a_complete_list_makes_the_store_synced_and_tells_no_transitions_the_first_time() {
     let store = Store::new(&[]);
-    let mut draft = Draft::default();
+    let mut draft = store.draft(all(&store));
     draft.add(vec![deployment("b", "x", 2, 8), deployment("a", "y", 1, 7)]);
-    assert_eq!(store.replace(all(&store), draft, 10), []);
+    assert_eq!(store.replace(draft, 10), []);
     assert!(store.snapshot().synced());
     assert_eq!(store.snapshot().resource_version(), 10);
     assert_eq!(
@@ -80,9 +80,9 @@ fn namespaces_are_sorted_as_pairs_and_not_as_the_joined_string() {
 fn a_relist_tells_what_was_missed() {
     let store = Store::new(&[]);
     let list = |records: Vec<Deployment>, version| {
-        let mut draft = Draft::default();
+        let mut draft = store.draft(all(&store));
         draft.add(records);
-        store.replace(all(&store), draft, version)
+        store.replace(draft, version)
     };
     list(
         vec![
@@ -176,11 +176,11 @@ fn a_snapshot_stays_as_it_was() {
 fn each_namespace_of_several_has_a_version_of_its_own() {
     let store = Store::new(&["a".into(), "b".into()]);
     let scopes = store.scopes();
-    let mut draft = Draft::default();
+    let mut draft = store.draft(scopes[1].0);
     draft.add(vec![deployment("b", "x", 1, 4)]);
-    store.replace(scopes[1].0, draft, 5);
+    store.replace(draft, 5);
     assert!(!store.snapshot().synced());
-    store.replace(scopes[0].0, Draft::default(), 7);
+    store.replace(store.draft(scopes[0].0), 7);
     let snapshot = store.snapshot();
     assert!(snapshot.synced());
     assert_eq!(snapshot.resource_version(), 5);
@@ -191,8 +191,42 @@ fn each_namespace_of_several_has_a_version_of_its_own() {
         ),
         (7, 0)
     );
-    store.replace(scopes[1].0, Draft::default(), 9);
+    store.replace(store.draft(scopes[1].0), 9);
     assert_eq!(listed(&store), "[]");
+}
+
+#[test]
+fn a_relist_shares_what_it_finds_unchanged() {
+    let store = Store::new(&[]);
+    let records: Vec<_> = (1..=1000)
+        .map(|i| deployment("a", &format!("d{i:04}"), 1, i))
+        .collect();
+    let list = |records: Vec<Deployment>, version| {
+        let mut draft = store.draft(all(&store));
+        records
+            .chunks(100)
+            .for_each(|page| draft.add(page.to_vec()));
+        store.replace(draft, version)
+    };
+    list(records.clone(), 1000);
+    let body = |name: &str| store.snapshot().get("a", name).unwrap().json();
+    let (first, last) = (body("d0001"), body("d1000"));
+    let mut changed = records;
+    changed[999] = deployment("a", "d1000", 7, 1001);
+    assert_eq!(list(changed, 1001).len(), 1);
+    assert_eq!(body("d0001").as_ptr(), first.as_ptr());
+    assert_ne!(body("d1000").as_ptr(), last.as_ptr());
+}
+
+#[test]
+fn a_restored_cluster_may_have_the_same_version_with_another_count() {
+    let store = Store::new(&[]);
+    for (count, told) in [(3, 0), (5, 1)] {
+        let mut draft = store.draft(all(&store));
+        draft.add(vec![deployment("a", "x", count, 9)]);
+        assert_eq!(store.replace(draft, 9).len(), told);
+        assert_eq!(store.snapshot().get("a", "x").unwrap().replicas(), count);
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -254,11 +288,11 @@ proptest! {
                     let list: Vec<_> = all.into_iter().map(|(ns, name, c)| next(ns, name, c)).collect();
                     let before: Vec<_> = model.values().cloned().collect();
                     model = list.iter().map(|d| (key(d), d.clone())).collect();
-                    let mut draft = Draft::default();
+                    let mut draft = store.draft(scope);
                     list.chunks(97).for_each(|page| draft.add(page.to_vec()));
                     let version = list.last().map_or(1, |d| d.resource_version);
                     let synced = store.snapshot().version_of(0) > 0;
-                    let told = store.replace(scope, draft, version);
+                    let told = store.replace(draft, version);
                     if synced {
                         let deleted = before.iter().filter(|d| !model.contains_key(&key(d))).count();
                         prop_assert_eq!(told.iter().filter(|t| matches!(t, Transition::Deleted(_))).count(), deleted);
@@ -289,9 +323,9 @@ proptest! {
     fn the_fingerprint_depends_on_the_content_and_not_on_the_way_there(counts in prop::collection::vec(0i32..50, 1..300)) {
         let records: Vec<_> = (1..).zip(&counts).map(|(i, c)| deployment("a", &format!("d{i}"), *c, i)).collect();
         let (one, other) = (Store::new(&[]), Store::new(&[]));
-        let mut draft = Draft::default();
+        let mut draft = one.draft(all(&one));
         draft.add(records.clone());
-        one.replace(all(&one), draft, 1);
+        one.replace(draft, 1);
         for d in records.into_iter().rev() {
             let version = d.resource_version;
             other.apply(all(&other), vec![Event::Upsert(d)], version);

@@ -138,13 +138,37 @@ impl Tree {
         }
     }
 
-    pub(super) fn get(&self, namespace: &str, name: &str) -> Option<Record<'_>> {
-        let key = Key { namespace, name };
-        let branch = self.branches.get(position(&self.branches, key))?;
-        branch
-            .segments
-            .get(position(&branch.segments, key))?
-            .get(key)
+    pub(super) fn get(&self, key: Key<'_>) -> Option<Record<'_>> {
+        self.find(key).map(|(_, record)| record)
+    }
+
+    /// The record of that key, and its place: branch, segment, position.
+    pub(super) fn find(&self, key: Key<'_>) -> Option<((usize, usize, usize), Record<'_>)> {
+        let b = position(&self.branches, key);
+        let segments = &self.branches.get(b)?.segments;
+        let s = position(segments, key);
+        let segment = segments.get(s)?;
+        let p = segment.position(key)?;
+        Some(((b, s, p), segment.record(p)))
+    }
+
+    /// For every segment a mask with a bit for each of its records, none of them set.
+    pub(super) fn masks(&self) -> Vec<Vec<u128>> {
+        self.branches
+            .iter()
+            .map(|b| vec![0; b.segments.len()])
+            .collect()
+    }
+
+    /// The records whose bits aren't set in such masks.
+    pub(super) fn unset<'a>(&'a self, masks: &'a [Vec<u128>]) -> impl Iterator<Item = Record<'a>> {
+        let segments = self.branches.iter().flat_map(|b| &b.segments);
+        segments
+            .zip(masks.iter().flatten())
+            .flat_map(|(segment, mask)| {
+                let left = (0..segment.children()).filter(move |p| mask >> p & 1 == 0);
+                left.map(|p| segment.record(p))
+            })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -188,10 +212,7 @@ impl Tree {
         &'a self,
         namespace: &'a str,
     ) -> impl Iterator<Item = Record<'a>> {
-        let key = Key {
-            namespace,
-            name: "",
-        };
+        let key = Key::new(namespace, "");
         let branch = position(&self.branches, key);
         let segment = self
             .branches
