@@ -115,17 +115,8 @@ impl<'a> Record<'a> {
 
     /// Its form in the API's contract, shared with the segment, not copied.
     pub fn json(&self) -> Bytes {
-        let Range { start, end } = self.place();
+        let Range { start, end } = self.segment.place(self.position..self.position + 1);
         self.segment.text.slice(start + 1..end)
-    }
-
-    /// Where it stands in the segment's text, with the comma before it.
-    fn place(&self) -> Range<usize> {
-        let end = match self.segment.rows.get(self.position + 1) {
-            Some(next) => next.start as usize,
-            None => self.segment.text.len(),
-        };
-        self.row().start as usize..end
     }
 
     /// Whether another record says the same of the same object.
@@ -164,10 +155,30 @@ impl<'a> Record<'a> {
     }
 }
 
-/// A record on its way into a segment: kept from an older one, or new.
+/// What a segment is made of: runs of records kept from older ones, and new records.
 enum Source<'a> {
-    Kept(Record<'a>),
+    Kept(&'a Segment, Range<usize>),
     New(&'a Deployment),
+}
+
+impl Source<'_> {
+    fn records(&self) -> usize {
+        match self {
+            Self::Kept(_, run) => run.len(),
+            Self::New(_) => 1,
+        }
+    }
+
+    fn text_len(&self) -> usize {
+        match self {
+            Self::Kept(segment, run) => segment.place(run.clone()).len(),
+            Self::New(d) => {
+                let digits = d.replicas.checked_ilog10().unwrap_or(0) as usize + 1;
+                let names = d.namespace.len() + d.name.len();
+                NAMESPACE.len() + NAME.len() + COUNT.len() + names + digits + 1
+            }
+        }
+    }
 }
 
 impl Segment {
@@ -205,28 +216,50 @@ impl Segment {
         }
     }
 
+    /// Where a run of records stands in the text, with the comma before the first.
+    fn place(&self, run: Range<usize>) -> Range<usize> {
+        let start = |position: usize| {
+            let row = self.rows.get(position);
+            row.map_or(self.text.len(), |row| row.start as usize)
+        };
+        start(run.start)..start(run.end)
+    }
+
     /// As few segments of even size as hold all of `sources`.
     fn build(sources: &[Source<'_>]) -> Vec<Arc<Self>> {
-        let pieces = sources.len().div_ceil(MOST).max(1);
-        sources
-            .chunks(sources.len().div_ceil(pieces).max(1))
-            .map(|piece| Arc::new(Self::render(piece)))
+        let whole = Self::render(sources);
+        let count = whole.rows.len();
+        if count <= MOST {
+            return if count == 0 {
+                Vec::new()
+            } else {
+                vec![Arc::new(whole)]
+            };
+        }
+        let size = count.div_ceil(count.div_ceil(MOST));
+        let runs = (0..count)
+            .step_by(size)
+            .map(|start| start..count.min(start + size));
+        runs.map(|run| Arc::new(Self::render(&[Source::Kept(&whole, run)])))
             .collect()
     }
 
     fn render(sources: &[Source<'_>]) -> Self {
-        let mut text = Vec::with_capacity(sources.len() * 96);
-        let mut rows = Vec::with_capacity(sources.len());
+        // Exactly as large as needed: most of the memory of a store is in these two.
+        let mut text = Vec::with_capacity(sources.iter().map(Source::text_len).sum());
+        let mut rows = Vec::with_capacity(sources.iter().map(Source::records).sum());
         let mut digits = itoa::Buffer::new();
         for source in sources {
             let start = text.len() as u32;
             match source {
-                Source::Kept(record) => {
-                    text.extend_from_slice(&record.segment.text[record.place()]);
-                    rows.push(Row {
-                        start,
-                        ..*record.row()
-                    });
+                Source::Kept(segment, run) => {
+                    let place = segment.place(run.clone());
+                    let from = place.start as u32;
+                    text.extend_from_slice(&segment.text[place]);
+                    rows.extend(segment.rows[run.clone()].iter().map(|row| Row {
+                        start: row.start - from + start,
+                        ..*row
+                    }));
                 }
                 Source::New(d) => {
                     text.extend_from_slice(NAMESPACE);
@@ -248,7 +281,6 @@ impl Segment {
                 }
             }
         }
-        text.shrink_to_fit();
         Self {
             text: Bytes::from(text),
             rows: rows.into_boxed_slice(),
@@ -268,32 +300,35 @@ impl Node for Segment {
     }
 
     fn rebuilt(old: Option<&Self>, changes: &[Event]) -> Vec<Arc<Self>> {
-        let mut sources = Vec::with_capacity(changes.len() + MOST);
-        let mut kept = old.into_iter().flat_map(Self::records).peekable();
-        for change in changes {
-            while let Some(record) = kept.next_if(|r| r.key() < change.key()) {
-                sources.push(Source::Kept(record));
+        let mut sources = Vec::with_capacity(2 * changes.len() + 1);
+        let rows = old.map_or(&[][..], |segment| &segment.rows);
+        let mut from = 0;
+        let keep = |sources: &mut Vec<_>, run: Range<usize>| {
+            if let Some(segment) = old.filter(|_| !run.is_empty()) {
+                sources.push(Source::Kept(segment, run));
             }
-            let _replaced = kept.next_if(|r| r.key() == change.key());
+        };
+        for change in changes {
+            let key = |row: &Row| old.map(|segment| segment.key_of(row));
+            let at = from + rows[from..].partition_point(|row| key(row) < Some(change.key()));
+            keep(&mut sources, from..at);
+            let replaced = rows
+                .get(at)
+                .is_some_and(|row| key(row) == Some(change.key()));
+            from = at + usize::from(replaced);
             if let Event::Upsert(deployment) = change {
                 sources.push(Source::New(deployment));
             }
         }
-        sources.extend(kept.map(Source::Kept));
-        if sources.is_empty() {
-            Vec::new()
-        } else {
-            Self::build(&sources)
-        }
+        keep(&mut sources, from..rows.len());
+        Self::build(&sources)
     }
 
     fn joined(left: &Self, right: &Self) -> Vec<Arc<Self>> {
-        Self::build(
-            &left
-                .records()
-                .chain(right.records())
-                .map(Source::Kept)
-                .collect::<Vec<_>>(),
-        )
+        let all = |segment: &'_ Self| 0..segment.rows.len();
+        Self::build(&[
+            Source::Kept(left, all(left)),
+            Source::Kept(right, all(right)),
+        ])
     }
 }
