@@ -1,15 +1,16 @@
-//! Log lines read back: those of a program's stderr, and those of the servers in this process.
+//! Log lines read back: those of a program's stderr, and those of a server in this process.
 
 use std::{
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use headcount::telemetry::log::{Format, Severity, subscriber};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
+use tracing::subscriber::DefaultGuard;
 
 use super::eventually;
 
@@ -192,11 +193,18 @@ fn unescape(words: &str) -> String {
     plain + rest
 }
 
-/// All lines of the servers in this process, down to debug, from the first call of [`Captured::lines`] on.
-#[derive(Clone, Default)]
-pub(crate) struct Captured(Arc<Mutex<Vec<u8>>>);
+/// The lines of this thread, down to debug, until it is dropped: those of a server on a test's own runtime.
+///
+/// Not of the whole process: a client's port may have been another one's, of another server, before.
+pub(crate) struct Captured {
+    lines: Lines,
+    _guard: DefaultGuard,
+}
 
-impl io::Write for Captured {
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
@@ -208,22 +216,18 @@ impl io::Write for Captured {
 }
 
 impl Captured {
-    /// Captures from now on; every test of this process shares one capture.
-    pub(crate) fn lines() -> Self {
-        static CAPTURED: OnceLock<Captured> = OnceLock::new();
-        let start = || {
-            let captured = Self::default();
-            let writer = captured.clone();
-            let lines = subscriber(Format::Json, Severity::Debug, move || writer.clone());
-            tracing::subscriber::set_global_default(lines).unwrap();
-            captured
-        };
-        CAPTURED.get_or_init(start).clone()
+    /// Captures from now on.
+    pub(crate) fn start() -> Self {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let all = subscriber(Format::Json, Severity::Debug, move || writer.clone());
+        let _guard = tracing::subscriber::set_default(all);
+        Self { lines, _guard }
     }
 
     /// The lines with this peer's address.
     pub(crate) fn about(&self, peer: SocketAddr) -> Vec<Line> {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        let text = String::from_utf8(self.lines.0.lock().unwrap().clone()).unwrap();
         let address = format!("\"address\":\"{peer}\"");
         text.lines()
             .filter(|line| line.contains(&address))

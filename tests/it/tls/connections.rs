@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{REQUEST, Served};
-use crate::support::eventually;
+use crate::support::{eventually, program::admin};
 
 async fn served() -> (Served, ClientConfig) {
     let authority = Authority::new("client CA").unwrap();
@@ -246,15 +246,25 @@ async fn every_handshake_is_a_full_one() {
 }
 
 #[tokio::test]
-async fn a_connection_is_counted_while_it_is_open_and_forgotten_behind_it() {
+async fn a_connection_is_counted_while_it_is_open_and_worth_one_line() {
     let (served, alice) = served().await;
+    let open = async |count: u32| {
+        let (_, metrics) = admin(served.admin_address, "GET", "/metrics").await;
+        metrics.contains(&format!("\nheadcount_connections {count}\n"))
+    };
     let stream = served.connect(&alice).await;
     let peer = stream.get_ref().0.local_addr().unwrap();
-    served.log.first_about(peer).await;
-    drop(stream);
-    // Nothing of a connection that ended properly is worth a line.
-    eventually(Duration::from_secs(5), "one line", async || {
-        served.log.about(peer).len() == 1
+    let silent = served.tcp().await;
+    eventually(Duration::from_secs(5), "two connections", async || {
+        open(2).await
     })
     .await;
+    drop((stream, silent));
+    eventually(Duration::from_secs(5), "no connection", async || {
+        open(0).await
+    })
+    .await;
+    let lines = served.log.about(peer);
+    let events: Vec<_> = lines.iter().map(|line| line.event.as_str()).collect();
+    assert_eq!(events, ["tls.client.accepted"]);
 }

@@ -44,6 +44,7 @@ const REQUEST: &[u8] = b"GET /api/v1/health HTTP/1.1\r\nHost: a\r\nConnection: c
 /// A server whose cluster never answers: this is about connections alone.
 struct Served {
     address: SocketAddr,
+    admin_address: SocketAddr,
     /// Signs the server's certificate and no client's.
     server_authority: Authority,
     log: Captured,
@@ -80,7 +81,7 @@ impl Served {
     }
 
     async fn with_pair(server_authority: Authority, server: &Issued, bundles: &[String]) -> Self {
-        let log = Captured::lines();
+        let log = Captured::start();
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str, content: &str| {
             let path = folder.path().join(name);
@@ -118,10 +119,11 @@ impl Served {
             log_level: Severity::Info,
         };
         let headcount = Headcount::bind(config).await.unwrap();
-        let address = headcount.address();
+        let (address, admin_address) = (headcount.address(), headcount.admin_address());
         let running = tokio::spawn(async { headcount.run(std::future::pending()).await.unwrap() });
         Self {
             address,
+            admin_address,
             server_authority,
             log,
             running,
