@@ -25,6 +25,8 @@ pub(super) struct Segment {
     /// `,{…},{…}`: every record with a comma before it, so that a list is a chain of segments.
     text: Bytes,
     rows: Box<[Row]>,
+    /// The sum of the rows' fingerprints, since a branch adds up those of all its segments with every change.
+    fingerprint: u64,
 }
 
 /// The numbers of one record; its names are read out of the text.
@@ -187,9 +189,7 @@ impl Segment {
     }
 
     pub(super) fn fingerprint(&self) -> u64 {
-        self.rows
-            .iter()
-            .fold(0, |sum, row| sum.wrapping_add(row.fingerprint()))
+        self.fingerprint
     }
 
     pub(super) fn position(&self, key: Key<'_>) -> Option<usize> {
@@ -281,7 +281,9 @@ impl Segment {
                 }
             }
         }
+        let sum = |sum: u64, row: &Row| sum.wrapping_add(row.fingerprint());
         Self {
+            fingerprint: rows.iter().fold(0, sum),
             text: Bytes::from(text),
             rows: rows.into_boxed_slice(),
         }
