@@ -9,12 +9,6 @@ fn main() {
         .ok()
         .and_then(|output| String::from_utf8(output.stdout).ok())
         .unwrap_or_else(|| "an unknown rustc".into());
-    #[expect(
-        clippy::print_stdout,
-        reason = "this is how a build script talks to cargo"
-    )]
-    {
-        println!("cargo::rustc-env=RUSTC_VERSION={}", version.trim());
-        println!("cargo::rerun-if-changed=build.rs");
-    }
+    println!("cargo::rustc-env=RUSTC_VERSION={}", version.trim());
+    println!("cargo::rerun-if-changed=build.rs");
 }

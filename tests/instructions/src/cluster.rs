@@ -80,10 +80,11 @@ impl Cluster {
 
     /// Sends these changes down the watch, each when the one before it was taken, and waits until all were.
     pub async fn send(&self, changes: impl IntoIterator<Item = Bytes>) {
-        let mut watch = self.watch();
-        watch.frames.extend(changes);
-        watch.reader.take().into_iter().for_each(Waker::wake);
-        drop(watch);
+        {
+            let mut watch = self.watch();
+            watch.frames.extend(changes);
+            watch.reader.take().into_iter().for_each(Waker::wake);
+        }
         poll_fn(|context| {
             let mut watch = self.watch();
             if watch.frames.is_empty() && !watch.pause && watch.reader.is_some() {

@@ -110,11 +110,12 @@ impl CallerEnd {
 
     /// Lets the next `count` requests come, one behind the other, and waits until the last was answered.
     pub async fn send(&self, count: usize) {
-        let mut state = lock(&self.0);
-        state.left = count;
-        state.open = count > 0;
-        state.reader.take().into_iter().for_each(Waker::wake);
-        drop(state);
+        {
+            let mut state = lock(&self.0);
+            state.left = count;
+            state.open = count > 0;
+            state.reader.take().into_iter().for_each(Waker::wake);
+        }
         poll_fn(|context| {
             let mut state = lock(&self.0);
             if state.left == 0 {

@@ -32,6 +32,14 @@ use crate::{
     paths::Failure,
 };
 
+/// The header of a client that takes gzip.
+pub const GZIP: &str = "Accept-Encoding: gzip\r\n";
+
+/// A request as a usual client sends it; `headers` are lines of their own.
+pub fn get(path: &str, headers: &str) -> Vec<u8> {
+    format!("GET /api/v1{path} HTTP/1.1\r\nHost: localhost:8443\r\nUser-Agent: caller/1.0\r\nAccept: */*\r\n{headers}\r\n").into_bytes()
+}
+
 /// A server with a synced store.
 pub struct Served {
     store: Arc<Store>,
