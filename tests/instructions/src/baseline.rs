@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{callgrind, paths::Failure};
 
 /// So many percent more fail the gate; so many fewer are worth a new baseline.
-const TOLERANCE: f64 = 5.0;
+const TOLERANCE: u64 = 5;
 
 /// What is committed: instructions of one iteration by path, and with what they were counted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,11 +70,9 @@ impl Baseline {
     pub fn judge(&self, path: &str, counted: u64) -> Verdict {
         match self.instructions.get(path) {
             None => Verdict::New,
-            Some(known) => match percent(*known, counted) {
-                more if more > TOLERANCE => Verdict::Worse,
-                less if less < -TOLERANCE => Verdict::Better,
-                _ => Verdict::Same,
-            },
+            Some(known) if counted * 100 > known * (100 + TOLERANCE) => Verdict::Worse,
+            Some(known) if counted * 100 < known * (100 - TOLERANCE) => Verdict::Better,
+            Some(_) => Verdict::Same,
         }
     }
 }
