@@ -73,7 +73,8 @@ pub(crate) struct Condition {
 /// The conditions that follow from the counts.
 pub(crate) fn conditions(object: &Object) -> impl Iterator<Item = Condition> {
     let status = &object.status;
-    let available = status.available * 4 >= object.desired() * 3;
+    // Wider than the counts: four times the largest of them must fit.
+    let available = i64::from(status.available) * 4 >= i64::from(object.desired()) * 3;
     let conditions = [
         Condition {
             kind: "Available",

@@ -210,7 +210,7 @@ impl NewDeployment {
             labels: Pairs::default(),
             annotations: Pairs::default(),
             finalizers: Arc::default(),
-            image: "registry.k8s.io/pause:3.10".into(),
+            image: "pause:3.10".into(),
             ready: true,
         }
     }
