@@ -3,7 +3,7 @@
 use std::{
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Once},
     time::Duration,
 };
 
@@ -218,6 +218,13 @@ impl io::Write for Lines {
 impl Captured {
     /// Captures from now on.
     pub(crate) fn start() -> Self {
+        // A single thread's subscriber alone would let every other thread switch an event off for good: `tracing` asks only
+        // the thread that meets the event first whether anybody wants it.
+        static EVERYWHERE: Once = Once::new();
+        EVERYWHERE.call_once(|| {
+            let nowhere = subscriber(Format::Json, Severity::Debug, io::sink);
+            tracing::subscriber::set_global_default(nowhere).unwrap();
+        });
         let lines = Lines::default();
         let writer = lines.clone();
         let all = subscriber(Format::Json, Severity::Debug, move || writer.clone());
