@@ -4,11 +4,11 @@ CARGO ?= cargo
 KUBECTL ?= kubectl
 VERSION := $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 IMAGE ?= headcount:$(VERSION)
-# Further arguments for `make run`, such as ARGS='--listen 127.0.0.1:9443'.
+# Further arguments: make run ARGS='--listen 127.0.0.1:9443', make bench ARGS=--quick.
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint fmt deploy undeploy clean
+.PHONY: help build run test bench lint fmt deploy undeploy clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -24,6 +24,10 @@ run: ## Run the demo: an embedded cluster, fresh certificates, curl commands to 
 test: ## Run every test, those on a real Kubernetes control plane included (built once, some minutes)
 	@.ci/prerequisites cargo cc go curl
 	@.ci/test
+
+bench: ## Measure against a Go server and the libraries' limit; ARGS=--quick takes three minutes, ARGS=--help tells more
+	@.ci/prerequisites cargo cc go
+	$(CARGO) run --quiet --release --locked --package bench --bin bench -- $(ARGS)
 
 lint: ## Check formatting, lints, documentation, scripts, licences and sources
 	@.ci/prerequisites cargo cc
