@@ -7,7 +7,7 @@ use flate2::{Compression, write::GzEncoder};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts};
 use tokio::{sync::Mutex, time::Instant};
 
-use super::{Api, ApiError, Body, preconditions, request::min_resource_version};
+use super::{Api, ApiError, Body, headers::describe, preconditions, request::min_resource_version};
 use crate::store::Snapshot;
 
 /// How long a read waits for `X-Min-Resource-Version`.
@@ -34,7 +34,7 @@ pub(super) async fn list(api: &Api, request: &Parts) -> Result<Response<Body>, A
     };
     let headers = response.headers_mut();
     headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
-    describe(headers, &tag, snapshot.resource_version(), api.status.age());
+    describe(headers, tag, snapshot.resource_version(), api.status.age());
     Ok(response)
 }
 
@@ -59,17 +59,6 @@ pub(super) async fn caught_up(
         return Err(ApiError::BehindVersion(wanted, WAIT_FOR_VERSION));
     }
     Ok(store.snapshot())
-}
-
-/// The headers that every read has.
-pub(super) fn describe(headers: &mut HeaderMap, tag: &str, version: u64, age: Duration) {
-    headers.insert(
-        header::ETAG,
-        HeaderValue::try_from(tag).unwrap_or(HeaderValue::from_static("*")),
-    );
-    headers.insert("x-resource-version", version.into());
-    headers.insert(header::AGE, age.as_secs().into());
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
 }
 
 /// The answer to a caller who has it already.

@@ -5,6 +5,7 @@
 mod body;
 mod deployments;
 mod error;
+mod headers;
 mod health;
 mod path;
 mod preconditions;
@@ -109,7 +110,9 @@ impl Api {
         };
         self.metrics
             .answered(label, &request.method, response.status());
-        response.headers_mut().insert("x-request-id", id.into());
+        response
+            .headers_mut()
+            .insert(&headers::REQUEST_ID, id.into());
         if request.headers.contains_key(header::TRANSFER_ENCODING) {
             // hyper drops a Content-Length beside a Transfer-Encoding and doesn't tell: nothing more is read from such a connection.
             response

@@ -8,7 +8,13 @@ use crate::store::Record;
 
 /// The strong tag of one count: which object, and which count. A new status leaves it as it was.
 pub(super) fn count_tag(uid: Uuid, replicas: i32) -> String {
-    format!("\"{uid}-{replicas}\"")
+    let mut tag = String::with_capacity(2 + 36 + 1 + 11);
+    tag.push('"');
+    tag.push_str(uid.hyphenated().encode_lower(&mut [0; 36]));
+    tag.push('-');
+    tag.push_str(itoa::Buffer::new().format(replicas));
+    tag.push('"');
+    tag
 }
 
 /// The weak tag of a list, the same in every coding.

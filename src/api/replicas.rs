@@ -9,7 +9,8 @@ use tracing::{info, warn};
 
 use super::{
     Api, ApiError, Body, Caller,
-    deployments::{caught_up, describe, not_modified},
+    deployments::{caught_up, not_modified},
+    headers::{self, describe},
     path::valid_names,
     preconditions,
     request::{
@@ -51,7 +52,7 @@ pub(super) async fn get(
     };
     describe(
         response.headers_mut(),
-        &tag,
+        tag,
         record.resource_version(),
         api.status.age(),
     );
@@ -165,17 +166,16 @@ impl Write {
             (false, false) => Bytes::from_static(UPDATED_UNSEEN.as_bytes()),
         };
         let mut response = Body::json(status, body);
-        let headers = response.headers_mut();
-        headers.insert("x-resource-version", scaled.resource_version.into());
+        let described = response.headers_mut();
+        described.insert(&headers::RESOURCE_VERSION, scaled.resource_version.into());
         if self.scale.dry_run {
-            headers.insert("x-dry-run", HeaderValue::from_static("true"));
-        } else if let Ok(tag) =
-            HeaderValue::try_from(preconditions::count_tag(scaled.uid, scaled.replicas))
-        {
-            headers.insert(header::ETAG, tag);
+            described.insert(&headers::DRY_RUN, HeaderValue::from_static("true"));
+        } else {
+            let tag = preconditions::count_tag(scaled.uid, scaled.replicas);
+            described.insert(header::ETAG, headers::text(tag));
         }
         if representation {
-            headers.insert(
+            described.insert(
                 "preference-applied",
                 HeaderValue::from_static("return=representation"),
             );

@@ -11,7 +11,7 @@ use http_body_util::BodyExt as _;
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use super::{ApiError, path::shown};
+use super::{ApiError, headers, path::shown};
 
 /// A body of more bytes is 413.
 pub(super) const LARGEST_BODY: usize = 64 * 1024;
@@ -39,29 +39,28 @@ impl From<RequestId> for HeaderValue {
 
 /// Makes ids: random for the process, then counted, so that making one costs no entropy.
 pub(super) struct RequestIds {
-    process: u64,
+    prefix: String,
     next: AtomicU64,
 }
 
 impl RequestIds {
     pub(super) fn new() -> Self {
         Self {
-            process: fastrand::u64(..),
+            prefix: format!("{:016x}-", fastrand::u64(..)),
             next: AtomicU64::new(1),
         }
     }
 
     pub(super) fn of(&self, headers: &HeaderMap) -> RequestId {
-        let mut given = headers.get_all("x-request-id").iter();
+        let mut given = headers.get_all(&headers::REQUEST_ID).iter();
         match (given.next(), given.next()) {
             (Some(id), None) if sane(id.as_bytes()) => RequestId(id.clone()),
             _ => {
-                let id = format!(
-                    "{:016x}-{:x}",
-                    self.process,
-                    self.next.fetch_add(1, Ordering::Relaxed)
-                );
-                RequestId(HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("none")))
+                let count = self.next.fetch_add(1, Ordering::Relaxed);
+                let mut digits = itoa::Buffer::new();
+                RequestId(headers::text(
+                    [&*self.prefix, digits.format(count)].concat(),
+                ))
             }
         }
     }
@@ -278,7 +277,7 @@ pub(super) fn prefers_representation(headers: &HeaderMap) -> bool {
 
 /// The version that the store must have reached before a read is answered (`X-Min-Resource-Version`).
 pub(super) fn min_resource_version(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
-    let Some(given) = headers.get("x-min-resource-version") else {
+    let Some(given) = headers.get(&headers::MIN_RESOURCE_VERSION) else {
         return Ok(None);
     };
     let version = given

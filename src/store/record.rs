@@ -29,7 +29,7 @@ impl Deployment {
 }
 
 /// The order of the store: by namespace, then by name, byte for byte.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key<'a> {
     // Bytes and not text: keys are compared all the time, and checking UTF-8 costs more than comparing.
     pub(super) namespace: &'a [u8],

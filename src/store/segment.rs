@@ -1,6 +1,10 @@
 //! A run of about a hundred records in one piece of memory, with its part of the list response already rendered.
 
-use std::{ops::Range, sync::Arc};
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    ops::Range,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use uuid::Uuid;
@@ -14,6 +18,8 @@ use super::{
 const MOST: usize = 128;
 /// A segment with fewer joins its neighbour.
 const FEWEST: usize = 32;
+/// Hashes that are compared at once.
+const RUN: usize = 16;
 
 const NAMESPACE: &[u8] = br#",{"namespace":""#;
 const NAME: &[u8] = br#"","name":""#;
@@ -25,6 +31,8 @@ pub(super) struct Segment {
     /// `,{…},{…}`: every record with a comma before it, so that a list is a chain of segments.
     text: Bytes,
     rows: Box<[Row]>,
+    /// A part of each key's hash: a lookup reads these few cache lines instead of searching through the text.
+    hashes: Box<[u32]>,
     /// The sum of the rows' fingerprints, since a branch adds up those of all its segments with every change.
     fingerprint: u64,
 }
@@ -183,6 +191,12 @@ impl Source<'_> {
     }
 }
 
+fn hash(key: Key<'_>) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish() as u32
+}
+
 impl Segment {
     pub(super) fn text(&self) -> &Bytes {
         &self.text
@@ -193,9 +207,12 @@ impl Segment {
     }
 
     pub(super) fn position(&self, key: Key<'_>) -> Option<usize> {
-        self.rows
-            .binary_search_by(|row| self.key_of(row).cmp(&key))
-            .ok()
+        let hash = hash(key);
+        // Whole runs are compared at once, by vector instructions; few are looked at one by one.
+        let runs = self.hashes.chunks(RUN).enumerate();
+        let near = runs.filter(|(_, run)| run.iter().fold(false, |any, h| any | (*h == hash)));
+        let mut positions = near.flat_map(|(i, run)| i * RUN..i * RUN + run.len());
+        positions.find(|p| self.hashes[*p] == hash && self.key_of(&self.rows[*p]) == key)
     }
 
     pub(super) fn record(&self, position: usize) -> Record<'_> {
@@ -248,6 +265,7 @@ impl Segment {
         // Exactly as large as needed: most of the memory of a store is in these two.
         let mut text = Vec::with_capacity(sources.iter().map(Source::text_len).sum());
         let mut rows = Vec::with_capacity(sources.iter().map(Source::records).sum());
+        let mut hashes = Vec::with_capacity(rows.capacity());
         let mut digits = itoa::Buffer::new();
         for source in sources {
             let start = text.len() as u32;
@@ -260,6 +278,7 @@ impl Segment {
                         start: row.start - from + start,
                         ..*row
                     }));
+                    hashes.extend_from_slice(&segment.hashes[run.clone()]);
                 }
                 Source::New(d) => {
                     text.extend_from_slice(NAMESPACE);
@@ -278,6 +297,7 @@ impl Segment {
                         name_len: d.name.len() as u8,
                         deleting: d.deleting,
                     });
+                    hashes.push(hash(d.key()));
                 }
             }
         }
@@ -286,6 +306,7 @@ impl Segment {
             fingerprint: rows.iter().fold(0, sum),
             text: Bytes::from(text),
             rows: rows.into_boxed_slice(),
+            hashes: hashes.into_boxed_slice(),
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod identity;
 mod refusal;
+mod remembered;
 
 use std::{
     path::{Path, PathBuf},
@@ -21,6 +22,7 @@ use tracing::warn;
 
 pub use identity::{Identity, IdentityError};
 pub use refusal::Refusal;
+use remembered::Remembered;
 
 /// Where the server's certificate, its key and the CAs of its clients are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,7 +135,7 @@ impl TlsFiles {
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13])
             .map_err(pair)?
-            .with_client_cert_verifier(verifier)
+            .with_client_cert_verifier(Arc::new(Remembered::new(verifier)))
             .with_single_cert(chain, private)
             .map_err(pair)?;
         config.session_storage = Arc::new(NoServerSessionStorage {});
