@@ -19,7 +19,8 @@ pub(super) struct Compressed(Mutex<Option<(u64, Bytes)>>);
 
 pub(super) async fn list(api: &Api, request: &Parts) -> Result<Response<Body>, ApiError> {
     let wanted = min_resource_version(&request.headers)?;
-    let snapshot = caught_up(api, wanted, |now| now.resource_version()).await?;
+    caught_up(api, wanted, |now| now.resource_version()).await?;
+    let snapshot = api.status.store().snapshot();
     let tag = preconditions::list_tag(snapshot.fingerprint());
     let mut response = if preconditions::not_modified(&request.headers, &tag) {
         not_modified()
@@ -38,14 +39,13 @@ pub(super) async fn list(api: &Api, request: &Parts) -> Result<Response<Body>, A
     Ok(response)
 }
 
-/// The present snapshot, once the store is synced and has reached the wanted version.
+/// Waits until the store has reached the wanted version; it must be synced.
 pub(super) async fn caught_up(
     api: &Api,
     wanted: Option<u64>,
     version: impl Fn(&Snapshot) -> u64,
-) -> Result<Arc<Snapshot>, ApiError> {
-    let store = api.status.store();
-    if !store.snapshot().synced() {
+) -> Result<(), ApiError> {
+    if !api.status.store().present().synced() {
         return Err(ApiError::NotSynced);
     }
     if let Some(wanted) = wanted
@@ -58,7 +58,7 @@ pub(super) async fn caught_up(
     {
         return Err(ApiError::BehindVersion(wanted, WAIT_FOR_VERSION));
     }
-    Ok(store.snapshot())
+    Ok(())
 }
 
 /// The answer to a caller who has it already.

@@ -28,6 +28,11 @@ pub(super) fn text(text: String) -> HeaderValue {
 }
 
 fn number(number: u64) -> HeaderValue {
+    // The usual ages, which are worth no allocation.
+    const SMALL: [&str; 4] = ["0", "1", "2", "3"];
+    if let Some(small) = SMALL.get(number as usize) {
+        return HeaderValue::from_static(small);
+    }
     let mut digits = itoa::Buffer::new();
     HeaderValue::from_str(digits.format(number)).unwrap_or(HeaderValue::from_static("0"))
 }

@@ -59,7 +59,6 @@ pub struct Api {
     scaler: Scaler,
     writes: WriteRules,
     metrics: Arc<Metrics>,
-    request_ids: request::RequestIds,
     compressed: deployments::Compressed,
     /// Writes go on when their caller hangs up; a shutdown waits for them.
     tasks: TaskTracker,
@@ -80,15 +79,14 @@ impl Api {
             writes,
             metrics,
             tasks,
-            request_ids: request::RequestIds::new(),
             compressed: Default::default(),
         }
     }
 
     /// Answers one request, whatever it is.
     pub async fn answer<B>(
-        self: Arc<Self>,
-        caller: Arc<Caller>,
+        self: &Arc<Self>,
+        caller: &Arc<Caller>,
         request: Request<B>,
     ) -> Response<Body>
     where
@@ -96,14 +94,13 @@ impl Api {
         B::Error: std::fmt::Display,
     {
         let (request, mut content) = request.into_parts();
-        let id = self.request_ids.of(&request.headers);
+        let id = RequestId::of(&request.headers);
         let route = Route::of(request.uri.path());
         let label = route.as_ref().map_or("none", Route::template);
         // A handler that panics costs one request, not the connection's other ones.
-        let handled =
-            AssertUnwindSafe(Arc::clone(&self).judge(caller, &id, route, &request, &mut content))
-                .catch_unwind()
-                .await;
+        let handled = AssertUnwindSafe(self.judge(caller, &id, route, &request, &mut content))
+            .catch_unwind()
+            .await;
         let mut response = match handled.unwrap_or(Err(ApiError::Panicked)) {
             Ok(response) => response,
             Err(error) => error.into_response(),
@@ -129,8 +126,8 @@ impl Api {
 
     /// The order of judgement: what is wrong with the request as such, path, method, caller, then the resource's own.
     async fn judge<B>(
-        self: Arc<Self>,
-        caller: Arc<Caller>,
+        self: &Arc<Self>,
+        caller: &Arc<Caller>,
         id: &RequestId,
         route: Option<Route<'_>>,
         request: &Parts,
@@ -152,14 +149,14 @@ impl Api {
             return Err(ApiError::CertificateExpired);
         }
         match route {
-            Route::Health => Ok(health::get(&self)),
-            Route::Deployments => deployments::list(&self, request).await,
+            Route::Health => Ok(health::get(self)),
+            Route::Deployments => deployments::list(self, request).await,
             Route::Replicas { namespace, name } => {
                 let names = (&*namespace, &*name);
                 if request.method == Method::PUT {
                     replicas::put(self, caller, id, names, request, content).await
                 } else {
-                    replicas::get(&self, names, request).await
+                    replicas::get(self, names, request).await
                 }
             }
         }

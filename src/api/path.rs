@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use http::Method;
-use percent_encoding::percent_decode;
+use percent_encoding::percent_decode_str;
 
 use super::ApiError;
 use crate::name;
@@ -33,9 +33,7 @@ impl Methods {
 
 impl<'a> Route<'a> {
     pub(super) fn of(path: &'a str) -> Option<Self> {
-        // As bytes: looking for a slash by character costs more than all the rest.
-        let path = path.as_bytes().strip_prefix(b"/")?;
-        let mut segments = path.split(|byte| *byte == b'/').map(decode);
+        let mut segments = segments(path.strip_prefix('/')?).map(decode);
         let (api, v1) = (segments.next()?, segments.next()?);
         if api != "api" || v1 != "v1" {
             return None;
@@ -81,12 +79,27 @@ impl<'a> Route<'a> {
     }
 }
 
+/// As `split('/')`, byte by byte: for segments that are this short it takes a quarter of the time.
+fn segments(path: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(path);
+    std::iter::from_fn(move || {
+        let path = rest?;
+        match path.bytes().position(|byte| byte == b'/') {
+            Some(at) => {
+                rest = Some(&path[at + 1..]);
+                Some(&path[..at])
+            }
+            None => rest.take(),
+        }
+    })
+}
+
 /// What isn't valid percent-encoding or UTF-8 keeps characters that no name has, so it is refused as a name.
-fn decode(segment: &[u8]) -> Cow<'_, str> {
-    if segment.contains(&b'%') {
-        percent_decode(segment).decode_utf8_lossy()
+fn decode(segment: &str) -> Cow<'_, str> {
+    if segment.bytes().any(|byte| byte == b'%') {
+        percent_decode_str(segment).decode_utf8_lossy()
     } else {
-        String::from_utf8_lossy(segment)
+        segment.into()
     }
 }
 

@@ -40,7 +40,8 @@ pub(super) async fn get(
         0 => u64::MAX,
         version => version,
     };
-    let snapshot = caught_up(api, wanted, version).await?;
+    caught_up(api, wanted, version).await?;
+    let snapshot = api.status.store().present();
     let record = snapshot
         .get(namespace, name)
         .ok_or_else(|| no_such(names))?;
@@ -67,8 +68,8 @@ fn no_such((namespace, name): (&str, &str)) -> ApiError {
 }
 
 pub(super) async fn put<B>(
-    api: Arc<Api>,
-    caller: Arc<Caller>,
+    api: &Arc<Api>,
+    caller: &Arc<Caller>,
     id: &RequestId,
     names: (&str, &str),
     request: &Parts,
@@ -86,7 +87,7 @@ where
     if api.writes.read_only {
         return Err(ApiError::ReadOnly);
     }
-    if !api.status.store().snapshot().synced() {
+    if !api.status.store().present().synced() {
         return Err(ApiError::NotSynced);
     }
     let trace = Trace::of(&request.headers);
@@ -98,8 +99,8 @@ where
         traceparent: trace.traceparent(),
     };
     let write = Write {
-        api: Arc::clone(&api),
-        caller,
+        api: Arc::clone(api),
+        caller: Arc::clone(caller),
         id: id.clone(),
         trace,
         scale,

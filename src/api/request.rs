@@ -1,9 +1,6 @@
 //! What is read from a request besides its path: ids, trace context, query, body.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header, request::Parts};
@@ -26,6 +23,14 @@ const SLOWEST_DISCARD: Duration = Duration::from_secs(1);
 pub(super) struct RequestId(HeaderValue);
 
 impl RequestId {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let mut given = headers.get_all(&headers::REQUEST_ID).iter();
+        match (given.next(), given.next()) {
+            (Some(id), None) if sane(id.as_bytes()) => Self(id.clone()),
+            _ => Self(headers::text(hexadecimal(fastrand::u64(..)))),
+        }
+    }
+
     pub(super) fn as_str(&self) -> &str {
         self.0.to_str().unwrap_or_default()
     }
@@ -37,33 +42,10 @@ impl From<RequestId> for HeaderValue {
     }
 }
 
-/// Makes ids: random for the process, then counted, so that making one costs no entropy.
-pub(super) struct RequestIds {
-    prefix: String,
-    next: AtomicU64,
-}
-
-impl RequestIds {
-    pub(super) fn new() -> Self {
-        Self {
-            prefix: format!("{:016x}-", fastrand::u64(..)),
-            next: AtomicU64::new(1),
-        }
-    }
-
-    pub(super) fn of(&self, headers: &HeaderMap) -> RequestId {
-        let mut given = headers.get_all(&headers::REQUEST_ID).iter();
-        match (given.next(), given.next()) {
-            (Some(id), None) if sane(id.as_bytes()) => RequestId(id.clone()),
-            _ => {
-                let count = self.next.fetch_add(1, Ordering::Relaxed);
-                let mut digits = itoa::Buffer::new();
-                RequestId(headers::text(
-                    [&*self.prefix, digits.format(count)].concat(),
-                ))
-            }
-        }
-    }
+/// Sixteen digits.
+fn hexadecimal(number: u64) -> String {
+    let digit = |place: u32| char::from_digit((number >> (4 * place)) as u32 & 15, 16);
+    (0..16).rev().filter_map(digit).collect()
 }
 
 fn sane(id: &[u8]) -> bool {
@@ -83,7 +65,7 @@ pub(super) struct Trace {
 
 impl Trace {
     pub(super) fn of(headers: &HeaderMap) -> Self {
-        let span_id = format!("{:016x}", fastrand::u64(1..));
+        let span_id = hexadecimal(fastrand::u64(1..));
         let given = headers
             .get("traceparent")
             .and_then(|v| v.to_str().ok())
@@ -363,11 +345,10 @@ mod tests {
 
     #[test]
     fn a_sane_id_is_kept_and_another_is_replaced() {
-        let ids = RequestIds::new();
         let of = |value: &[u8]| {
             let mut headers = HeaderMap::new();
             headers.insert("x-request-id", HeaderValue::from_bytes(value).unwrap());
-            ids.of(&headers).as_str().to_owned()
+            RequestId::of(&headers).as_str().to_owned()
         };
         assert_eq!(of(b"Deploy_4711.a-b"), "Deploy_4711.a-b");
         assert_eq!(of(&[b'a'; 128]).len(), 128);
@@ -375,8 +356,8 @@ mod tests {
             assert_ne!(of(insane).as_bytes(), insane);
         }
         assert_ne!(
-            ids.of(&HeaderMap::new()).as_str(),
-            ids.of(&HeaderMap::new()).as_str()
+            RequestId::of(&HeaderMap::new()).as_str(),
+            RequestId::of(&HeaderMap::new()).as_str()
         );
     }
 

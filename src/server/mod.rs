@@ -173,22 +173,21 @@ impl Server {
     {
         let activity = Arc::new(Activity::new(multiplexed));
         let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
-        let service = {
-            let (api, activity) = (Arc::clone(&self.api), Arc::clone(&activity));
-            service_fn(move |request: Request<Incoming>| {
-                let under_way = activity.request();
-                let (api, caller, activity) =
-                    (Arc::clone(&api), Arc::clone(&caller), Arc::clone(&activity));
-                async move {
-                    if caller.identity.expired() {
-                        // HTTP/2 knows no Connection header: the connection itself is ended behind the answer.
-                        activity.close();
-                    }
-                    let response = api.answer(caller, request).await;
-                    Ok::<_, Infallible>(response.map(|body| under_way.until_sent(body)))
+        // One count of references for all that a request needs: the API's own would be counted by all threads.
+        let connection = Arc::new((Arc::clone(&self.api), caller, Arc::clone(&activity)));
+        let service = service_fn(move |request: Request<Incoming>| {
+            let under_way = connection.2.request();
+            let connection = Arc::clone(&connection);
+            async move {
+                let (api, caller, activity) = &*connection;
+                if caller.identity.expired() {
+                    // HTTP/2 knows no Connection header: the connection itself is ended behind the answer.
+                    activity.close();
                 }
-            })
-        };
+                let response = api.answer(caller, request).await;
+                Ok::<_, Infallible>(response.map(|body| under_way.until_sent(body)))
+            }
+        });
         if multiplexed {
             let mut http2 = http2::Builder::new(TokioExecutor::new());
             http2

@@ -11,7 +11,10 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    ops::Deref,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use arc_swap::ArcSwap;
 
@@ -54,6 +57,11 @@ impl Store {
     /// The present state, which no later change alters.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.current.load_full()
+    }
+
+    /// The present state for a short look: without counting a reference, which all threads would count at the same place.
+    pub fn present(&self) -> impl Deref<Target = Arc<Snapshot>> {
+        self.current.load()
     }
 
     /// Applies watch events of one scope, each object at most once, and moves the scope to `version`.

@@ -208,11 +208,18 @@ impl Segment {
 
     pub(super) fn position(&self, key: Key<'_>) -> Option<usize> {
         let hash = hash(key);
-        // Whole runs are compared at once, by vector instructions; few are looked at one by one.
-        let runs = self.hashes.chunks(RUN).enumerate();
-        let near = runs.filter(|(_, run)| run.iter().fold(false, |any, h| any | (*h == hash)));
-        let mut positions = near.flat_map(|(i, run)| i * RUN..i * RUN + run.len());
-        positions.find(|p| self.hashes[*p] == hash && self.key_of(&self.rows[*p]) == key)
+        // `contains` compares many at once, with vector instructions.
+        for (i, run) in self.hashes.chunks(RUN).enumerate() {
+            if run.contains(&hash) {
+                let mut positions = i * RUN..i * RUN + run.len();
+                let found = positions
+                    .find(|p| self.hashes[*p] == hash && self.key_of(&self.rows[*p]) == key);
+                if found.is_some() {
+                    return found;
+                }
+            }
+        }
+        None
     }
 
     pub(super) fn record(&self, position: usize) -> Record<'_> {

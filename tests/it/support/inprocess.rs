@@ -344,7 +344,7 @@ impl InProcess {
             .unwrap();
         let (api, caller) = (Arc::clone(&self.api), Arc::clone(&self.caller));
         async move {
-            let (parts, body) = api.answer(caller, request).await.into_parts();
+            let (parts, body) = api.answer(&caller, request).await.into_parts();
             let body = body.collect().await.unwrap().to_bytes();
             Answer {
                 status: parts.status,
