@@ -20,8 +20,10 @@ use crate::{
 
 /// The API server ends a watch after so many seconds (its `timeoutSeconds`) …
 const WATCH_SECONDS: u64 = 22;
-/// … and one that goes on for so long is cut here: the connection is half-open.
-const WATCH_CUT: Duration = Duration::from_secs(WATCH_SECONDS + 3);
+/// … and this one soon: two seconds before the end of a watch a bookmark says how far it has come.
+const SHORT_WATCH_SECONDS: u64 = 3;
+/// A watch that goes on for so much longer is cut here: the connection is half-open.
+const OVERTIME: Duration = Duration::from_secs(3);
 /// A watch counts as one once it has shown a whole event, or has gone on for so long: any proxy can answer 200.
 const WATCH_PROVEN: Duration = Duration::from_secs(1);
 /// How often the API server is asked whether it is there, and how long it may take to answer.
@@ -145,6 +147,7 @@ impl Follower {
 
     async fn run(mut self) {
         let mut restores = self.status.restores.subscribe();
+        let mut doubts = self.status.doubts.subscribe();
         let mut why = Relist::Start;
         let mut relists = Backoff::default();
         loop {
@@ -173,9 +176,21 @@ impl Follower {
             }
             why = loop {
                 let version = self.store().snapshot().resource_version_in(&self.namespace);
+                let doubted = doubts.has_changed().unwrap_or(false);
+                doubts.mark_unchanged();
+                let seconds = if doubted {
+                    SHORT_WATCH_SECONDS
+                } else {
+                    WATCH_SECONDS
+                };
                 let end = tokio::select! {
-                    end = self.watch(version) => end,
+                    end = self.watch(version, seconds) => end,
                     _ = restores.changed() => WatchEnd::Relist(Relist::Restored),
+                    // A new connection, and a bookmark soon; the next doubt waits until this watch has ended.
+                    Ok(()) = doubts.changed(), if !doubted => {
+                        doubts.mark_changed();
+                        continue;
+                    }
                 };
                 match end {
                     WatchEnd::Ended => {}
@@ -198,7 +213,6 @@ impl Follower {
     /// Fetches the whole list aside and puts it into the store when it is complete.
     async fn relist(&mut self, why: Relist) -> Result<(), CallError> {
         info!(name: "informer.relist", namespace = %self.namespace, reason = why.reason(), "listing Deployments");
-        self.metrics.relist();
         let start = Instant::now();
         let mut draft = self.store().draft(self.scope);
         let mut token = String::new();
@@ -223,6 +237,7 @@ impl Follower {
         }
         let count = draft.len();
         let transitions = self.store().replace(draft, reached);
+        self.metrics.relist();
         self.status.listed(self.position);
         self.status.store_changed(self.position);
         self.metrics.applied(self.store().snapshot().len(), reached);
@@ -233,8 +248,9 @@ impl Follower {
         Ok(())
     }
 
-    async fn watch(&mut self, from: u64) -> WatchEnd {
-        let mut body = match self.calls.watch(from, WATCH_SECONDS).await {
+    async fn watch(&mut self, from: u64, seconds: u64) -> WatchEnd {
+        let cut = Duration::from_secs(seconds) + OVERTIME;
+        let mut body = match self.calls.watch(from, seconds).await {
             Ok(body) => body,
             Err(error) if error.code() == 410 => return WatchEnd::Relist(Relist::Expired),
             Err(error) => return WatchEnd::Failed(error),
@@ -245,7 +261,7 @@ impl Follower {
         let mut seen = from;
         let mut proven = false;
         loop {
-            let until = if proven { WATCH_CUT } else { WATCH_PROVEN };
+            let until = if proven { cut } else { WATCH_PROVEN };
             let chunk = match next_chunk(&mut body, until.saturating_sub(opened.elapsed())).await {
                 Ok(Some(chunk)) => chunk,
                 Err(CallError::Silent(_)) if !proven => {
@@ -263,7 +279,7 @@ impl Follower {
                 Err(CallError::Silent(_)) => {
                     return WatchEnd::Failed(CallError::Broken(format!(
                         "no end of the watch within {} s",
-                        WATCH_CUT.as_secs()
+                        cut.as_secs()
                     )));
                 }
                 Err(error) => return WatchEnd::Failed(error),
@@ -295,10 +311,14 @@ impl Follower {
     fn take(&self, frames: &mut WatchDecoder, seen: &mut u64) -> Option<WatchEnd> {
         let mut batch = Batch::default();
         let before = *seen;
+        let mut marked = false;
         let end = loop {
             match frames.next() {
                 Ok(None) => break None,
-                Ok(Some(Frame::Bookmark(version))) if version >= *seen => *seen = version,
+                Ok(Some(Frame::Bookmark(version))) if version >= *seen => {
+                    *seen = version;
+                    marked = true;
+                }
                 Ok(Some(Frame::Bookmark(_))) => break Some(WatchEnd::Relist(Relist::OutOfOrder)),
                 Ok(Some(Frame::Error(status))) if status.code == 410 => {
                     break Some(WatchEnd::Relist(Relist::Expired));
@@ -331,7 +351,7 @@ impl Follower {
             }
         };
         // What can't be read says nothing of how current the store is.
-        if *seen > before || !batch.0.is_empty() {
+        if *seen > before || marked || !batch.0.is_empty() {
             self.apply(&mut batch, *seen);
         }
         end
@@ -434,7 +454,7 @@ async fn probe(calls: Calls, status: Arc<InformerStatus>) {
             Err(error) => {
                 let away = !matches!(error, CallError::Status { .. });
                 if status.probe_failed(error.told(), away) {
-                    warn!(name: "informer.probe.failed", error = %error, "the Kubernetes API doesn't answer");
+                    warn!(name: "informer.probe.failed", error = %error, "the probe of the Kubernetes API failed");
                 }
             }
         }
@@ -465,11 +485,11 @@ impl Backoff {
     fn next(&mut self, retry_after: Option<Duration>) -> Duration {
         let wait = LONGEST_WAIT.min(FIRST_WAIT * 2u32.saturating_pow(self.failures.min(16)));
         self.failures += 1;
-        let jitter = 0.5 + fastrand::f64() / 2.0;
+        let wait = wait.mul_f64(0.5 + fastrand::f64() / 2.0);
         match retry_after.map(|r| r.min(LONGEST_RETRY_AFTER)) {
-            // Never earlier than asked for.
-            Some(asked) => asked + wait.mul_f64(jitter),
-            None => wait.mul_f64(jitter),
+            // Never earlier than asked for, and not all at the same time.
+            Some(asked) => wait.max(asked + FIRST_WAIT.mul_f64(fastrand::f64())),
+            None => wait,
         }
     }
 }

@@ -17,6 +17,8 @@ use crate::store::{Snapshot, Store};
 
 /// Without a good probe, or without a watch, for so long the copy no longer counts as following.
 const PATIENCE: Duration = Duration::from_secs(8);
+/// An event that somebody waits for comes within this time, or the watches are asked for a sign of life.
+const DOUBT: Duration = Duration::from_millis(500);
 
 /// What the informer knows of its connection; shared with health, metrics, reads and writes.
 #[derive(Debug)]
@@ -30,6 +32,9 @@ pub struct InformerStatus {
     progress: watch::Sender<()>,
     /// The API server answers again: waits need not be sat out.
     pub(super) reconnected: Notify,
+    /// Moves when the watches should show that they live: somebody waits for what they haven't brought, or the API server
+    /// was away.
+    pub(super) doubts: watch::Sender<u64>,
     /// How often the cluster was recognised as restored from an older state.
     pub(super) restores: watch::Sender<u64>,
 }
@@ -74,6 +79,7 @@ impl InformerStatus {
             }),
             progress: watch::Sender::new(()),
             reconnected: Notify::new(),
+            doubts: watch::Sender::new(0),
             restores: watch::Sender::new(0),
         }
     }
@@ -126,13 +132,19 @@ impl InformerStatus {
     pub async fn wait_until(&self, deadline: Instant, reached: impl Fn(&Snapshot) -> bool) -> bool {
         // Subscribed before the first look, so that no change falls between the two.
         let mut progress = self.progress.subscribe();
+        let mut doubt = Some(Instant::now() + DOUBT);
         loop {
             if reached(&self.store.snapshot()) {
                 return true;
             }
-            if !matches!(timeout_at(deadline, progress.changed()).await, Ok(Ok(()))) {
+            let until = doubt.map_or(deadline, |doubt| doubt.min(deadline));
+            if timeout_at(until, progress.changed()).await.is_ok() {
+                continue;
+            }
+            if doubt.take().is_none() || until == deadline {
                 return false;
             }
+            self.doubts.send_modify(|n| *n += 1);
         }
     }
 
@@ -145,14 +157,13 @@ impl InformerStatus {
             .store(self.start.elapsed().as_millis() as u64, Ordering::Relaxed);
     }
 
-    /// The store took a list or events of one scope; that says nothing of the others.
+    /// The store took a list, events or a bookmark of one scope; that says nothing of the others.
     pub(super) fn store_changed(&self, scope: usize) {
-        let others_follow = self
-            .state()
-            .watchless
-            .iter()
-            .enumerate()
-            .all(|(i, since)| i == scope || since.is_none());
+        let others_follow = {
+            let state = self.state();
+            let mut scopes = state.watchless.iter().enumerate();
+            scopes.all(|(i, since)| i == scope || since.is_none())
+        };
         if others_follow {
             self.confirm();
         }
@@ -179,16 +190,14 @@ impl InformerStatus {
     /// The API server answered a probe; whether it didn't before.
     pub(super) fn probed(&self) -> bool {
         let mut state = self.state();
+        // Of the copy it says nothing: the watches have connections of their own, which may be half-open.
         state.probed = Some(Instant::now());
-        let following = state.watchless.iter().all(Option::is_none);
         state.away = false;
         let recovered = state.probe_problem.take().is_some();
         drop(state);
-        if following {
-            self.confirm();
-        }
         if recovered {
             self.reconnected.notify_waiters();
+            self.doubts.send_modify(|n| *n += 1);
         }
         recovered
     }

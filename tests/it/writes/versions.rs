@@ -127,3 +127,32 @@ async fn what_is_no_version_is_400() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_list_of_several_namespaces_has_the_write_that_was_just_made() {
+    let cluster = Cluster::new(Options::default());
+    for namespace in ["web", "quiet"] {
+        cluster.create(NewDeployment::new(namespace, "shop").replicas(3));
+    }
+    let managed = Managed {
+        namespaces: vec!["web".into(), "quiet".into()],
+        label_selector: None,
+    };
+    let server = InProcess::managing(&cluster, managed);
+    server.becomes_synced().await;
+    sleep(Duration::from_secs(60)).await;
+    let written = server.put("web", "shop", 7, &[]).await;
+    let version = written.header("x-resource-version").to_owned();
+    let start = Instant::now();
+    let list = server
+        .send(Method::GET, "/deployments", &[(HEADER, &version)], "")
+        .await;
+    assert_eq!(list.status, 200, "{}", list.text());
+    assert_eq!(list.json()[1]["replicaCount"], 7);
+    // The quiet namespace's watch is asked how far it has come.
+    assert!(
+        start.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        start.elapsed()
+    );
+}

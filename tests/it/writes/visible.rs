@@ -195,10 +195,8 @@ async fn a_trace_is_passed_on_to_kubernetes() {
 async fn a_write_that_is_not_seen_within_5_s_answers_202() {
     for (headers, representation) in [(vec![], false), (vec![REPRESENTATION], true)] {
         let server = shop().await;
-        let hung = server
-            .cluster
-            .faults()
-            .add(Rule::new(On::OpenWatches, Fault::Hang));
+        let hung = [On::OpenWatches, On::Watch]
+            .map(|on| server.cluster.faults().add(Rule::new(on, Fault::Hang)));
         let start = Instant::now();
         let answer = server.put("web", "shop", 5, &headers).await;
         assert_eq!(answer.status, 202);
@@ -224,7 +222,7 @@ async fn a_write_that_is_not_seen_within_5_s_answers_202() {
             3
         );
         assert_eq!(in_cluster(&server, "shop"), Some(5));
-        server.cluster.faults().remove(hung);
+        hung.map(|rule| server.cluster.faults().remove(rule));
         server.converges(Duration::from_secs(1)).await;
         let version = answer.header("x-resource-version").to_owned();
         let read = server
@@ -232,6 +230,20 @@ async fn a_write_that_is_not_seen_within_5_s_answers_202() {
             .await;
         assert_eq!(read.json()["replicaCount"], 5);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_is_seen_though_the_watch_is_half_open() {
+    let server = shop().await;
+    server
+        .cluster
+        .faults()
+        .add(Rule::new(On::OpenWatches, Fault::Hang));
+    let start = Instant::now();
+    let answer = server.put("web", "shop", 5, &[]).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    // Whoever waits makes the informer watch on another connection.
+    assert!(start.elapsed() < Duration::from_secs(2));
 }
 
 #[tokio::test(start_paused = true)]
