@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::{Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use kube::client::Body;
@@ -245,9 +246,13 @@ pub(super) async fn next_chunk(
     within: Duration,
 ) -> Result<Option<Bytes>, CallError> {
     loop {
-        let frame = timeout(within, body.frame())
-            .await
-            .map_err(|_| CallError::Silent(within))?;
+        // Most chunks of a list are there already, and a timer for each costs more than it.
+        let frame = match body.frame().now_or_never() {
+            Some(frame) => frame,
+            None => timeout(within, body.frame())
+                .await
+                .map_err(|_| CallError::Silent(within))?,
+        };
         match frame.transpose().map_err(CallError::of_transport)? {
             Some(frame) => match frame.into_data() {
                 Ok(data) => return Ok(Some(data)),

@@ -5,10 +5,18 @@ use std::{
     time::Duration,
 };
 
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
 use kube::{
     Config,
+    client::ConfigExt as _,
     config::{KubeConfigOptions, Kubeconfig},
 };
+use tower::{BoxError, Layer as _, ServiceExt as _, util::option_layer};
+
+use super::buffered::BufferedConnector;
 
 /// How long a TCP and TLS connection to the API server may take.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -72,5 +80,21 @@ pub async fn connection(
 ///
 /// When the credentials can't be used.
 pub fn client(config: &Config) -> Result<kube::Client, ConnectError> {
-    kube::Client::try_from(config.clone()).map_err(ConnectError::Client)
+    if config.proxy_url.is_some() {
+        return kube::Client::try_from(config.clone()).map_err(ConnectError::Client);
+    }
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_connect_timeout(config.connect_timeout);
+    let connector = config
+        .rustls_https_connector_with_connector(BufferedConnector(tcp))
+        .map_err(ConnectError::Client)?;
+    let client = Client::builder(TokioExecutor::new()).build::<_, kube::client::Body>(connector);
+    let client = client.map_err(BoxError::from);
+    // As kube's own stack, without its spans and its timers for every read: the calls have deadlines.
+    let headers = config.extra_headers_layer().map_err(ConnectError::Client)?;
+    let auth = config.auth_layer().map_err(ConnectError::Client)?;
+    let service = option_layer(auth).layer(headers.layer(client));
+    let service = config.base_uri_layer().layer(service);
+    Ok(kube::Client::new(service, config.default_namespace.clone()))
 }
