@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Version, header, request::Parts};
 use http_body_util::BodyExt as _;
 use serde::Deserialize;
 use tokio::time::timeout;
@@ -14,9 +14,8 @@ use super::{ApiError, headers, path::shown};
 pub(super) const LARGEST_BODY: usize = 64 * 1024;
 /// A body that takes longer is 408.
 const SLOWEST_BODY: Duration = Duration::from_secs(20);
-/// What is read of a body that nobody wants, and for how long.
-const MOST_DISCARDED: usize = 1 << 20;
-const SLOWEST_DISCARD: Duration = Duration::from_secs(1);
+/// How long a body that nobody wants is read.
+const DISCARDED: Duration = Duration::from_secs(1);
 
 /// The id of a request: the caller's, if it is sane, or one of ours.
 #[derive(Debug, Clone)]
@@ -167,23 +166,24 @@ where
         }))
 }
 
-/// Reads and drops what is left of a body, within bounds: a client that is still sending when the answer comes may
-/// lose the answer, to a reset of the stream (HTTP/2) or of the connection.
-pub(super) async fn discard<B: http_body::Body<Data = Bytes> + Unpin>(content: &mut B) {
-    if content.is_end_stream() {
-        return;
-    }
-    let rest = async {
-        let mut dropped = 0;
-        while let Some(Ok(frame)) = content.frame().await {
-            dropped += frame.data_ref().map_or(0, Bytes::len);
-            if dropped > MOST_DISCARDED {
-                return;
-            }
-        }
-    };
-    // Whoever is slower than that loses the answer.
-    let _ = timeout(SLOWEST_DISCARD, rest).await;
+/// Reads and drops what is left of a body while its answer is on the way: a client that is still sending when a reset of
+/// the stream (HTTP/2) or of the connection comes may lose the answer.
+pub(super) fn discard<B>(mut content: B)
+where
+    B: http_body::Body<Data = Bytes> + Unpin + Send + 'static,
+{
+    let rest = async move { while let Some(Ok(_)) = content.frame().await {} };
+    // It ends by itself, and its end is no news.
+    tokio::spawn(timeout(DISCARDED, rest));
+}
+
+/// Whether the client sends this body only when it is told to, and hasn't been: asking for it happens by reading it.
+///
+/// A body without a length may have been read in part.
+pub(super) fn awaited(request: &Parts) -> bool {
+    request.version == Version::HTTP_11
+        && request.headers.contains_key(header::EXPECT)
+        && request.headers.contains_key(header::CONTENT_LENGTH)
 }
 
 #[derive(Deserialize)]
