@@ -61,6 +61,12 @@ async fn demo(args: &DemoArgs) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return failed(&error),
     };
+    // The folder may be that of a demo that runs, whose certificates would be overwritten for nothing.
+    for address in [args.listen, args.admin_listen] {
+        if let Err(error) = crate::listen(address).await {
+            return not_started(&error);
+        }
+    }
     let files = match pki::write_demo(&args.dir) {
         Ok(files) => files,
         Err(error) => return failed(&error),
