@@ -194,18 +194,19 @@ struct ReplicaCount {
 
 /// The count in a body that is exactly one JSON object with it.
 pub(super) fn replica_count(body: &[u8]) -> Result<i32, ApiError> {
-    let wrong = |why: &str| {
-        ApiError::BadRequest(format!(
-            "the body must be exactly one JSON object {{\"replicaCount\": N}} with N a whole number from 0 to 2147483647{why}"
-        ))
-    };
     // serde would also take an array of the fields' values.
     if body.trim_ascii_start().first() != Some(&b'{') {
-        return Err(wrong(""));
+        return Err(ApiError::BadBody(String::new()));
     }
-    let read: ReplicaCount = serde_json::from_slice(body).map_err(|e| wrong(&format!(": {e}")))?;
+    let read: ReplicaCount = serde_json::from_slice(body).map_err(|e| {
+        let why = e.to_string();
+        // It has keys and values of the body, which may be long.
+        let cut: String = why.chars().take(160).collect();
+        let more = if cut.len() < why.len() { "…" } else { "" };
+        ApiError::BadBody(format!(": {cut}{more}"))
+    })?;
     if read.replica_count < 0 {
-        Err(wrong(""))
+        Err(ApiError::BadBody(String::new()))
     } else {
         Ok(read.replica_count)
     }
@@ -319,12 +320,19 @@ mod tests {
             "{\"a\":{\"a\":{}}}",
         ] {
             assert!(
-                matches!(replica_count(body.as_bytes()), Err(ApiError::BadRequest(_))),
+                matches!(replica_count(body.as_bytes()), Err(ApiError::BadBody(_))),
                 "{body}"
             );
         }
         assert!(replica_count(b"{\"replicaCount\":1,\"\xff\":1}").is_err());
         assert!(replica_count("[".repeat(60_000).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn a_long_key_is_not_said_back_whole() {
+        let body = format!("{{\"{}\":1}}", "k".repeat(60_000));
+        let told = replica_count(body.as_bytes()).unwrap_err().to_string();
+        assert!(told.len() < 350 && told.contains("kkk"), "{told}");
     }
 
     proptest! {
