@@ -332,7 +332,7 @@ fn from_environment(
                     clap::error::ErrorKind::UnknownArgument => {
                         "there is no such setting; `headcount serve --help` lists them".into()
                     }
-                    _ => first_sentence(&e),
+                    _ => sentence(&e),
                 })
             })?
             .args;
@@ -350,15 +350,19 @@ fn is_service_link(name: &str) -> bool {
     name.ends_with("_PORT") || name.contains("_PORT_") || name.contains("_SERVICE_")
 }
 
-/// clap's error without its decoration, on one line.
-fn first_sentence(error: &clap::Error) -> String {
+/// clap's error as one sentence: what is wrong and what was probably meant, without how it is used.
+pub(crate) fn sentence(error: &clap::Error) -> String {
     let text = error.to_string();
-    let paragraph = text
+    let parts = text
         .split("\n\n")
-        .next()
-        .unwrap_or_default()
-        .trim_start_matches("error: ");
-    paragraph.split_whitespace().collect::<Vec<_>>().join(" ")
+        .filter(|part| !part.starts_with("Usage:") && !part.starts_with("For more information"));
+    let words = parts.map(|part| {
+        let part = part.trim_start();
+        let part = part.strip_prefix("error: ").unwrap_or(part);
+        let part = part.strip_prefix("tip: ").unwrap_or(part);
+        part.split_whitespace().collect::<Vec<_>>().join(" ")
+    });
+    words.collect::<Vec<_>>().join("; ")
 }
 
 fn from_file(path: &Path) -> Result<Settings, ConfigError> {
