@@ -3,8 +3,8 @@
 //! All three say the same things; flags win, then the environment, then the file, then the defaults.
 
 use std::{
-    ffi::OsString,
-    net::{AddrParseError, SocketAddr},
+    ffi::{OsStr, OsString},
+    net::{AddrParseError, IpAddr, SocketAddr},
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -301,7 +301,7 @@ fn from_environment(
     for (name, value) in variables {
         let Some(name) = name
             .to_str()
-            .filter(|n| n.starts_with(PREFIX) && !is_service_link(n))
+            .filter(|n| n.starts_with(PREFIX) && !is_service_link(n, &value))
         else {
             continue;
         };
@@ -346,8 +346,39 @@ fn from_environment(
 
 /// What Kubernetes puts into the environment of Pods beside a Service whose name starts with `headcount`:
 /// `HEADCOUNT_PORT=tcp://…`, `HEADCOUNT_SERVICE_HOST=…`, `HEADCOUNT_METRICS_PORT_80_TCP_ADDR=…`.
-fn is_service_link(name: &str) -> bool {
-    name.ends_with("_PORT") || name.contains("_PORT_") || name.contains("_SERVICE_")
+/// A name of that form with another value is a misspelt setting.
+fn is_service_link(name: &str, value: &OsStr) -> bool {
+    let Some(value) = value.to_str() else {
+        return false;
+    };
+    let number = |text: &str| text.parse::<u16>().is_ok();
+    let ip = |text: &str| text.parse::<IpAddr>().is_ok();
+    let protocol = |text: &str| ["tcp", "udp", "sctp"].contains(&text);
+    let url = |text: &str| {
+        text.split_once("://").is_some_and(|(scheme, address)| {
+            protocol(scheme) && address.parse::<SocketAddr>().is_ok()
+        })
+    };
+    // What is behind `NAME_PORT_`: `80_TCP`, `80_TCP_ADDR`.
+    let of_port = |rest: &str| {
+        let mut parts = rest.split('_');
+        let (port, scheme) = (parts.next(), parts.next());
+        let fits = match (parts.next(), parts.next()) {
+            (None, _) => url(value),
+            (Some("PROTO"), None) => protocol(value),
+            (Some("PORT"), None) => number(value),
+            (Some("ADDR"), None) => ip(value),
+            _ => false,
+        };
+        fits && port.is_some_and(number)
+            && scheme.is_some_and(|s| protocol(&s.to_ascii_lowercase()))
+    };
+    (name.ends_with("_SERVICE_HOST") && ip(value))
+        || ((name.ends_with("_SERVICE_PORT") || name.contains("_SERVICE_PORT_")) && number(value))
+        || (name.ends_with("_PORT") && url(value))
+        || name
+            .rsplit_once("_PORT_")
+            .is_some_and(|(_, rest)| of_port(rest))
 }
 
 /// clap's error as one sentence: what is wrong and what was probably meant, without how it is used.

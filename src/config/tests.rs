@@ -134,12 +134,29 @@ fn a_variable_that_is_no_setting_is_an_error_and_a_service_link_is_not() {
     assert!(error.contains("HEADCOUNT_MAX_REPLICA"), "{error}");
     let links = [
         ("HEADCOUNT_PORT", "tcp://10.0.0.1:443"),
+        ("HEADCOUNT_PORT_443_TCP", "tcp://[fd00::1]:443"),
         ("HEADCOUNT_PORT_443_TCP_ADDR", "10.0.0.1"),
+        ("HEADCOUNT_PORT_443_TCP_PORT", "443"),
+        ("HEADCOUNT_PORT_443_TCP_PROTO", "tcp"),
         ("HEADCOUNT_SERVICE_HOST", "10.0.0.1"),
+        ("HEADCOUNT_SERVICE_PORT_HTTPS", "443"),
         ("HEADCOUNT_METRICS_SERVICE_PORT", "80"),
         ("HEADCOUNT_LOG_LEVEL", ""),
     ];
     assert!(load(&[], &links).is_ok());
+    for (name, value) in [
+        ("HEADCOUNT_LISTEN_PORT", "1"),
+        ("HEADCOUNT_PORT", "8443"),
+        ("HEADCOUNT_X_SERVICE_Y", "z"),
+        ("HEADCOUNT_SERVICE_HOST", "localhost"),
+        ("HEADCOUNT_SERVICE_PORT", "https"),
+        ("HEADCOUNT_PORT_X_TCP_ADDR", "10.0.0.1"),
+        ("HEADCOUNT_PORT_443_TCP_ADDR", "nowhere"),
+        ("HEADCOUNT_PORT_443_TCP_X", "10.0.0.1"),
+    ] {
+        let error = load(&[], &[(name, value)]).unwrap_err().to_string();
+        assert!(error.contains(name), "{error}");
+    }
 }
 
 #[test]
