@@ -10,7 +10,7 @@ use std::{
 };
 
 use clap::{Args, Parser};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::{
     api::WriteRules,
@@ -105,21 +105,27 @@ pub struct Settings {
     kind: Option<String>,
     /// Kubeconfig of the cluster [default: the usual kubeconfig, then the Pod's own account]
     #[arg(long, value_name = "FILE")]
+    #[serde(default, deserialize_with = "given")]
     kubeconfig: Option<PathBuf>,
     /// Context of the kubeconfig [default: its current one]
     #[arg(long, value_name = "NAME")]
+    #[serde(default, deserialize_with = "given")]
     context: Option<String>,
     /// Where callers connect, with mutual TLS 1.3 [default: 0.0.0.0:8443]
     #[arg(long, value_name = "ADDR")]
+    #[serde(default, deserialize_with = "given")]
     listen: Option<Address>,
     /// Where /livez, /readyz and /metrics are, in plain HTTP [default: 127.0.0.1:8081]
     #[arg(long, value_name = "ADDR")]
+    #[serde(default, deserialize_with = "given")]
     admin_listen: Option<Address>,
     /// The server's certificate chain (PEM, leaf first)
     #[arg(long, value_name = "FILE")]
+    #[serde(default, deserialize_with = "given")]
     tls_cert: Option<PathBuf>,
     /// The certificate's private key (PEM)
     #[arg(long, value_name = "FILE")]
+    #[serde(default, deserialize_with = "given")]
     tls_key: Option<PathBuf>,
     /// CAs whose clients are let in (PEM bundle); repeatable
     #[arg(long, value_name = "FILE")]
@@ -131,18 +137,23 @@ pub struct Settings {
     namespace: Vec<String>,
     /// Manage only Deployments with these labels (Kubernetes' selector syntax)
     #[arg(long, value_name = "SEL")]
+    #[serde(default, deserialize_with = "given")]
     label_selector: Option<String>,
     /// Refuse every write
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    #[serde(default, deserialize_with = "given")]
     read_only: Option<bool>,
     /// Form of the log lines on stderr [default: text]
     #[arg(long, value_name = "FORMAT")]
+    #[serde(default, deserialize_with = "given")]
     log_format: Option<Format>,
     /// Least severity that is logged [default: info]
     #[arg(long, value_name = "LEVEL")]
+    #[serde(default, deserialize_with = "given")]
     log_level: Option<Severity>,
     /// Largest count that may be set [default: 10000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
+    #[serde(default, deserialize_with = "given")]
     max_replicas: Option<i32>,
 }
 
@@ -205,7 +216,14 @@ impl Settings {
         }
         namespaces.sort();
         namespaces.dedup();
-        let label_selector = self.label_selector.filter(|s| !s.is_empty());
+        let label_selector = self.label_selector;
+        if label_selector.as_ref().is_some_and(|s| s.trim().is_empty()) {
+            return Err(ConfigError::Invalid {
+                setting: "--label-selector",
+                value: String::new(),
+                why: "it bounds nothing; leave it out to manage all Deployments",
+            });
+        }
         if let Some(wrong) = label_selector.as_ref().filter(|s| !is_label_selector(s)) {
             return Err(ConfigError::Invalid {
                 setting: "--label-selector",
@@ -325,6 +343,11 @@ fn from_environment(
                 .collect(),
             _ => vec![value],
         };
+        if values.is_empty() {
+            return Err(wrong(format!(
+                "{value:?} names nothing; unset it to leave it out"
+            )));
+        }
         let read = AsFlag::try_parse_from(values.iter().map(|value| format!("--{flag}={value}")));
         let args = read
             .map_err(|e| {
@@ -464,6 +487,20 @@ impl TryFrom<String> for Address {
     }
 }
 
+/// A value: a key with nothing behind it isn't one, and was meant to be something.
+fn given<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    match Option::deserialize(deserializer)? {
+        Some(value) => Ok(Some(value)),
+        None => Err(D::Error::custom(
+            "the key has no value; leave it out to have the default",
+        )),
+    }
+}
+
 /// A list, or the one thing that it would hold.
 fn one_or_many<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
@@ -478,6 +515,11 @@ where
     }
     Ok(match OneOrMany::deserialize(deserializer)? {
         OneOrMany::One(one) => vec![one],
+        OneOrMany::Many(many) if many.is_empty() => {
+            return Err(D::Error::custom(
+                "the list is empty; leave it out to have the default",
+            ));
+        }
         OneOrMany::Many(many) => many,
     })
 }

@@ -160,6 +160,35 @@ fn a_variable_that_is_no_setting_is_an_error_and_a_service_link_is_not() {
 }
 
 #[test]
+fn a_bound_that_was_emptied_is_no_wider_one() {
+    let head = "apiVersion: headcount/v1alpha1\nkind: Configuration\n";
+    for (line, part) in [
+        ("namespace: []", "line 3"),
+        ("namespace: ~", "line 3"),
+        ("namespace:", "line 3"),
+        ("namespace: \"\"", "namespace"),
+        ("clientCa: []", "line 3"),
+        ("labelSelector: \"\"", "selector"),
+        ("labelSelector: \" \"", "selector"),
+        ("labelSelector: ~", "line 3"),
+        ("readOnly: ~", "line 3"),
+        ("readOnly:", "line 3"),
+        ("maxReplicas: ~", "line 3"),
+        ("listen: ~", "line 3"),
+        ("logFormat: ~", "line 3"),
+    ] {
+        let error = load_file(&format!("{head}{line}\n"), &[], &[]).unwrap_err();
+        assert!(error.contains(part), "{line}: {error}");
+    }
+    for value in [",", " , "] {
+        let error = load(&[], &[("HEADCOUNT_NAMESPACE", value)]).unwrap_err();
+        assert!(error.to_string().contains("HEADCOUNT_NAMESPACE"), "{error}");
+    }
+    let error = load(&["--label-selector="], &[]).unwrap_err().to_string();
+    assert!(error.starts_with("--label-selector"), "{error}");
+}
+
+#[test]
 fn a_value_that_cannot_be_is_an_error_that_names_it() {
     for (name, value) in [
         ("HEADCOUNT_LISTEN", "nowhere"),
