@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Version, header, request::Parts};
 use http_body_util::BodyExt as _;
+use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use tokio::time::timeout;
 
@@ -221,7 +222,8 @@ pub(super) fn dry_run(query: Option<&str>) -> Result<bool, ApiError> {
         .filter(|p| !p.is_empty())
         .map(|p| p.split_once('=').unwrap_or((p, "")))
     {
-        match (name, value) {
+        let [name, value] = [name, value].map(|t| percent_decode_str(t).decode_utf8_lossy());
+        match (&*name, &*value) {
             ("dryRun", "true" | "false") if dry_run.is_none() => dry_run = Some(value == "true"),
             ("dryRun", _) => {
                 return Err(ApiError::BadRequest(
@@ -231,7 +233,7 @@ pub(super) fn dry_run(query: Option<&str>) -> Result<bool, ApiError> {
             _ => {
                 return Err(ApiError::BadRequest(format!(
                     "there is no query parameter {}; this call takes dryRun",
-                    shown(name)
+                    shown(&name)
                 )));
             }
         }
@@ -263,14 +265,16 @@ pub(super) fn min_resource_version(headers: &HeaderMap) -> Result<Option<u64>, A
     let Some(given) = headers.get(&headers::MIN_RESOURCE_VERSION) else {
         return Ok(None);
     };
+    let all = headers.get_all(&headers::MIN_RESOURCE_VERSION).iter();
     let version = given
         .to_str()
         .ok()
+        .filter(|_| all.count() == 1)
         .filter(|t| t.bytes().all(|b| b.is_ascii_digit()))
         .and_then(|t| t.parse().ok());
     version.map(Some).ok_or_else(|| {
         ApiError::BadRequest(
-            "X-Min-Resource-Version is a whole number, as X-Resource-Version gave it".into(),
+            "X-Min-Resource-Version is one whole number, as X-Resource-Version gave it".into(),
         )
     })
 }
@@ -398,9 +402,25 @@ mod tests {
     }
 
     #[test]
+    fn a_version_is_asked_for_once() {
+        let asked = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                let value = HeaderValue::from_static(value);
+                headers.append(&headers::MIN_RESOURCE_VERSION, value);
+            }
+            min_resource_version(&headers)
+        };
+        assert_eq!((asked(&[]), asked(&["7"])), (Ok(None), Ok(Some(7))));
+        assert!(asked(&["7", "8"]).is_err() && asked(&["7", "7"]).is_err());
+    }
+
+    #[test]
     fn a_misspelt_dry_run_is_not_a_write() {
         assert_eq!(dry_run(None), Ok(false));
-        assert_eq!(dry_run(Some("dryRun=true")), Ok(true));
+        for yes in ["dryRun=true", "dry%52un=true", "dryRun=%74rue"] {
+            assert_eq!(dry_run(Some(yes)), Ok(true), "{yes}");
+        }
         for bad in [
             "dryrun=true",
             "dryRun",
