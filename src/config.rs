@@ -205,41 +205,45 @@ impl Settings {
         }
     }
 
-    fn validate(self) -> Result<Config, ConfigError> {
-        let mut namespaces = self.namespace;
-        if let Some(wrong) = namespaces.iter().find(|n| !name::is_namespace(n)) {
-            return Err(ConfigError::Invalid {
-                setting: "--namespace",
-                value: wrong.clone(),
-                why: "it is no name of a namespace",
-            });
+    /// Whether the values of what bounds the server can be.
+    fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |setting, value: &str, why| {
+            let value = value.to_owned();
+            Err(ConfigError::Invalid {
+                setting,
+                value,
+                why,
+            })
+        };
+        if let Some(name) = self.namespace.iter().find(|n| !name::is_namespace(n)) {
+            return wrong("--namespace", name, "it is no name of a namespace");
         }
+        match self.label_selector.as_deref() {
+            Some(empty) if empty.trim().is_empty() => wrong(
+                "--label-selector",
+                "",
+                "it bounds nothing; leave it out to manage all Deployments",
+            )?,
+            Some(selector) if !is_label_selector(selector) => wrong(
+                "--label-selector",
+                selector,
+                "it is no label selector, which looks like team=web,tier in (front,back)",
+            )?,
+            _ => {}
+        }
+        match self.max_replicas {
+            Some(count) if count < 0 => {
+                wrong("--max-replicas", &count.to_string(), "it must be 0 or more")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn validate(self) -> Result<Config, ConfigError> {
+        self.check()?;
+        let mut namespaces = self.namespace;
         namespaces.sort();
         namespaces.dedup();
-        let label_selector = self.label_selector;
-        if label_selector.as_ref().is_some_and(|s| s.trim().is_empty()) {
-            return Err(ConfigError::Invalid {
-                setting: "--label-selector",
-                value: String::new(),
-                why: "it bounds nothing; leave it out to manage all Deployments",
-            });
-        }
-        if let Some(wrong) = label_selector.as_ref().filter(|s| !is_label_selector(s)) {
-            return Err(ConfigError::Invalid {
-                setting: "--label-selector",
-                value: wrong.clone(),
-                why: "it is no label selector, which looks like team=web,tier in (front,back)",
-            });
-        }
-        let max_replicas = self.max_replicas.unwrap_or(10_000);
-        if max_replicas < 0 {
-            let value = max_replicas.to_string();
-            return Err(ConfigError::Invalid {
-                setting: "--max-replicas",
-                value,
-                why: "it must be 0 or more",
-            });
-        }
         if self.client_ca.is_empty() {
             return Err(ConfigError::Missing("--client-ca"));
         }
@@ -259,11 +263,11 @@ impl Settings {
             },
             managed: Managed {
                 namespaces,
-                label_selector,
+                label_selector: self.label_selector,
             },
             writes: WriteRules {
                 read_only: self.read_only.unwrap_or(false),
-                max_replicas,
+                max_replicas: self.max_replicas.unwrap_or(10_000),
             },
             log_format: self.log_format.unwrap_or_default(),
             log_level: self.log_level.unwrap_or_default(),
@@ -451,7 +455,33 @@ fn from_file(path: &Path) -> Result<Settings, ConfigError> {
     };
     expected("apiVersion", &settings.api_version, API_VERSION)?;
     expected("kind", &settings.kind, KIND)?;
-    Ok(settings)
+    match settings.check() {
+        Err(ConfigError::Invalid {
+            setting,
+            value,
+            why,
+        }) => {
+            let key = key_of(setting);
+            let line = line_of(&text, &key);
+            Err(wrong(line, format!("{key} {value:?} can't be: {why}")))
+        }
+        other => other.map(|()| settings),
+    }
+}
+
+/// The file's name of a flag: `maxReplicas` of `--max-replicas`.
+fn key_of(flag: &str) -> String {
+    let mut key = String::new();
+    for word in flag.trim_start_matches('-').split('-') {
+        let (first, rest) = word.split_at(1.min(word.len()));
+        if key.is_empty() {
+            key.push_str(first);
+        } else {
+            key.push_str(&first.to_ascii_uppercase());
+        }
+        key.push_str(rest);
+    }
+    key
 }
 
 fn line_of(text: &str, key: &str) -> Option<u64> {

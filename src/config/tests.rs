@@ -160,6 +160,26 @@ fn a_variable_that_is_no_setting_is_an_error_and_a_service_link_is_not() {
 }
 
 #[test]
+fn a_value_of_the_file_that_cannot_be_is_named_with_its_key_and_line() {
+    let head = "apiVersion: headcount/v1alpha1\nkind: Configuration\n";
+    for (line, start) in [
+        ("maxReplicas: -5", "line 3: maxReplicas \"-5\" can't be"),
+        (
+            "namespace: [web, A_b]",
+            "line 3: namespace \"A_b\" can't be",
+        ),
+        (
+            "labelSelector: a in (",
+            "line 3: labelSelector \"a in (\" can't be",
+        ),
+    ] {
+        let error = load_file(&format!("{head}{line}\n"), &[], &[]).unwrap_err();
+        let whole = format!("failed to understand the configuration file \"FILE\" at {start}");
+        assert!(error.starts_with(&whole), "{error}");
+    }
+}
+
+#[test]
 fn a_bound_that_was_emptied_is_no_wider_one() {
     let head = "apiVersion: headcount/v1alpha1\nkind: Configuration\n";
     for (line, part) in [
@@ -168,8 +188,8 @@ fn a_bound_that_was_emptied_is_no_wider_one() {
         ("namespace:", "line 3"),
         ("namespace: \"\"", "namespace"),
         ("clientCa: []", "line 3"),
-        ("labelSelector: \"\"", "selector"),
-        ("labelSelector: \" \"", "selector"),
+        ("labelSelector: \"\"", "labelSelector"),
+        ("labelSelector: \" \"", "labelSelector"),
         ("labelSelector: ~", "line 3"),
         ("readOnly: ~", "line 3"),
         ("readOnly:", "line 3"),
