@@ -1,5 +1,7 @@
 use std::io::Write as _;
 
+use clap::Parser;
+
 use super::*;
 
 #[derive(Parser)]
