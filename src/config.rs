@@ -2,6 +2,8 @@
 //!
 //! All three say the same things; flags win, then the environment, then the file, then the defaults.
 
+mod environment;
+
 use std::{
     ffi::OsString,
     net::{AddrParseError, SocketAddr},
@@ -9,8 +11,8 @@ use std::{
     str::FromStr,
 };
 
-use clap::{Args, Parser};
-use serde::{Deserialize, Deserializer};
+use clap::Args;
+use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::{
     api::WriteRules,
@@ -24,8 +26,6 @@ use crate::{
 pub const API_VERSION: &str = "headcount/v1alpha1";
 /// The kind of the configuration file.
 pub const KIND: &str = "Configuration";
-/// Every environment variable of this program starts like this.
-const PREFIX: &str = "HEADCOUNT_";
 
 /// Everything that `headcount serve` needs to know, checked.
 #[derive(Debug, Clone)]
@@ -105,21 +105,27 @@ pub struct Settings {
     kind: Option<String>,
     /// Kubeconfig of the cluster [default: the usual kubeconfig, then the Pod's own account]
     #[arg(long, value_name = "FILE")]
+    #[serde(default, deserialize_with = "given")]
     kubeconfig: Option<PathBuf>,
     /// Context of the kubeconfig [default: its current one]
     #[arg(long, value_name = "NAME")]
+    #[serde(default, deserialize_with = "given")]
     context: Option<String>,
     /// Where callers connect, with mutual TLS 1.3 [default: 0.0.0.0:8443]
     #[arg(long, value_name = "ADDR")]
+    #[serde(default, deserialize_with = "given")]
     listen: Option<Address>,
     /// Where /livez, /readyz and /metrics are, in plain HTTP [default: 127.0.0.1:8081]
     #[arg(long, value_name = "ADDR")]
+    #[serde(default, deserialize_with = "given")]
     admin_listen: Option<Address>,
     /// The server's certificate chain (PEM, leaf first)
     #[arg(long, value_name = "FILE")]
+    #[serde(default, deserialize_with = "given")]
     tls_cert: Option<PathBuf>,
     /// The certificate's private key (PEM)
     #[arg(long, value_name = "FILE")]
+    #[serde(default, deserialize_with = "given")]
     tls_key: Option<PathBuf>,
     /// CAs whose clients are let in (PEM bundle); repeatable
     #[arg(long, value_name = "FILE")]
@@ -131,18 +137,23 @@ pub struct Settings {
     namespace: Vec<String>,
     /// Manage only Deployments with these labels (Kubernetes' selector syntax)
     #[arg(long, value_name = "SEL")]
+    #[serde(default, deserialize_with = "given")]
     label_selector: Option<String>,
     /// Refuse every write
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    #[serde(default, deserialize_with = "given")]
     read_only: Option<bool>,
     /// Form of the log lines on stderr [default: text]
     #[arg(long, value_name = "FORMAT")]
+    #[serde(default, deserialize_with = "given")]
     log_format: Option<Format>,
     /// Least severity that is logged [default: info]
     #[arg(long, value_name = "LEVEL")]
+    #[serde(default, deserialize_with = "given")]
     log_level: Option<Severity>,
     /// Largest count that may be set [default: 10000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
+    #[serde(default, deserialize_with = "given")]
     max_replicas: Option<i32>,
 }
 
@@ -194,34 +205,45 @@ impl Settings {
         }
     }
 
-    fn validate(self) -> Result<Config, ConfigError> {
-        let mut namespaces = self.namespace;
-        if let Some(wrong) = namespaces.iter().find(|n| !name::is_namespace(n)) {
-            return Err(ConfigError::Invalid {
-                setting: "--namespace",
-                value: wrong.clone(),
-                why: "it is no name of a namespace",
-            });
+    /// Whether the values of what bounds the server can be.
+    fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |setting, value: &str, why| {
+            let value = value.to_owned();
+            Err(ConfigError::Invalid {
+                setting,
+                value,
+                why,
+            })
+        };
+        if let Some(name) = self.namespace.iter().find(|n| !name::is_namespace(n)) {
+            return wrong("--namespace", name, "it is no name of a namespace");
         }
+        match self.label_selector.as_deref() {
+            Some(empty) if empty.trim().is_empty() => wrong(
+                "--label-selector",
+                "",
+                "it bounds nothing; leave it out to manage all Deployments",
+            )?,
+            Some(selector) if !is_label_selector(selector) => wrong(
+                "--label-selector",
+                selector,
+                "it is no label selector, which looks like team=web,tier in (front,back)",
+            )?,
+            _ => {}
+        }
+        match self.max_replicas {
+            Some(count) if count < 0 => {
+                wrong("--max-replicas", &count.to_string(), "it must be 0 or more")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn validate(self) -> Result<Config, ConfigError> {
+        self.check()?;
+        let mut namespaces = self.namespace;
         namespaces.sort();
         namespaces.dedup();
-        let label_selector = self.label_selector.filter(|s| !s.is_empty());
-        if let Some(wrong) = label_selector.as_ref().filter(|s| !is_label_selector(s)) {
-            return Err(ConfigError::Invalid {
-                setting: "--label-selector",
-                value: wrong.clone(),
-                why: "it is no label selector, which looks like team=web,tier in (front,back)",
-            });
-        }
-        let max_replicas = self.max_replicas.unwrap_or(10_000);
-        if max_replicas < 0 {
-            let value = max_replicas.to_string();
-            return Err(ConfigError::Invalid {
-                setting: "--max-replicas",
-                value,
-                why: "it must be 0 or more",
-            });
-        }
         if self.client_ca.is_empty() {
             return Err(ConfigError::Missing("--client-ca"));
         }
@@ -241,11 +263,11 @@ impl Settings {
             },
             managed: Managed {
                 namespaces,
-                label_selector,
+                label_selector: self.label_selector,
             },
             writes: WriteRules {
                 read_only: self.read_only.unwrap_or(false),
-                max_replicas,
+                max_replicas: self.max_replicas.unwrap_or(10_000),
             },
             log_format: self.log_format.unwrap_or_default(),
             log_level: self.log_level.unwrap_or_default(),
@@ -263,14 +285,6 @@ pub struct ServeArgs {
     settings: Settings,
 }
 
-/// One environment variable, read as the flag that it stands for.
-#[derive(Parser)]
-#[command(no_binary_name = true, disable_help_flag = true)]
-struct AsFlag {
-    #[command(flatten)]
-    args: ServeArgs,
-}
-
 impl Config {
     /// The configuration that flags, environment variables and the file named by either make together.
     ///
@@ -281,7 +295,7 @@ impl Config {
         flags: ServeArgs,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, ConfigError> {
-        let from_environment = from_environment(environment)?;
+        let from_environment = environment::read(environment)?;
         let file = match flags.config.or(from_environment.config) {
             Some(path) => from_file(&path)?,
             None => Settings::default(),
@@ -294,71 +308,19 @@ impl Config {
     }
 }
 
-fn from_environment(
-    variables: impl IntoIterator<Item = (OsString, OsString)>,
-) -> Result<ServeArgs, ConfigError> {
-    let mut all = ServeArgs::default();
-    for (name, value) in variables {
-        let Some(name) = name
-            .to_str()
-            .filter(|n| n.starts_with(PREFIX) && !is_service_link(n))
-        else {
-            continue;
-        };
-        // Set and empty means not set, as it does in shells and in manifests.
-        if value.is_empty() {
-            continue;
-        }
-        let wrong = |why: String| ConfigError::Environment {
-            name: name.to_owned(),
-            why,
-        };
-        let value = value
-            .to_str()
-            .ok_or_else(|| wrong("it isn't UTF-8".into()))?;
-        let flag = name[PREFIX.len()..].to_ascii_lowercase().replace('_', "-");
-        let values: Vec<&str> = match flag.as_str() {
-            "client-ca" | "namespace" => value
-                .split(',')
-                .map(str::trim)
-                .filter(|v| !v.is_empty())
-                .collect(),
-            _ => vec![value],
-        };
-        let read = AsFlag::try_parse_from(values.iter().map(|value| format!("--{flag}={value}")));
-        let args = read
-            .map_err(|e| {
-                wrong(match e.kind() {
-                    clap::error::ErrorKind::UnknownArgument => {
-                        "there is no such setting; `headcount serve --help` lists them".into()
-                    }
-                    _ => first_sentence(&e),
-                })
-            })?
-            .args;
-        all = ServeArgs {
-            config: all.config.or(args.config),
-            settings: all.settings.or(args.settings),
-        };
-    }
-    Ok(all)
-}
-
-/// What Kubernetes puts into the environment of Pods beside a Service whose name starts with `headcount`:
-/// `HEADCOUNT_PORT=tcp://…`, `HEADCOUNT_SERVICE_HOST=…`, `HEADCOUNT_METRICS_PORT_80_TCP_ADDR=…`.
-fn is_service_link(name: &str) -> bool {
-    name.ends_with("_PORT") || name.contains("_PORT_") || name.contains("_SERVICE_")
-}
-
-/// clap's error without its decoration, on one line.
-fn first_sentence(error: &clap::Error) -> String {
+/// clap's error as one sentence: what is wrong and what was probably meant, without how it is used.
+pub(crate) fn sentence(error: &clap::Error) -> String {
     let text = error.to_string();
-    let paragraph = text
+    let parts = text
         .split("\n\n")
-        .next()
-        .unwrap_or_default()
-        .trim_start_matches("error: ");
-    paragraph.split_whitespace().collect::<Vec<_>>().join(" ")
+        .filter(|part| !part.starts_with("Usage:") && !part.starts_with("For more information"));
+    let words = parts.map(|part| {
+        let part = part.trim_start();
+        let part = part.strip_prefix("error: ").unwrap_or(part);
+        let part = part.strip_prefix("tip: ").unwrap_or(part);
+        part.split_whitespace().collect::<Vec<_>>().join(" ")
+    });
+    words.collect::<Vec<_>>().join("; ")
 }
 
 fn from_file(path: &Path) -> Result<Settings, ConfigError> {
@@ -393,7 +355,33 @@ fn from_file(path: &Path) -> Result<Settings, ConfigError> {
     };
     expected("apiVersion", &settings.api_version, API_VERSION)?;
     expected("kind", &settings.kind, KIND)?;
-    Ok(settings)
+    match settings.check() {
+        Err(ConfigError::Invalid {
+            setting,
+            value,
+            why,
+        }) => {
+            let key = key_of(setting);
+            let line = line_of(&text, &key);
+            Err(wrong(line, format!("{key} {value:?} can't be: {why}")))
+        }
+        other => other.map(|()| settings),
+    }
+}
+
+/// The file's name of a flag: `maxReplicas` of `--max-replicas`.
+fn key_of(flag: &str) -> String {
+    let mut key = String::new();
+    for word in flag.trim_start_matches('-').split('-') {
+        let (first, rest) = word.split_at(1.min(word.len()));
+        if key.is_empty() {
+            key.push_str(first);
+        } else {
+            key.push_str(&first.to_ascii_uppercase());
+        }
+        key.push_str(rest);
+    }
+    key
 }
 
 fn line_of(text: &str, key: &str) -> Option<u64> {
@@ -429,6 +417,20 @@ impl TryFrom<String> for Address {
     }
 }
 
+/// A value: a key with nothing behind it isn't one, and was meant to be something.
+fn given<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    match Option::deserialize(deserializer)? {
+        Some(value) => Ok(Some(value)),
+        None => Err(D::Error::custom(
+            "the key has no value; leave it out to have the default",
+        )),
+    }
+}
+
 /// A list, or the one thing that it would hold.
 fn one_or_many<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
@@ -443,6 +445,11 @@ where
     }
     Ok(match OneOrMany::deserialize(deserializer)? {
         OneOrMany::One(one) => vec![one],
+        OneOrMany::Many(many) if many.is_empty() => {
+            return Err(D::Error::custom(
+                "the list is empty; leave it out to have the default",
+            ));
+        }
         OneOrMany::Many(many) => many,
     })
 }

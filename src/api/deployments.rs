@@ -108,9 +108,10 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
     for coding in codings {
         let (name, parameters) = coding.split_once(';').unwrap_or((coding, ""));
         let weight = parameters.split(';').find_map(|p| {
-            p.trim()
-                .strip_prefix("q=")
-                .map(|q| q.trim().parse().unwrap_or(0.0))
+            let (name, weight) = p.split_once('=')?;
+            name.trim()
+                .eq_ignore_ascii_case("q")
+                .then(|| weight.trim().parse().unwrap_or(0.0))
         });
         let acceptable = weight.unwrap_or(1.0f32) > 0.0;
         match name.trim() {
@@ -146,7 +147,15 @@ mod tests {
         ] {
             assert!(accepts(yes), "{yes}");
         }
-        for no in ["", "br", "gzip;q=0", "gzip;q=0, *", "identity", "*;q=0"] {
+        for no in [
+            "",
+            "br",
+            "gzip;q=0",
+            "gzip;Q=0",
+            "gzip;q=0, *",
+            "identity",
+            "*;q=0",
+        ] {
             assert!(!accepts(no), "{no}");
         }
     }

@@ -16,6 +16,11 @@ pub enum ApiError {
     /// 400
     #[error("{0}")]
     BadRequest(String),
+    /// 400, with what the body has in its place: the caller may see that, the log may not.
+    #[error(
+        "the body must be exactly one JSON object {{\"replicaCount\": N}} with N a whole number from 0 to 2147483647{0}"
+    )]
+    BadBody(String),
     /// 401
     #[error(
         "the client certificate has expired since the connection was opened: renew it and connect again"
@@ -136,7 +141,7 @@ impl ApiError {
     /// The status of the answer.
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::BadRequest(_) | Self::BadBody(_) => StatusCode::BAD_REQUEST,
             Self::CertificateExpired => StatusCode::UNAUTHORIZED,
             Self::NoSuchPath | Self::NoSuchDeployment { .. } => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,

@@ -90,7 +90,7 @@ impl Api {
         request: Request<B>,
     ) -> Response<Body>
     where
-        B: http_body::Body<Data = Bytes> + Unpin,
+        B: http_body::Body<Data = Bytes> + Unpin + Send + 'static,
         B::Error: std::fmt::Display,
     {
         let (request, mut content) = request.into_parts();
@@ -110,13 +110,18 @@ impl Api {
         response
             .headers_mut()
             .insert(&headers::REQUEST_ID, id.into());
-        if request.headers.contains_key(header::TRANSFER_ENCODING) {
-            // hyper drops a Content-Length beside a Transfer-Encoding and doesn't tell: nothing more is read from such a connection.
+        let unread = !content.is_end_stream();
+        let awaited = unread && request::awaited(&request);
+        if awaited || request.headers.contains_key(header::TRANSFER_ENCODING) {
+            // Nobody knows whether an awaited body comes. And hyper drops a Content-Length beside a Transfer-Encoding and
+            // doesn't tell: nothing more is read from such connections.
             response
                 .headers_mut()
                 .insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        request::discard(&mut content).await;
+        if unread && !awaited {
+            request::discard(content);
+        }
         if request.method == Method::HEAD {
             body::without_body(response)
         } else {
@@ -137,16 +142,20 @@ impl Api {
         B: http_body::Body<Data = Bytes> + Unpin,
         B::Error: std::fmt::Display,
     {
-        acceptable(request)?;
-        let route = route.ok_or(ApiError::NoSuchPath)?;
-        let allowed = route.methods();
-        if !allowed.contains(&request.method) {
-            return Err(ApiError::MethodNotAllowed {
-                allow: allowed.header,
-            });
-        }
-        if caller.identity.expired() {
-            return Err(ApiError::CertificateExpired);
+        let route = match admitted(caller, route, request) {
+            Ok(route) => route,
+            Err((error, Some(Route::Replicas { namespace, name })))
+                if request.method == Method::PUT =>
+            {
+                let names = (&*namespace, &*name);
+                replicas::log_refused(self, caller, id, names, request, None, &error);
+                return Err(error);
+            }
+            Err((error, _)) => return Err(error),
+        };
+        if request.method != Method::PUT && !content.is_end_stream() {
+            // Of no use, and still bounded: some clients lose their way when a stream succeeds before it was sent.
+            request::whole_body(request, content).await?;
         }
         match route {
             Route::Health => Ok(health::get(self)),
@@ -161,6 +170,27 @@ impl Api {
             }
         }
     }
+}
+
+/// What is judged before the resource's own: the request as such, path, method, caller. A refusal keeps the path.
+fn admitted<'a>(
+    caller: &Caller,
+    route: Option<Route<'a>>,
+    request: &Parts,
+) -> Result<Route<'a>, (ApiError, Option<Route<'a>>)> {
+    if let Err(error) = acceptable(request) {
+        return Err((error, route));
+    }
+    let route = route.ok_or((ApiError::NoSuchPath, None))?;
+    let allowed = route.methods();
+    if !allowed.contains(&request.method) {
+        let allow = allowed.header;
+        return Err((ApiError::MethodNotAllowed { allow }, None));
+    }
+    if caller.identity.expired() {
+        return Err((ApiError::CertificateExpired, Some(route)));
+    }
+    Ok(route)
 }
 
 /// What is judged before anything else: sizes and the Host.

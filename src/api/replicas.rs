@@ -79,17 +79,14 @@ where
     B: http_body::Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    json_content(&request.headers)?;
-    let body = whole_body(request, content).await?;
-    valid_names(names)?;
-    let replicas = replica_count(&body)?;
-    let dry_run = dry_run(request.uri.query())?;
-    if api.writes.read_only {
-        return Err(ApiError::ReadOnly);
-    }
-    if !api.status.store().present().synced() {
-        return Err(ApiError::NotSynced);
-    }
+    let mut wanted = None;
+    let (replicas, dry_run) = match asked(api, names, request, content, &mut wanted).await {
+        Ok(asked) => asked,
+        Err(error) => {
+            log_refused(api, caller, id, names, request, wanted, &error);
+            return Err(error);
+        }
+    };
     let trace = Trace::of(&request.headers);
     let scale = ScaleRequest {
         namespace: names.0.into(),
@@ -111,6 +108,66 @@ where
         .spawn(write.run())
         .await
         .unwrap_or(Err(ApiError::Panicked))
+}
+
+/// The count and whether it is a dry run, once nothing is wrong with the request; `wanted` has the count earlier.
+async fn asked<B>(
+    api: &Api,
+    names: (&str, &str),
+    request: &Parts,
+    content: &mut B,
+    wanted: &mut Option<i32>,
+) -> Result<(i32, bool), ApiError>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    json_content(&request.headers)?;
+    let body = whole_body(request, content).await?;
+    valid_names(names)?;
+    let replicas = replica_count(&body)?;
+    *wanted = Some(replicas);
+    let dry_run = dry_run(request.uri.query())?;
+    if api.writes.read_only {
+        return Err(ApiError::ReadOnly);
+    }
+    if !api.status.store().present().synced() {
+        return Err(ApiError::NotSynced);
+    }
+    Ok((replicas, dry_run))
+}
+
+/// The count that the store has, for the log.
+fn known(api: &Api, (namespace, name): (&str, &str)) -> Option<i32> {
+    let snapshot = api.status.store().snapshot();
+    snapshot.get(namespace, name).map(|r| r.replicas())
+}
+
+/// Tells of a write that was refused before the cluster was asked. The names may be anything, so the message has none.
+pub(super) fn log_refused(
+    api: &Api,
+    caller: &Caller,
+    id: &RequestId,
+    names: (&str, &str),
+    request: &Parts,
+    to: Option<i32>,
+    told: &ApiError,
+) {
+    let trace = Trace::of(&request.headers);
+    let [namespace, name] = [names.0, names.1].map(cut);
+    let error = match told {
+        ApiError::BadBody(_) => ApiError::BadBody(String::new()),
+        other => other.clone(),
+    };
+    warn!(name: "scale.failed", subject = %caller.identity.subject, serial = %caller.identity.serial,
+        issuer = %caller.identity.issuer, address = %caller.address, namespace = %namespace, name = %name,
+        from = known(api, names), to, result = told.status().as_u16(), error = %error,
+        request_id = id.as_str(), trace_id = %trace.trace_id, span_id = %trace.span_id, "a write was refused");
+}
+
+/// No valid name is longer.
+fn cut(name: &str) -> String {
+    name.chars().take(253).collect()
 }
 
 /// A write that is judged, sent, waited for and logged.
@@ -210,7 +267,7 @@ impl Write {
             (false, true) => "updated",
             (false, false) => "updated, not seen yet",
         };
-        info!(name: "scale.applied", subject = %caller.identity.subject, serial = %caller.identity.serial, address = %caller.address,
+        info!(name: "scale.applied", subject = %caller.identity.subject, serial = %caller.identity.serial, issuer = %caller.identity.issuer, address = %caller.address,
             namespace = %scale.namespace, name = %scale.name, from = scaled.previous, to = scaled.replicas, result,
             resource_version = scaled.resource_version, request_id = id.as_str(), trace_id = %trace.trace_id, span_id = %trace.span_id,
             "Deployment {}/{} set from {} to {} replicas", scale.namespace, scale.name, scaled.previous, scaled.replicas);
@@ -227,19 +284,14 @@ impl Write {
         } = self;
         // What the caller isn't told of the cluster's words stays here.
         let words = error.to_string();
-        let from = api
-            .status
-            .store()
-            .snapshot()
-            .get(&scale.namespace, &scale.name)
-            .map(|r| r.replicas());
+        let from = known(api, (&scale.namespace, &scale.name));
         let told = ApiError::of_scale(error, &scale.namespace, &scale.name);
         let detail = if told.status().is_server_error() {
             words
         } else {
             told.to_string()
         };
-        warn!(name: "scale.failed", subject = %caller.identity.subject, serial = %caller.identity.serial, address = %caller.address,
+        warn!(name: "scale.failed", subject = %caller.identity.subject, serial = %caller.identity.serial, issuer = %caller.identity.issuer, address = %caller.address,
             namespace = %scale.namespace, name = %scale.name, from, to = scale.replicas, result = told.status().as_u16(), error = %detail,
             request_id = id.as_str(), trace_id = %trace.trace_id, span_id = %trace.span_id,
             "Deployment {}/{} not set to {} replicas", scale.namespace, scale.name, scale.replicas);

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Version, header, request::Parts};
 use http_body_util::BodyExt as _;
+use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use tokio::time::timeout;
 
@@ -14,9 +15,8 @@ use super::{ApiError, headers, path::shown};
 pub(super) const LARGEST_BODY: usize = 64 * 1024;
 /// A body that takes longer is 408.
 const SLOWEST_BODY: Duration = Duration::from_secs(20);
-/// What is read of a body that nobody wants, and for how long.
-const MOST_DISCARDED: usize = 1 << 20;
-const SLOWEST_DISCARD: Duration = Duration::from_secs(1);
+/// How long a body that nobody wants is read.
+const DISCARDED: Duration = Duration::from_secs(1);
 
 /// The id of a request: the caller's, if it is sane, or one of ours.
 #[derive(Debug, Clone)]
@@ -167,23 +167,24 @@ where
         }))
 }
 
-/// Reads and drops what is left of a body, within bounds: a client that is still sending when the answer comes may
-/// lose the answer, to a reset of the stream (HTTP/2) or of the connection.
-pub(super) async fn discard<B: http_body::Body<Data = Bytes> + Unpin>(content: &mut B) {
-    if content.is_end_stream() {
-        return;
-    }
-    let rest = async {
-        let mut dropped = 0;
-        while let Some(Ok(frame)) = content.frame().await {
-            dropped += frame.data_ref().map_or(0, Bytes::len);
-            if dropped > MOST_DISCARDED {
-                return;
-            }
-        }
-    };
-    // Whoever is slower than that loses the answer.
-    let _ = timeout(SLOWEST_DISCARD, rest).await;
+/// Reads and drops what is left of a body while its answer is on the way: a client that is still sending when a reset of
+/// the stream (HTTP/2) or of the connection comes may lose the answer.
+pub(super) fn discard<B>(mut content: B)
+where
+    B: http_body::Body<Data = Bytes> + Unpin + Send + 'static,
+{
+    let rest = async move { while let Some(Ok(_)) = content.frame().await {} };
+    // It ends by itself, and its end is no news.
+    tokio::spawn(timeout(DISCARDED, rest));
+}
+
+/// Whether the client sends this body only when it is told to, and hasn't been: asking for it happens by reading it.
+///
+/// A body without a length may have been read in part.
+pub(super) fn awaited(request: &Parts) -> bool {
+    request.version == Version::HTTP_11
+        && request.headers.contains_key(header::EXPECT)
+        && request.headers.contains_key(header::CONTENT_LENGTH)
 }
 
 #[derive(Deserialize)]
@@ -194,18 +195,19 @@ struct ReplicaCount {
 
 /// The count in a body that is exactly one JSON object with it.
 pub(super) fn replica_count(body: &[u8]) -> Result<i32, ApiError> {
-    let wrong = |why: &str| {
-        ApiError::BadRequest(format!(
-            "the body must be exactly one JSON object {{\"replicaCount\": N}} with N a whole number from 0 to 2147483647{why}"
-        ))
-    };
     // serde would also take an array of the fields' values.
     if body.trim_ascii_start().first() != Some(&b'{') {
-        return Err(wrong(""));
+        return Err(ApiError::BadBody(String::new()));
     }
-    let read: ReplicaCount = serde_json::from_slice(body).map_err(|e| wrong(&format!(": {e}")))?;
+    let read: ReplicaCount = serde_json::from_slice(body).map_err(|e| {
+        let why = e.to_string();
+        // It has keys and values of the body, which may be long.
+        let cut: String = why.chars().take(160).collect();
+        let more = if cut.len() < why.len() { "…" } else { "" };
+        ApiError::BadBody(format!(": {cut}{more}"))
+    })?;
     if read.replica_count < 0 {
-        Err(wrong(""))
+        Err(ApiError::BadBody(String::new()))
     } else {
         Ok(read.replica_count)
     }
@@ -220,7 +222,8 @@ pub(super) fn dry_run(query: Option<&str>) -> Result<bool, ApiError> {
         .filter(|p| !p.is_empty())
         .map(|p| p.split_once('=').unwrap_or((p, "")))
     {
-        match (name, value) {
+        let [name, value] = [name, value].map(|t| percent_decode_str(t).decode_utf8_lossy());
+        match (&*name, &*value) {
             ("dryRun", "true" | "false") if dry_run.is_none() => dry_run = Some(value == "true"),
             ("dryRun", _) => {
                 return Err(ApiError::BadRequest(
@@ -230,7 +233,7 @@ pub(super) fn dry_run(query: Option<&str>) -> Result<bool, ApiError> {
             _ => {
                 return Err(ApiError::BadRequest(format!(
                     "there is no query parameter {}; this call takes dryRun",
-                    shown(name)
+                    shown(&name)
                 )));
             }
         }
@@ -262,14 +265,16 @@ pub(super) fn min_resource_version(headers: &HeaderMap) -> Result<Option<u64>, A
     let Some(given) = headers.get(&headers::MIN_RESOURCE_VERSION) else {
         return Ok(None);
     };
+    let all = headers.get_all(&headers::MIN_RESOURCE_VERSION).iter();
     let version = given
         .to_str()
         .ok()
+        .filter(|_| all.count() == 1)
         .filter(|t| t.bytes().all(|b| b.is_ascii_digit()))
         .and_then(|t| t.parse().ok());
     version.map(Some).ok_or_else(|| {
         ApiError::BadRequest(
-            "X-Min-Resource-Version is a whole number, as X-Resource-Version gave it".into(),
+            "X-Min-Resource-Version is one whole number, as X-Resource-Version gave it".into(),
         )
     })
 }
@@ -319,12 +324,19 @@ mod tests {
             "{\"a\":{\"a\":{}}}",
         ] {
             assert!(
-                matches!(replica_count(body.as_bytes()), Err(ApiError::BadRequest(_))),
+                matches!(replica_count(body.as_bytes()), Err(ApiError::BadBody(_))),
                 "{body}"
             );
         }
         assert!(replica_count(b"{\"replicaCount\":1,\"\xff\":1}").is_err());
         assert!(replica_count("[".repeat(60_000).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn a_long_key_is_not_said_back_whole() {
+        let body = format!("{{\"{}\":1}}", "k".repeat(60_000));
+        let told = replica_count(body.as_bytes()).unwrap_err().to_string();
+        assert!(told.len() < 350 && told.contains("kkk"), "{told}");
     }
 
     proptest! {
@@ -390,9 +402,25 @@ mod tests {
     }
 
     #[test]
+    fn a_version_is_asked_for_once() {
+        let asked = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                let value = HeaderValue::from_static(value);
+                headers.append(&headers::MIN_RESOURCE_VERSION, value);
+            }
+            min_resource_version(&headers)
+        };
+        assert_eq!((asked(&[]), asked(&["7"])), (Ok(None), Ok(Some(7))));
+        assert!(asked(&["7", "8"]).is_err() && asked(&["7", "7"]).is_err());
+    }
+
+    #[test]
     fn a_misspelt_dry_run_is_not_a_write() {
         assert_eq!(dry_run(None), Ok(false));
-        assert_eq!(dry_run(Some("dryRun=true")), Ok(true));
+        for yes in ["dryRun=true", "dry%52un=true", "dryRun=%74rue"] {
+            assert_eq!(dry_run(Some(yes)), Ok(true), "{yes}");
+        }
         for bad in [
             "dryrun=true",
             "dryRun",

@@ -61,6 +61,12 @@ async fn demo(args: &DemoArgs) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return failed(&error),
     };
+    // The folder may be that of a demo that runs, whose certificates would be overwritten for nothing.
+    for address in [args.listen, args.admin_listen] {
+        if let Err(error) = crate::listen(address).await {
+            return not_started(&error);
+        }
+    }
     let files = match pki::write_demo(&args.dir) {
         Ok(files) => files,
         Err(error) => return failed(&error),
@@ -198,15 +204,26 @@ async fn live(cluster: &Cluster, still: bool) {
     }
 }
 
+/// As a shell takes it for one word.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    if word.chars().all(plain) {
+        word.into()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
 fn instructions(headcount: &Headcount, files: &DemoFiles, kubeconfig: &Path) -> String {
+    let quoted = |path: &Path| quoted(&path.display().to_string());
     let address = headcount.address();
     let url = format!("https://{address}/api/v1");
     let curl = |certificate: &Path, key: &Path| {
         format!(
             "curl --cacert {} --cert {} --key {}",
-            files.ca.display(),
-            certificate.display(),
-            key.display()
+            quoted(&files.ca),
+            quoted(certificate),
+            quoted(key)
         )
     };
     let alice = curl(&files.client.certificate, &files.client.key);
@@ -235,7 +252,7 @@ fn instructions(headcount: &Headcount, files: &DemoFiles, kubeconfig: &Path) -> 
     line("# refused: no certificate, an expired one, one of another CA");
     line(&format!(
         "curl --cacert {} {url}/deployments",
-        files.ca.display()
+        quoted(&files.ca)
     ));
     line(&format!(
         "{} {url}/deployments",
@@ -253,8 +270,24 @@ fn instructions(headcount: &Headcount, files: &DemoFiles, kubeconfig: &Path) -> 
     ));
     line(&format!(
         "kubectl --kubeconfig {} get deployments -A -o name",
-        kubeconfig.display()
+        quoted(kubeconfig)
     ));
     line("");
     words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn a_path_is_one_word_of_a_shell() {
+        for (path, word) in [
+            ("headcount-demo/ca.crt", "headcount-demo/ca.crt"),
+            ("a b/ca.crt", "'a b/ca.crt'"),
+            ("it's/$x", r"'it'\''s/$x'"),
+        ] {
+            assert_eq!(quoted(path), word);
+        }
+    }
 }

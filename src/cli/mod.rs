@@ -3,9 +3,9 @@
 mod demo;
 mod serve;
 
-use std::{io, process::ExitCode};
+use std::{ffi::OsString, fmt::Display, io, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, error::ErrorKind};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::error;
 
@@ -37,15 +37,17 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            // Help and version are no errors, and go to stdout.
+        // Help and version are no errors, and go to stdout.
+        Err(error) if !error.use_stderr() => {
             let _ = error.print();
-            return if error.use_stderr() {
-                ExitCode::from(BAD_CONFIGURATION)
-            } else {
-                ExitCode::SUCCESS
-            };
+            return ExitCode::SUCCESS;
         }
+        Err(error) if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            return refused_unstarted(
+                &"the command is missing: serve or demo; `headcount --help` tells more",
+            );
+        }
+        Err(error) => return refused_unstarted(&crate::config::sentence(&error)),
     };
     match cli.command {
         Command::Serve(args) => serve::run(*args),
@@ -75,8 +77,42 @@ where
     }
 }
 
+/// Says why nothing was started, before it is known how lines are to look: as the command line or the environment asks,
+/// even if something else in them is wrong.
+fn refused_unstarted(error: &dyn Display) -> ExitCode {
+    let format = asked_format(
+        std::env::args_os(),
+        std::env::var_os("HEADCOUNT_LOG_FORMAT"),
+    );
+    // It fails only if it was started before.
+    let _ = log::start(format, Severity::default());
+    refused(error)
+}
+
+fn asked_format(
+    arguments: impl IntoIterator<Item = OsString>,
+    variable: Option<OsString>,
+) -> Format {
+    let mut asked = variable;
+    let mut arguments = arguments.into_iter();
+    while let Some(argument) = arguments.next() {
+        if argument == "--log-format" {
+            asked = arguments.next();
+        } else if let Some(format) = argument
+            .to_str()
+            .and_then(|a| a.strip_prefix("--log-format="))
+        {
+            asked = Some(format.into());
+        }
+    }
+    match asked {
+        Some(json) if json == "json" => Format::Json,
+        _ => Format::default(),
+    }
+}
+
 /// Says why nothing was started.
-fn refused(error: &dyn std::error::Error) -> ExitCode {
+fn refused(error: &dyn Display) -> ExitCode {
     error!(name: "config.invalid", "{error}");
     ExitCode::from(BAD_CONFIGURATION)
 }

@@ -2,21 +2,16 @@
 
 use std::process::ExitCode;
 
-use super::{Signals, failed, not_started, on_runtime, refused};
+use super::{Signals, failed, not_started, on_runtime, refused_unstarted};
 use crate::{
     Headcount,
     config::{Config, ServeArgs},
-    telemetry::log::{self, Format, Severity},
 };
 
 pub(super) fn run(args: ServeArgs) -> ExitCode {
     let config = match Config::load(args, std::env::vars_os()) {
         Ok(config) => config,
-        Err(error) => {
-            // How lines are to look isn't known either.
-            let _ = log::start(Format::default(), Severity::default());
-            return refused(&error);
-        }
+        Err(error) => return refused_unstarted(&error),
     };
     on_runtime(config.log_format, config.log_level, serve(config))
 }

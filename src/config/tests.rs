@@ -1,5 +1,7 @@
 use std::io::Write as _;
 
+use clap::Parser;
+
 use super::*;
 
 #[derive(Parser)]
@@ -134,12 +136,78 @@ fn a_variable_that_is_no_setting_is_an_error_and_a_service_link_is_not() {
     assert!(error.contains("HEADCOUNT_MAX_REPLICA"), "{error}");
     let links = [
         ("HEADCOUNT_PORT", "tcp://10.0.0.1:443"),
+        ("HEADCOUNT_PORT_443_TCP", "tcp://[fd00::1]:443"),
         ("HEADCOUNT_PORT_443_TCP_ADDR", "10.0.0.1"),
+        ("HEADCOUNT_PORT_443_TCP_PORT", "443"),
+        ("HEADCOUNT_PORT_443_TCP_PROTO", "tcp"),
         ("HEADCOUNT_SERVICE_HOST", "10.0.0.1"),
+        ("HEADCOUNT_SERVICE_PORT_HTTPS", "443"),
         ("HEADCOUNT_METRICS_SERVICE_PORT", "80"),
         ("HEADCOUNT_LOG_LEVEL", ""),
     ];
     assert!(load(&[], &links).is_ok());
+    for (name, value) in [
+        ("HEADCOUNT_LISTEN_PORT", "1"),
+        ("HEADCOUNT_PORT", "8443"),
+        ("HEADCOUNT_X_SERVICE_Y", "z"),
+        ("HEADCOUNT_SERVICE_HOST", "localhost"),
+        ("HEADCOUNT_SERVICE_PORT", "https"),
+        ("HEADCOUNT_PORT_X_TCP_ADDR", "10.0.0.1"),
+        ("HEADCOUNT_PORT_443_TCP_ADDR", "nowhere"),
+        ("HEADCOUNT_PORT_443_TCP_X", "10.0.0.1"),
+    ] {
+        let error = load(&[], &[(name, value)]).unwrap_err().to_string();
+        assert!(error.contains(name), "{error}");
+    }
+}
+
+#[test]
+fn a_value_of_the_file_that_cannot_be_is_named_with_its_key_and_line() {
+    let head = "apiVersion: headcount/v1alpha1\nkind: Configuration\n";
+    for (line, start) in [
+        ("maxReplicas: -5", "line 3: maxReplicas \"-5\" can't be"),
+        (
+            "namespace: [web, A_b]",
+            "line 3: namespace \"A_b\" can't be",
+        ),
+        (
+            "labelSelector: a in (",
+            "line 3: labelSelector \"a in (\" can't be",
+        ),
+    ] {
+        let error = load_file(&format!("{head}{line}\n"), &[], &[]).unwrap_err();
+        let whole = format!("failed to understand the configuration file \"FILE\" at {start}");
+        assert!(error.starts_with(&whole), "{error}");
+    }
+}
+
+#[test]
+fn a_bound_that_was_emptied_is_no_wider_one() {
+    let head = "apiVersion: headcount/v1alpha1\nkind: Configuration\n";
+    for (line, part) in [
+        ("namespace: []", "line 3"),
+        ("namespace: ~", "line 3"),
+        ("namespace:", "line 3"),
+        ("namespace: \"\"", "namespace"),
+        ("clientCa: []", "line 3"),
+        ("labelSelector: \"\"", "labelSelector"),
+        ("labelSelector: \" \"", "labelSelector"),
+        ("labelSelector: ~", "line 3"),
+        ("readOnly: ~", "line 3"),
+        ("readOnly:", "line 3"),
+        ("maxReplicas: ~", "line 3"),
+        ("listen: ~", "line 3"),
+        ("logFormat: ~", "line 3"),
+    ] {
+        let error = load_file(&format!("{head}{line}\n"), &[], &[]).unwrap_err();
+        assert!(error.contains(part), "{line}: {error}");
+    }
+    for value in [",", " , "] {
+        let error = load(&[], &[("HEADCOUNT_NAMESPACE", value)]).unwrap_err();
+        assert!(error.to_string().contains("HEADCOUNT_NAMESPACE"), "{error}");
+    }
+    let error = load(&["--label-selector="], &[]).unwrap_err().to_string();
+    assert!(error.starts_with("--label-selector"), "{error}");
 }
 
 #[test]

@@ -142,16 +142,6 @@ impl State {
 #[derive(Debug)]
 pub(super) struct UnderWay(Arc<Activity>);
 
-impl UnderWay {
-    /// The answer's body, which ends the request when it has been sent or given up.
-    pub(super) fn until_sent<B>(self, body: B) -> Sent<B> {
-        Sent {
-            body,
-            _under_way: self,
-        }
-    }
-}
-
 impl Drop for UnderWay {
     fn drop(&mut self) {
         let mut state = self.0.state();
@@ -161,14 +151,23 @@ impl Drop for UnderWay {
     }
 }
 
-/// A body that keeps its request under way.
+/// A body that keeps its request under way until it has been sent, read or given up.
 #[derive(Debug)]
-pub(super) struct Sent<B> {
+pub(super) struct Held<B> {
     body: B,
-    _under_way: UnderWay,
+    _under_way: Option<UnderWay>,
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Body for Sent<B> {
+impl<B> Held<B> {
+    pub(super) fn new(body: B, under_way: impl Into<Option<UnderWay>>) -> Self {
+        Self {
+            body,
+            _under_way: under_way.into(),
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Held<B> {
     type Data = Bytes;
     type Error = B::Error;
 

@@ -1,13 +1,17 @@
 //! The admin listener: `/livez`, `/readyz` and `/metrics` over plain HTTP, for a kubelet and a Prometheus. Nothing else.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{net::TcpListener, sync::Semaphore, time::sleep};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    net::TcpListener,
+    task::AbortHandle,
+    time::{sleep, timeout},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
 
@@ -18,8 +22,8 @@ use crate::{
 
 /// Connections at once; a kubelet and a Prometheus need few.
 const CONNECTIONS: usize = 64;
-/// How long a request's headers may take, and how long a connection may idle.
-const HEADERS: Duration = Duration::from_secs(10);
+/// How long a connection may take for its one request and the answer.
+const REQUEST: Duration = Duration::from_secs(5);
 
 /// What the admin listener tells of.
 pub struct Admin {
@@ -34,9 +38,8 @@ pub struct Admin {
 impl Admin {
     /// Answers until the process ends, through a drain too. Its connections end with `connections`.
     pub async fn run(self: Arc<Self>, listener: TcpListener, connections: TaskTracker) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
-        // The semaphore is never closed, so a place is always given in the end.
-        while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+        let mut open: VecDeque<AbortHandle> = VecDeque::with_capacity(CONNECTIONS);
+        loop {
             let tcp = match listener.accept().await {
                 Ok((tcp, _)) => tcp,
                 Err(error) => {
@@ -45,17 +48,23 @@ impl Admin {
                     continue;
                 }
             };
+            open.retain(|connection| !connection.is_finished());
+            if open.len() == CONNECTIONS {
+                // The oldest has had the most time, and the new one may be a kubelet's.
+                open.drain(..1).for_each(|oldest| oldest.abort());
+            }
             let admin = Arc::clone(&self);
-            connections.spawn(async move {
+            let connection = connections.spawn(async move {
                 let service = service_fn(|request| {
                     std::future::ready(Ok::<_, Infallible>(admin.answer(&request)))
                 });
                 let mut http1 = http1::Builder::new();
-                http1.timer(TokioTimer::new()).header_read_timeout(HEADERS);
-                // A peer that goes away is no news here.
-                let _ = http1.serve_connection(TokioIo::new(tcp), service).await;
-                drop(place);
+                // One request each, so that nobody's connections stand in the way of a kubelet's.
+                http1.keep_alive(false).header_read_timeout(None);
+                // A peer that goes away, or is slow, is no news here.
+                let _ = timeout(REQUEST, http1.serve_connection(TokioIo::new(tcp), service)).await;
             });
+            open.push_back(connection.abort_handle());
         }
     }
 

@@ -16,7 +16,7 @@ use std::{
 
 use http::Request;
 use hyper::{
-    body::Incoming,
+    body::{Body as _, Incoming},
     server::conn::{http1, http2},
     service::service_fn,
 };
@@ -36,7 +36,7 @@ use crate::{
     telemetry::metrics::Metrics,
     tls::{Identity, Refusal},
 };
-use activity::{Activity, Watched};
+use activity::{Activity, Held, Watched};
 
 /// A handshake that takes longer is cut.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -184,8 +184,13 @@ impl Server {
                     // HTTP/2 knows no Connection header: the connection itself is ended behind the answer.
                     activity.close();
                 }
+                // The answer may be sent before the request's body has come.
+                let request = request.map(|body| {
+                    let coming = (!body.is_end_stream()).then(|| activity.request());
+                    Held::new(body, coming)
+                });
                 let response = api.answer(caller, request).await;
-                Ok::<_, Infallible>(response.map(|body| under_way.until_sent(body)))
+                Ok::<_, Infallible>(response.map(|body| Held::new(body, under_way)))
             }
         });
         if multiplexed {

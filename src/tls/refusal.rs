@@ -2,7 +2,7 @@
 
 use std::io;
 
-use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
+use rustls::{AlertDescription, CertificateError, Error, OtherError, PeerIncompatible};
 
 /// A refused handshake.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +75,6 @@ fn of_certificate(error: &CertificateError) -> (&'static str, bool) {
         CertificateError::BadSignature => ("BadSignature", true),
         CertificateError::Revoked => ("Revoked", true),
         CertificateError::BadEncoding => ("BadEncoding", true),
-        CertificateError::UnhandledCriticalExtension => ("UnhandledCriticalExtension", true),
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => ("Expired", false),
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             ("NotValidYet", false)
@@ -86,6 +85,12 @@ fn of_certificate(error: &CertificateError) -> (&'static str, bool) {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             ("NotValidForName", true)
         }
+        // What webpki found and rustls has no name for: its text is the name.
+        CertificateError::Other(OtherError(other)) => match &*other.to_string() {
+            "UnsupportedCriticalExtension" => ("UnhandledCriticalExtension", true),
+            "CaUsedAsEndEntity" => ("CaUsedAsClient", true),
+            _ => ("InvalidCertificate", true),
+        },
         _ => ("InvalidCertificate", true),
     }
 }

@@ -91,6 +91,16 @@ scenario_a_body_over_64_KiB_is_413() {
 	expect_error 413 "in chunks"
 }
 
+scenario_an_answer_is_not_lost_to_a_large_body() {
+	local method
+	head -c 20000000 /dev/zero >"$work/large"
+	for method in PUT GET PATCH; do
+		as_client --request "$method" --header 'Content-Type: application/json' --data-binary "@$work/large" "$replicas"
+		expect_error "$([[ $method == PATCH ]] && echo 405 || echo 413)" "$method with 20 MB"
+	done
+	rm "$work/large"
+}
+
 scenario_a_body_of_64_KiB_is_read() {
 	printf '{"replicaCount":2}%*s' 65518 '' >"$work/large"
 	put "$replicas" "@$work/large"

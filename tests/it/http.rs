@@ -124,6 +124,66 @@ async fn failures_are_judged_in_the_documented_order() {
 }
 
 #[tokio::test]
+async fn an_answer_is_not_lost_to_a_body_that_nobody_wants() {
+    let (_cluster, server) = server().await;
+    let body = " ".repeat(8 << 20);
+    for protocol in ["http/1.1", "h2"] {
+        let client = server.client.alpn(&[protocol]);
+        for (status, method, path) in [
+            (413, Method::PUT, SHOP),
+            (413, Method::GET, SHOP),
+            (405, Method::PATCH, SHOP),
+            (404, Method::PUT, "/nowhere"),
+        ] {
+            let answer = client.send(method, path, &[JSON], &body).await;
+            assert_eq!(answer.status, status, "{path} over {protocol}");
+            assert!(!answer.error().is_empty());
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_does_not_wait_for_a_body_that_nobody_wants() {
+    let (_cluster, server) = server().await;
+    let mut stream = server.client.connect().await.unwrap();
+    let head =
+        format!("PATCH /api/v1{SHOP} HTTP/1.1\r\nHost: a\r\nContent-Length: 2000000\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut refused = Vec::new();
+    while !refused.ends_with(b"\"}") {
+        assert_ne!(stream.read_buf(&mut refused).await.unwrap(), 0);
+    }
+    assert!(refused.starts_with(b"HTTP/1.1 405 "));
+    // The connection is still in step and of use.
+    let next = "GET /api/v1/health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    stream.write_all(&[b' '; 2_000_000]).await.unwrap();
+    stream.write_all(next.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+#[tokio::test]
+async fn a_body_that_is_refused_is_not_asked_for() {
+    let (_cluster, server) = server().await;
+    for (status, head) in [
+        (413, format!("PUT /api/v1{SHOP}")),
+        (405, format!("PATCH /api/v1{SHOP}")),
+        (404, "PUT /nowhere".to_owned()),
+    ] {
+        let request = format!(
+            "{head} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 70000\r\nExpect: 100-continue\r\n\r\n"
+        );
+        let answer = raw(&server, &request).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} "))
+                && answer.contains("\r\nconnection: close\r\n"),
+            "{answer}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_bound_is_named_with_the_count_and_nothing_is_clamped() {
     let (cluster, server) = server().await;
     let answer = server.client.scale("web", "shop", 10_001, &[]).await;

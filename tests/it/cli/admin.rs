@@ -2,6 +2,12 @@
 
 use std::time::Duration;
 
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+
 use super::silent_port;
 use crate::support::{Client, SimCluster, eventually, program::Serving, write_kubeconfig};
 
@@ -99,6 +105,39 @@ async fn there_are_three_paths_and_two_methods() {
     ] {
         assert_eq!(serving.admin("GET", path).await.0, 404, "{path}");
     }
+}
+
+#[tokio::test]
+async fn connections_that_are_kept_open_do_not_keep_a_kubelet_out() {
+    let cluster = SimCluster::start().await;
+    let serving = Serving::start(cluster.kubeconfig(), &[]).await;
+    let mut kept = Vec::new();
+    for number in 0..200 {
+        let mut stream = TcpStream::connect(serving.admin_address).await.unwrap();
+        if number % 2 == 0 {
+            let request = b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n";
+            // It may have been cut already.
+            let _ = stream.write_all(request).await;
+        }
+        kept.push(stream);
+    }
+    let alive = timeout(Duration::from_secs(4), serving.admin("GET", "/livez"));
+    assert_eq!(alive.await.unwrap(), (200, "ok\n".to_owned()));
+}
+
+#[tokio::test]
+async fn an_admin_connection_takes_one_request() {
+    let cluster = SimCluster::start().await;
+    let serving = Serving::start(cluster.kubeconfig(), &[]).await;
+    let mut stream = TcpStream::connect(serving.admin_address).await.unwrap();
+    stream
+        .write_all(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = String::new();
+    let end = stream.read_to_string(&mut answer);
+    timeout(Duration::from_secs(4), end).await.unwrap().unwrap();
+    assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
 }
 
 #[tokio::test]

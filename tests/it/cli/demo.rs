@@ -112,6 +112,26 @@ async fn the_demo_serves_with_what_it_prints_and_ends_on_ctrl_c() {
     assert_eq!(ended.code, Some(0), "{ended:#?}");
 }
 
+#[tokio::test]
+async fn a_second_demo_that_cannot_start_leaves_the_first_ones_files_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let demo = |listen: &str| {
+        let mut command = headcount(["demo", "--still", listen]);
+        command.current_dir(folder.path());
+        Program::start(command)
+    };
+    let first = demo("--listen=127.0.0.1:0");
+    let listening = first.line("server.listening", 1).await;
+    let read = || {
+        ["ca.crt", "server.key", "client.crt", "kubeconfig"]
+            .map(|name| std::fs::read(folder.path().join("headcount-demo").join(name)).unwrap())
+    };
+    let before = read();
+    let second = demo(&format!("--listen={}", listening.text("address")));
+    assert_eq!(second.ended().await.code, Some(1));
+    assert!(read() == before, "the files are others");
+}
+
 fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o777
 }

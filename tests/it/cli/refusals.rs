@@ -164,20 +164,42 @@ async fn an_unknown_flag_or_command() {
         (&["serve", "extra"], "extra"),
         (&["sevre"], "sevre"),
     ] {
-        let ended = run(args).await;
-        assert_eq!(
-            (ended.code, &ended.stdout[..]),
-            (Some(64), &[][..]),
-            "{ended:#?}"
-        );
-        assert!(
-            ended.stderr[0].starts_with("error: ") && ended.stderr[0].contains(named),
-            "{ended:#?}"
-        );
+        refused(&run(args).await, &[named]);
     }
-    let ended = run::<&str>([]).await;
-    assert_eq!(ended.code, Some(64));
-    assert!(ended.stderr.concat().contains("serve"), "{ended:#?}");
+    refused(
+        &run(["serve", "--max-replica=5"]).await,
+        &["a similar argument exists: '--max-replicas'"],
+    );
+    refused(&run::<&str>([]).await, &["serve or demo"]);
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_said_in_the_form_that_was_asked_for() {
+    let (_folder, _, flags) = prepared();
+    for wrong in ["--max-replica=5", "--log-level=loud", "--context=elsewhere"] {
+        for asks in [&["--log-format=json"][..], &["--log-format", "json"]] {
+            let ended = run(flags
+                .iter()
+                .map(String::as_str)
+                .chain(asks.iter().copied())
+                .chain([wrong]))
+            .await;
+            refused(&ended, &[]);
+            assert!(ended.stderr[0].starts_with('{'), "{ended:#?}");
+        }
+    }
+    for (name, value) in [
+        ("HEADCOUNT_MAX_REPLICA", "5"),
+        ("HEADCOUNT_LISTEN", "nowhere"),
+    ] {
+        let environment = [("HEADCOUNT_LOG_FORMAT", "json"), (name, value)];
+        let ended = run_with(&[], &environment).await;
+        refused(&ended, &[name]);
+        assert!(ended.stderr[0].starts_with('{'), "{ended:#?}");
+        // A flag wins over the environment here, too.
+        let ended = run_with(&["--log-format=text"], &environment).await;
+        assert!(!ended.stderr[0].starts_with('{'), "{ended:#?}");
+    }
 }
 
 #[tokio::test]

@@ -227,6 +227,51 @@ async fn writes(serving: &Serving) {
         );
         assert!(line.text("address").starts_with("127.0.0.1:"));
     }
+    // A write that never got as far as the cluster was tried by somebody, too.
+    let path = "/namespaces/web/deployments/sh%0Aop/replicas";
+    let text = [headers[0], headers[1], ("content-type", "text/plain")];
+    let answer = serving
+        .client
+        .send(http::Method::PUT, path, &text, "5")
+        .await;
+    let refused = serving.program.line("scale.failed", 2).await;
+    assert_eq!(
+        (answer.status.as_u16(), refused.number("result")),
+        (415, 415)
+    );
+    assert_eq!(
+        (refused.message.as_str(), refused.text("name")),
+        ("a write was refused", "sh\nop")
+    );
+    assert_eq!(
+        (refused.text("request_id"), refused.text("trace_id")),
+        ("deploy-4711", TRACE)
+    );
+    for line in [&applied, &failed, &refused] {
+        assert_eq!(
+            (line.text("subject"), line.text("issuer")),
+            ("CN=alice", "CN=headcount demo CA")
+        );
+    }
+    let answer = serving.client.scale("web", "shop", -1, &headers).await;
+    let refused = serving.program.line("scale.failed", 3).await;
+    assert_eq!(
+        (answer.status.as_u16(), refused.number("result")),
+        (400, 400)
+    );
+    assert_eq!(refused.number("from"), 5);
+    assert!(
+        refused
+            .text("error")
+            .starts_with("the body must be exactly one")
+    );
+    let headers = [headers[0], headers[1], ("host", "b")];
+    let answer = serving.client.scale("web", "shop", 5, &headers).await;
+    let refused = serving.program.line("scale.failed", 4).await;
+    assert_eq!(
+        (answer.status.as_u16(), refused.number("result")),
+        (400, 400)
+    );
     // Without an id and a trace of the caller there are new ones.
     let answer = serving.client.scale("web", "shop", 5, &[]).await;
     let unchanged = serving.program.line("scale.applied", 2).await;

@@ -22,16 +22,15 @@ async fn no_line_of_the_trace_level_has_a_key_or_a_token() {
                 .map(|(name, value)| (*name, value.as_str()))
                 .collect();
             assert_eq!(client.scale("web", "shop", 4, &headers).await.status, 200);
-            let unknown = format!("{{\"replicaCount\":1,\"password\":\"{TOKEN}\"}}");
             let json = [("content-type", "application/json")];
             let path = "/namespaces/web/deployments/shop/replicas";
-            assert_eq!(
-                client
-                    .send(http::Method::PUT, path, &json, &unknown)
-                    .await
-                    .status,
-                400
-            );
+            for body in [
+                format!("{{\"replicaCount\":1,\"password\":\"{TOKEN}\"}}"),
+                format!("{{\"replicaCount\":\"{TOKEN}\"}}"),
+            ] {
+                let answer = client.send(http::Method::PUT, path, &json, &body).await;
+                assert_eq!(answer.status, 400);
+            }
         }
         let files = serving.files.clone();
         let foreign = (&files.foreign.certificate, &files.foreign.key);

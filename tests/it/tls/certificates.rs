@@ -2,14 +2,14 @@
 
 use headcount::pki::{Authority, Issued, Leaf, Usage};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519,
-    PKCS_RSA_SHA256, SignatureAlgorithm,
+    BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256, SignatureAlgorithm,
 };
 use rustls::{
     AlertDescription::{
-        CertificateExpired, CertificateRequired, DecryptError, ProtocolVersion, UnknownCA,
-        UnsupportedCertificate,
+        CertificateExpired, CertificateRequired, CertificateUnknown, DecryptError, ProtocolVersion,
+        UnknownCA, UnsupportedCertificate,
     },
     version::TLS12,
 };
@@ -197,6 +197,40 @@ async fn a_certificate_for_another_purpose_is_refused_with_a_warning() {
         .issue(&Leaf::client("alice").usage(Usage::Both))
         .unwrap();
     served.accepts(&served.client_with(&both)).await;
+}
+
+#[tokio::test]
+async fn what_only_the_verifier_has_a_name_for_is_refused_by_that_name() {
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    authority.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    let key = KeyPair::generate().unwrap();
+    let authority = CertifiedIssuer::self_signed(authority, key).unwrap();
+    let served = Served::with(&[authority.pem()]).await;
+    let alice = || {
+        let mut leaf = CertificateParams::default();
+        leaf.distinguished_name.push(DnType::CommonName, "alice");
+        leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        leaf
+    };
+    let mut critical = alice();
+    let mut unknown = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 1], vec![5, 0]);
+    unknown.set_criticality(true);
+    critical.custom_extensions = vec![unknown];
+    let mut ca = alice();
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    for (leaf, reason) in [
+        (critical, "UnhandledCriticalExtension"),
+        (ca, "CaUsedAsClient"),
+    ] {
+        let key = KeyPair::generate().unwrap();
+        let chain = leaf.signed_by(&key, &authority).unwrap().pem();
+        let client = served.client(Some((&chain, &key.serialize_pem())));
+        served
+            .refuses(&client)
+            .await
+            .because(reason, "WARN", CertificateUnknown);
+    }
 }
 
 #[tokio::test]

@@ -23,6 +23,7 @@ use rustls::{
     AlertDescription, ClientConfig, RootCertStore, SupportedProtocolVersion,
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+    sign::{CertifiedKey, SingleCertAndKey},
     version::TLS13,
 };
 use tempfile::TempDir;
@@ -158,7 +159,10 @@ impl Served {
             .map(Result::unwrap)
             .collect();
         let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
-        builder.with_client_auth_cert(chain, key).unwrap()
+        let key = aws_lc_rs::sign::any_supported_type(&key).unwrap();
+        // Not checked on this side, so that the server sees certificates that rustls as a client wouldn't send.
+        let pair = SingleCertAndKey::from(CertifiedKey::new(chain, key));
+        builder.with_client_cert_resolver(Arc::new(pair))
     }
 
     /// A client with what an authority issued.
