@@ -38,6 +38,8 @@ use tls::TlsError;
 
 /// How long requests and writes under way may take once a shutdown has begun.
 const DRAIN: Duration = Duration::from_secs(20);
+/// How long the informer has for ending when everything else has.
+const INFORMER_STOP: Duration = Duration::from_millis(500);
 
 /// Why the server can't start.
 #[derive(Debug, thiserror::Error)]
@@ -135,8 +137,8 @@ impl Headcount {
         let (connections, writes, admin_connections) =
             (TaskTracker::new(), TaskTracker::new(), TaskTracker::new());
 
-        let _stop_informer = informer_stop.clone().drop_guard();
-        let informer_ended = spawn_informer(
+        let stop_informer = informer_stop.clone().drop_guard();
+        let mut informer_ended = spawn_informer(
             cluster,
             &config,
             Arc::clone(&status),
@@ -168,7 +170,7 @@ impl Headcount {
 
         tokio::select! {
             () = shutdown => {}
-            _ = informer_ended => return Err(RunError::Ended("informer")),
+            _ = &mut informer_ended => return Err(RunError::Ended("informer")),
             _ = &mut server => return Err(RunError::Ended("server")),
             _ = &mut admin => return Err(RunError::Ended("admin server")),
         }
@@ -184,6 +186,9 @@ impl Headcount {
             warn!(name: "server.drain.cut", connections = connections.len(), writes = writes.len(),
                 "the drain took longer than {} s and was cut", DRAIN.as_secs());
         }
+        // What it says after the last line would look like another server's.
+        drop(stop_informer);
+        let _ = timeout(INFORMER_STOP, informer_ended).await;
         info!(name: "server.stopped", "stopped");
         Ok(())
     }

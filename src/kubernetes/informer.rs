@@ -485,10 +485,12 @@ impl Backoff {
     fn next(&mut self, retry_after: Option<Duration>) -> Duration {
         let wait = LONGEST_WAIT.min(FIRST_WAIT * 2u32.saturating_pow(self.failures.min(16)));
         self.failures += 1;
-        let wait = wait.mul_f64(0.5 + fastrand::f64() / 2.0);
+        let jitter = 0.5 + fastrand::f64() / 2.0;
+        // Whole milliseconds, as the log tells them.
+        let wait = Duration::from_millis((wait.as_millis() as f64 * jitter) as u64);
         match retry_after.map(|r| r.min(LONGEST_RETRY_AFTER)) {
             // Never earlier than asked for, and not all at the same time.
-            Some(asked) => wait.max(asked + FIRST_WAIT.mul_f64(fastrand::f64())),
+            Some(asked) => wait.max(asked + Duration::from_millis(fastrand::u64(..200))),
             None => wait,
         }
     }
