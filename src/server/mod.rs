@@ -49,6 +49,10 @@ const STREAMS: u32 = 256;
 /// What hyper buffers of one connection; the API's own, lower limits answer first.
 const BUFFER: usize = 64 * 1024;
 
+/// What rustls buffers of one connection's answers, in bytes: a list of 10,000 takes 257 µs of CPU with this, 423 with its 64 KiB, and
+/// 287 with 16.
+const RECORDS: usize = 32 * 1024;
+
 /// Serves the API to callers with a certificate.
 pub struct Server {
     tls: TlsAcceptor,
@@ -109,8 +113,9 @@ impl Server {
             client = self.handshake(tcp, address) => client,
             () = self.stopping.cancelled() => None,
         };
-        if let Some((stream, caller)) = client {
+        if let Some((mut stream, caller)) = client {
             let multiplexed = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            stream.get_mut().1.set_buffer_limit(Some(RECORDS));
             self.serve(stream, multiplexed, Arc::new(caller)).await;
         }
         self.metrics
