@@ -1,25 +1,43 @@
-//! Certificates for trying things out: a small certificate authority, for the demo, the tests and `make deploy`.
+//! A small certificate authority: for the demo, the tests, `make deploy` and `headcount pki`.
 //!
-//! Owns what a certificate of this project looks like and how its files are written.
-//! Never reads a certificate, never judges one: that is the TLS layer's work.
+//! Owns what a certificate and a revocation list of this project look like and how their files are written and read back.
+//! Never decides who is let in: that is the TLS layer's work.
 
+mod certificate;
+mod deny;
 mod files;
+mod folder;
+mod leaf;
+mod presented;
+mod revocation;
+mod show;
+mod trust;
+mod words;
 
 use std::{
     io,
-    net::IpAddr,
     path::PathBuf,
     time::{Duration, SystemTime},
 };
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PublicKeyData, SerialNumber,
 };
+use rustls::pki_types::CertificateDer;
 
+pub use certificate::{CertificateError, public_key_hash, read_certificates};
+pub use deny::{DenyBy, DenyError, deny};
 pub use files::{
     DemoFiles, Pair, SERVER_NAMES, create_folder, write_certificate, write_demo, write_private,
 };
+pub use folder::{Folder, FolderError, NewAuthority, Renewal, Revocation, is_file_stem};
+pub use leaf::{Leaf, Usage};
+pub use presented::{Presented, PresentedError, presented_by};
+pub use revocation::{Reason, RevocationError, RevocationList, Revoked};
+pub use show::{show_file, show_presented};
+pub use trust::Trust;
+pub use words::{hexadecimal, in_words, is_common_name, is_dns_name, is_uri, printable};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -27,6 +45,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How far a certificate's start lies in the past, so that a peer whose clock is a little behind accepts it.
 const CLOCK_SKEW: Duration = MINUTE.saturating_mul(5);
 const AUTHORITY_LIFETIME: Duration = DAY.saturating_mul(3650);
+const INTERMEDIATE_LIFETIME: Duration = DAY.saturating_mul(5 * 365);
 const LEAF_LIFETIME: Duration = DAY.saturating_mul(365);
 
 /// 9999-12-31T23:59:59Z in seconds since 1970: the last time that X.509 can say.
@@ -62,6 +81,20 @@ pub enum Error {
         /// The common name that it was to have.
         subject: String,
     },
+    /// An authority's certificate can't be read.
+    #[error("failed to read the CA certificate: it must be an X.509 certificate in PEM")]
+    AuthorityCertificate,
+    /// An authority's key can't be read.
+    #[error("failed to read the key: it must be one unencrypted private key in PEM")]
+    Key,
+    /// An authority's key and certificate don't belong together.
+    #[error("failed to use the key: it is not the one of the certificate")]
+    ForeignKey,
+    /// The authority's name can't be written as its certificate has it.
+    #[error(
+        "failed to make the certificate: the authority's subject has a form that can't be repeated as an issuer; use an authority made by `headcount pki init`"
+    )]
+    IssuerName,
     /// The system gave no random bytes for a serial number or a file name.
     #[error("failed to get random bytes from the system")]
     Random,
@@ -83,9 +116,11 @@ pub enum Error {
     },
 }
 
-/// A certificate authority with its key in memory; it never writes the key anywhere.
+/// A certificate authority with its key in memory; it never writes the key anywhere by itself.
 pub struct Authority {
-    issuer: CertifiedIssuer<'static, KeyPair>,
+    issuer: Issuer<'static, KeyPair>,
+    certificate: CertificateDer<'static>,
+    certificate_pem: String,
     /// The certificates between a leaf and the root, nearest first, in PEM; empty for a root.
     intermediates: String,
 }
@@ -96,37 +131,94 @@ impl Authority {
     /// # Errors
     /// When the system gives no random bytes or the name does not fit into a certificate.
     pub fn new(common_name: &str) -> Result<Self, Error> {
-        let params = authority_params(common_name, BasicConstraints::Unconstrained)?;
-        let issuer = generate_key(common_name).and_then(|key| {
-            CertifiedIssuer::self_signed(params, key).map_err(certificate_error(common_name))
-        })?;
+        Self::root(common_name, BasicConstraints::Unconstrained)
+    }
+
+    /// As [`Authority::new`], but with at most `path_len` further authorities below it (RFC 5280, 4.2.1.9).
+    ///
+    /// # Errors
+    /// As [`Authority::new`].
+    pub fn with_path_len(common_name: &str, path_len: u8) -> Result<Self, Error> {
+        Self::root(common_name, BasicConstraints::Constrained(path_len))
+    }
+
+    fn root(common_name: &str, constraints: BasicConstraints) -> Result<Self, Error> {
+        let params = authority_params(common_name, constraints, AUTHORITY_LIFETIME)?;
+        let key = generate_key(common_name)?;
+        let certificate = params
+            .self_signed(&key)
+            .map_err(certificate_error(common_name))?;
         Ok(Self {
-            issuer,
+            issuer: Issuer::new(params, key),
+            certificate_pem: certificate.pem(),
+            certificate: certificate.into(),
             intermediates: String::new(),
         })
     }
 
-    /// An authority signed by this one. At most `path_len` further authorities may stand below it.
+    /// An authority signed by this one, valid for five years. At most `path_len` further authorities may stand below it.
     ///
     /// # Errors
     /// As [`Authority::new`].
     pub fn intermediate(&self, common_name: &str, path_len: u8) -> Result<Self, Error> {
-        let params = authority_params(common_name, BasicConstraints::Constrained(path_len))?;
-        let issuer = generate_key(common_name).and_then(|key| {
-            CertifiedIssuer::signed_by(params, key, &self.issuer)
-                .map_err(certificate_error(common_name))
-        })?;
-        let intermediates = format!("{}{}", issuer.pem(), self.intermediates);
+        let constraints = BasicConstraints::Constrained(path_len);
+        let params = authority_params(common_name, constraints, INTERMEDIATE_LIFETIME)?;
+        let key = generate_key(common_name)?;
+        let certificate = params
+            .signed_by(&key, &self.issuer)
+            .map_err(certificate_error(common_name))?;
+        let certificate_pem = certificate.pem();
+        Ok(Self {
+            issuer: Issuer::new(params, key),
+            intermediates: format!("{certificate_pem}{}", self.intermediates),
+            certificate_pem,
+            certificate: certificate.into(),
+        })
+    }
+
+    /// An authority that was made before, from its certificate and its key (PKCS #8, PKCS #1 or SEC 1, in PEM).
+    ///
+    /// `presented` says whether its leaves need its certificate on the way to the root, which a root's don't.
+    ///
+    /// # Errors
+    /// When the key can't be read or isn't the certificate's. The messages never quote the key.
+    pub fn load(certificate_pem: &str, key_pem: &str, presented: bool) -> Result<Self, Error> {
+        let (certificate, certificate_pem) =
+            certificate::first_section(certificate_pem).ok_or(Error::AuthorityCertificate)?;
+        let key = KeyPair::from_pem(key_pem).map_err(|_| Error::Key)?;
+        let issuer =
+            Issuer::from_ca_cert_der(&certificate, key).map_err(|_| Error::AuthorityCertificate)?;
+        if certificate::public_key(&certificate) != Some(&issuer.key().subject_public_key_info()) {
+            return Err(Error::ForeignKey);
+        }
         Ok(Self {
             issuer,
-            intermediates,
+            certificate,
+            intermediates: if presented {
+                certificate_pem.to_owned()
+            } else {
+                String::new()
+            },
+            certificate_pem: certificate_pem.to_owned(),
         })
     }
 
     /// This authority's own certificate in PEM: what a peer that trusts it puts into its bundle.
     #[must_use]
     pub fn certificate_pem(&self) -> String {
-        self.issuer.pem()
+        self.certificate_pem.clone()
+    }
+
+    /// This authority's own certificate.
+    #[must_use]
+    pub fn certificate(&self) -> &CertificateDer<'static> {
+        &self.certificate
+    }
+
+    /// This authority's private key in PEM, PKCS #8: for [`write_private`] and nothing else.
+    #[must_use]
+    pub fn key_pem(&self) -> String {
+        self.issuer.key().serialize_pem()
     }
 
     /// Makes a key and a certificate for it, signed by this authority.
@@ -134,215 +226,36 @@ impl Authority {
     /// # Errors
     /// When a name does not fit into a certificate, the validity cannot be expressed, or the system gives no random bytes.
     pub fn issue(&self, leaf: &Leaf) -> Result<Issued, Error> {
-        let subject = &leaf.common_name;
-        let key = generate_key(subject)?;
-        let certificate = leaf
-            .params()?
-            .signed_by(&key, &self.issuer)
-            .map_err(certificate_error(subject))?;
-        let certificate_pem = certificate.pem();
+        let key = generate_key(&leaf.common_name)?;
+        let certificate_pem = self.certify(leaf, &key)?;
         Ok(Issued {
             chain_pem: format!("{certificate_pem}{}", self.intermediates),
             certificate_pem,
             key_pem: key.serialize_pem(),
         })
     }
-}
 
-/// What a leaf's extended key usage allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Usage {
-    /// serverAuth alone.
-    Server,
-    /// clientAuth alone.
-    Client,
-    /// serverAuth and clientAuth.
-    Both,
-    /// anyExtendedKeyUsage alone, which names no purpose.
-    Any,
-    /// No extended key usage extension at all.
-    None,
-}
+    /// Makes a certificate for a key that exists already, given as a DER SubjectPublicKeyInfo; the chain in PEM.
+    ///
+    /// # Errors
+    /// As [`Authority::issue`], and when the key is of a kind that can't be certified.
+    pub fn issue_for(&self, leaf: &Leaf, public_key: &[u8]) -> Result<String, Error> {
+        let key = rcgen::SubjectPublicKeyInfo::from_der(public_key)
+            .map_err(certificate_error(&leaf.common_name))?;
+        let certificate_pem = self.certify(leaf, &key)?;
+        Ok(format!("{certificate_pem}{}", self.intermediates))
+    }
 
-/// What a certificate that is not an authority's is to say.
-#[derive(Debug, Clone)]
-pub struct Leaf {
-    /// The subject's common name.
-    pub common_name: String,
-    /// The subject's organizations, at most two.
-    pub organizations: Vec<String>,
-    /// DNS names in the subject alternative name.
-    pub dns_names: Vec<String>,
-    /// IP addresses in the subject alternative name.
-    pub ip_addresses: Vec<IpAddr>,
-    /// URIs in the subject alternative name.
-    pub uris: Vec<String>,
-    /// The extended key usage.
-    pub usage: Usage,
-    /// The first second in which it is valid.
-    pub not_before: SystemTime,
-    /// The last second in which it is valid.
-    pub not_after: SystemTime,
-    /// The serial number, big-endian, at most 20 bytes; random when absent.
-    pub serial: Option<Vec<u8>>,
-}
-
-impl Leaf {
-    /// A server's certificate for these DNS names and IP addresses; the first one is the common name too.
-    #[must_use]
-    pub fn server(names: &[&str]) -> Self {
-        let mut leaf =
-            Self::valid_for_a_year(names.first().copied().unwrap_or_default(), Usage::Server);
-        for name in names {
-            match name.parse() {
-                Ok(address) => leaf.ip_addresses.push(address),
-                Err(_) => leaf.dns_names.push((*name).to_owned()),
-            }
+    fn certify(&self, leaf: &Leaf, key: &impl PublicKeyData) -> Result<String, Error> {
+        let certificate = leaf
+            .params()?
+            .signed_by(key, &self.issuer)
+            .map_err(certificate_error(&leaf.common_name))?;
+        // A peer compares names by their bytes, and some names of other tools' authorities are not written back as they were.
+        if !certificate::names_as_issuer(certificate.der(), &self.certificate) {
+            return Err(Error::IssuerName);
         }
-        leaf
-    }
-
-    /// A client's certificate with this common name and no subject alternative name.
-    #[must_use]
-    pub fn client(common_name: &str) -> Self {
-        Self::valid_for_a_year(common_name, Usage::Client)
-    }
-
-    fn valid_for_a_year(common_name: &str, usage: Usage) -> Self {
-        let now = SystemTime::now();
-        Self {
-            common_name: common_name.to_owned(),
-            organizations: Vec::new(),
-            dns_names: Vec::new(),
-            ip_addresses: Vec::new(),
-            uris: Vec::new(),
-            usage,
-            not_before: now - CLOCK_SKEW,
-            not_after: now + LEAF_LIFETIME,
-            serial: None,
-        }
-    }
-
-    /// Valid for a day that ended yesterday.
-    #[must_use]
-    pub fn expired(mut self) -> Self {
-        let now = SystemTime::now();
-        self.not_before = now - 2 * DAY;
-        self.not_after = now - DAY;
-        self
-    }
-
-    /// Valid for a day that begins tomorrow.
-    #[must_use]
-    pub fn not_yet_valid(mut self) -> Self {
-        let now = SystemTime::now();
-        self.not_before = now + DAY;
-        self.not_after = now + 2 * DAY;
-        self
-    }
-
-    /// Valid up to and including the second in which `time` lies.
-    #[must_use]
-    pub fn valid_until(mut self, time: SystemTime) -> Self {
-        self.not_after = time;
-        self
-    }
-
-    /// With another extended key usage.
-    #[must_use]
-    pub fn usage(mut self, usage: Usage) -> Self {
-        self.usage = usage;
-        self
-    }
-
-    /// With one organization more in the subject.
-    #[must_use]
-    pub fn organization(mut self, name: &str) -> Self {
-        self.organizations.push(name.to_owned());
-        self
-    }
-
-    /// With one DNS name more in the subject alternative name.
-    #[must_use]
-    pub fn dns_name(mut self, name: &str) -> Self {
-        self.dns_names.push(name.to_owned());
-        self
-    }
-
-    /// With one URI more in the subject alternative name.
-    #[must_use]
-    pub fn uri(mut self, uri: &str) -> Self {
-        self.uris.push(uri.to_owned());
-        self
-    }
-
-    /// With this serial number, big-endian.
-    #[must_use]
-    pub fn serial(mut self, bytes: &[u8]) -> Self {
-        self.serial = Some(bytes.to_vec());
-        self
-    }
-
-    fn params(&self) -> Result<CertificateParams, Error> {
-        let subject = &self.common_name;
-        let mut params = CertificateParams::default();
-        params.distinguished_name = self.distinguished_name()?;
-        set_validity(&mut params, subject, self.not_before, self.not_after)?;
-        params.serial_number = Some(match &self.serial {
-            Some(bytes) => SerialNumber::from_slice(bytes),
-            None => random_serial()?,
-        });
-        params.is_ca = IsCa::ExplicitNoCa;
-        params.use_authority_key_identifier_extension = true;
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = match self.usage {
-            Usage::Server => vec![ExtendedKeyUsagePurpose::ServerAuth],
-            Usage::Client => vec![ExtendedKeyUsagePurpose::ClientAuth],
-            Usage::Both => vec![
-                ExtendedKeyUsagePurpose::ServerAuth,
-                ExtendedKeyUsagePurpose::ClientAuth,
-            ],
-            Usage::Any => vec![ExtendedKeyUsagePurpose::Any],
-            Usage::None => Vec::new(),
-        };
-        for name in &self.dns_names {
-            let name = name
-                .as_str()
-                .try_into()
-                .map_err(certificate_error(subject))?;
-            params.subject_alt_names.push(SanType::DnsName(name));
-        }
-        for uri in &self.uris {
-            let uri = uri
-                .as_str()
-                .try_into()
-                .map_err(certificate_error(subject))?;
-            params.subject_alt_names.push(SanType::URI(uri));
-        }
-        params
-            .subject_alt_names
-            .extend(self.ip_addresses.iter().copied().map(SanType::IpAddress));
-        Ok(params)
-    }
-
-    fn distinguished_name(&self) -> Result<DistinguishedName, Error> {
-        // rcgen holds one value a type; the same type by its number is another key to it, so there can be two.
-        let types = [
-            DnType::OrganizationName,
-            DnType::CustomDnType(vec![2, 5, 4, 10]),
-        ];
-        if self.organizations.len() > types.len() {
-            return Err(Error::TooManyOrganizations {
-                subject: self.common_name.clone(),
-                count: self.organizations.len(),
-            });
-        }
-        let mut name = DistinguishedName::new();
-        for (kind, organization) in types.into_iter().zip(&self.organizations) {
-            name.push(kind, organization.as_str());
-        }
-        name.push(DnType::CommonName, self.common_name.as_str());
-        Ok(name)
+        Ok(certificate.pem())
     }
 }
 
@@ -359,6 +272,7 @@ pub struct Issued {
 fn authority_params(
     common_name: &str,
     constraints: BasicConstraints,
+    lifetime: Duration,
 ) -> Result<CertificateParams, Error> {
     let now = SystemTime::now();
     let mut params = CertificateParams::default();
@@ -366,12 +280,7 @@ fn authority_params(
     params
         .distinguished_name
         .push(DnType::CommonName, common_name);
-    set_validity(
-        &mut params,
-        common_name,
-        now - CLOCK_SKEW,
-        now + AUTHORITY_LIFETIME,
-    )?;
+    set_validity(&mut params, common_name, now - CLOCK_SKEW, now + lifetime)?;
     params.serial_number = Some(random_serial()?);
     params.is_ca = IsCa::Ca(constraints);
     params.use_authority_key_identifier_extension = true;

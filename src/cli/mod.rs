@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand.
 
 mod demo;
+mod pki;
 mod serve;
 
 use std::{ffi::OsString, fmt::Display, io, process::ExitCode};
@@ -31,6 +32,8 @@ enum Command {
     Serve(Box<crate::config::ServeArgs>),
     /// Try everything without a cluster: certificates, a simulated Kubernetes and the server, until Ctrl-C
     Demo(demo::DemoArgs),
+    /// Make, renew, revoke, deny and show certificates: for development and small installations
+    Pki(Box<pki::PkiArgs>),
 }
 
 /// Runs the program; the exit code is 0, 64 for a bad configuration, or 1 for another failure.
@@ -42,9 +45,10 @@ pub fn main() -> ExitCode {
             let _ = error.print();
             return ExitCode::SUCCESS;
         }
+        Err(error) if pki::is_meant() => return pki::refused(&crate::config::sentence(&error)),
         Err(error) if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             return refused_unstarted(
-                &"the command is missing: serve or demo; `headcount --help` tells more",
+                &"the command is missing: serve, demo or pki; `headcount --help` tells more",
             );
         }
         Err(error) => return refused_unstarted(&crate::config::sentence(&error)),
@@ -52,6 +56,7 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Serve(args) => serve::run(*args),
         Command::Demo(args) => demo::run(&args),
+        Command::Pki(args) => pki::run(*args),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, DirBuilder, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -16,7 +16,7 @@ use super::{Authority, Error, Issued, Leaf, random_bytes};
 /// # Errors
 /// When the file cannot be written; what stood there before still stands.
 pub fn write_private(path: &Path, pem: &str) -> Result<(), Error> {
-    write_whole(path, pem, 0o600)
+    write_all(&[NewFile::private(path, pem)])
 }
 
 /// Writes a certificate or a bundle, readable by everyone (less the umask); whole or not at all, like [`write_private`].
@@ -24,7 +24,7 @@ pub fn write_private(path: &Path, pem: &str) -> Result<(), Error> {
 /// # Errors
 /// As [`write_private`].
 pub fn write_certificate(path: &Path, pem: &str) -> Result<(), Error> {
-    write_whole(path, pem, 0o644)
+    write_all(&[NewFile::public(path, pem)])
 }
 
 /// Creates a folder, and those above it, with access for its owner alone. One that exists is left as it is.
@@ -66,8 +66,10 @@ impl Pair {
     /// # Errors
     /// As [`write_private`].
     pub fn write(&self, issued: &Issued) -> Result<(), Error> {
-        write_private(&self.key, &issued.key_pem)?;
-        write_certificate(&self.certificate, &issued.chain_pem)
+        write_all(&[
+            NewFile::private(&self.key, &issued.key_pem),
+            NewFile::public(&self.certificate, &issued.chain_pem),
+        ])
     }
 }
 
@@ -140,23 +142,102 @@ pub fn write_demo(folder: &Path) -> Result<DemoFiles, Error> {
     Ok(files)
 }
 
-/// Writes next to `path` under a name that nobody else uses, then renames: readers see the old file or the new one.
-fn write_whole(path: &Path, content: &str, mode: u32) -> Result<(), Error> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(
-        ".{:032x}.new",
-        u128::from_be_bytes(random_bytes()?)
-    ));
-    let new = path.with_file_name(name);
-    let written = create_with(&new, content, mode).and_then(|()| fs::rename(&new, path));
-    if written.is_err() {
-        // Nothing can be done about a failure here, and the first one says more.
-        let _ = fs::remove_file(&new);
+/// A file to be written: where, what, and its mode.
+pub(super) struct NewFile<'a> {
+    pub(super) path: &'a Path,
+    pub(super) content: &'a str,
+    pub(super) mode: u32,
+}
+
+impl<'a> NewFile<'a> {
+    /// One that its owner alone may read.
+    pub(super) fn private(path: &'a Path, content: &'a str) -> Self {
+        Self {
+            path,
+            content,
+            mode: 0o600,
+        }
     }
-    written.map_err(|source| Error::Write {
+
+    /// One that everyone may read, less the umask.
+    pub(super) fn public(path: &'a Path, content: &'a str) -> Self {
+        Self {
+            path,
+            content,
+            mode: 0o644,
+        }
+    }
+
+    /// One that takes the place of another and keeps its mode; 0644, less the umask, where there is none.
+    pub(super) fn replacing(path: &'a Path, content: &'a str) -> Self {
+        let mode = fs::metadata(path).map_or(0o644, |old| old.permissions().mode() & 0o777);
+        Self {
+            path,
+            content,
+            mode,
+        }
+    }
+}
+
+/// Writes several files in this order. None is touched before all are on the disk under other names.
+pub(super) fn write_all(files: &[NewFile<'_>]) -> Result<(), Error> {
+    let mut waiting = Vec::new();
+    let written = write_and_rename(files, &mut waiting);
+    for new in &waiting {
+        // Nothing can be done about a failure here, and the first one says more.
+        let _ = fs::remove_file(new);
+    }
+    written
+}
+
+/// Writes next to each file under a name that nobody else uses, then renames: readers see the old file or the new one.
+///
+/// `waiting` holds what was written and not renamed.
+fn write_and_rename(files: &[NewFile<'_>], waiting: &mut Vec<PathBuf>) -> Result<(), Error> {
+    for NewFile {
+        path,
+        content,
+        mode,
+    } in files
+    {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(
+            ".{:032x}.new",
+            u128::from_be_bytes(random_bytes()?)
+        ));
+        let new = path.with_file_name(name);
+        waiting.push(new.clone());
+        create_with(&new, content, *mode).map_err(write_error(path))?;
+    }
+    for NewFile { path, .. } in files {
+        // The one way in which a rename can fail that is no accident, so that none fails after another was done.
+        if path.is_dir() {
+            return Err(write_error(path)(io::ErrorKind::IsADirectory.into()));
+        }
+    }
+    for NewFile { path, .. } in files {
+        fs::rename(&waiting[0], path).map_err(write_error(path))?;
+        waiting.remove(0);
+    }
+    for NewFile { path, .. } in files {
+        sync_folder(path).map_err(write_error(path))?;
+    }
+    Ok(())
+}
+
+/// A rename is only as lasting as its folder.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => fs::File::open(folder)?.sync_all(),
+        _ => fs::File::open(".")?.sync_all(),
+    }
+}
+
+fn write_error(path: &Path) -> impl Fn(io::Error) -> Error {
+    move |source| Error::Write {
         path: path.to_owned(),
         source,
-    })
+    }
 }
 
 fn create_with(path: &Path, content: &str, mode: u32) -> io::Result<()> {

@@ -2,6 +2,7 @@
 //!
 //! No resumption and no 0-RTT: each would let a client in without its certificate being verified now.
 
+pub mod deny_list;
 mod identity;
 mod refusal;
 mod remembered;

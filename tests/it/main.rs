@@ -7,6 +7,7 @@ mod deploy;
 mod http;
 mod informer;
 mod logs;
+mod pki;
 mod scenarios;
 mod support;
 mod tls;
