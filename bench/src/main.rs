@@ -74,6 +74,9 @@ impl Arguments {
     }
 }
 
+/// What begins the part of the page that is written by hand.
+const EXPLANATIONS: &str = "## What is missed, and why";
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -229,6 +232,7 @@ async fn write(file: &Path, table: &str, rounds: usize) -> Result<(), Error> {
     } else {
         format!("make bench ARGS='{}'", given.join(" "))
     };
+    let explained = explanations(file);
     let content = format!(
         "# Performance
 
@@ -240,7 +244,14 @@ Medians of the rounds; *of peer* and *of limit* are medians of each round's rati
 limit is the ceiling, unless the row says what else. Servers and drivers share the cores, so ratios and CPU time say more than
 latencies do. CPU time is the scheduler's (`/proc/PID/task/*/schedstat`), memory is VmRSS and VmHWM in MB of 10⁶ bytes.
 
-{table}"
+{table}{explained}"
     );
     fs::write(file, content).map_err(Error::file(file))
+}
+
+/// The part of the file that people write: it survives the next run.
+fn explanations(file: &Path) -> String {
+    let old = fs::read_to_string(file).unwrap_or_default();
+    let part = old.find(EXPLANATIONS).map(|start| &old[start..]);
+    part.map(|part| format!("\n{part}")).unwrap_or_default()
 }
