@@ -172,9 +172,13 @@ impl Bench<'_> {
         let (server, _) = self.place.synced(Side::Headcount, &self.kubeconfig())?;
         sleep(SETTLE);
         let resident = server.proc().resident()?;
+        // It must miss something of the history that goes, or it could go on from where it was.
+        server.proc().signal("STOP")?;
+        self.touch(0).await?;
         self.cluster.kill_apiserver().await?;
         self.cluster.compact().await?;
         self.cluster.start_apiserver().await?;
+        server.proc().signal("CONT")?;
         server.logged_times("informer.synced", 2)?;
         sleep(SETTLE);
         let title = format!("peak of sync and relist of {n} (limit: resident)");

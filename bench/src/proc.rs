@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use crate::error::Error;
 
@@ -47,6 +48,19 @@ impl Proc {
             .and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok())
             .map(|kib| kib * 1024.0 / 1e6)
             .ok_or_else(|| Error::Unexpected(format!("no {field} in {}", file.display())))
+    }
+
+    /// Sends a signal: `STOP`, `CONT`.
+    pub(crate) fn signal(self, name: &str) -> Result<(), Error> {
+        let sent = Command::new("kill")
+            .args(["-s", name, &self.pid.to_string()])
+            .status()
+            .map_err(Error::io("send a signal"))?;
+        if sent.success() {
+            Ok(())
+        } else {
+            Err(Error::Unexpected(format!("SIG{name} was not taken")))
+        }
     }
 
     /// Resident memory, in MB.

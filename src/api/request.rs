@@ -44,8 +44,13 @@ impl From<RequestId> for HeaderValue {
 
 /// Sixteen digits.
 fn hexadecimal(number: u64) -> String {
-    let digit = |place: u32| char::from_digit((number >> (4 * place)) as u32 & 15, 16);
-    (0..16).rev().filter_map(digit).collect()
+    let digit = |place: u32| b"0123456789abcdef"[(number >> (4 * place)) as usize & 15];
+    let mut digits = [0; 16];
+    for (place, at) in digits.iter_mut().rev().zip(0..) {
+        *place = digit(at);
+    }
+    // Written digit by digit into a String it takes four times as long.
+    String::from_utf8_lossy(&digits).into_owned()
 }
 
 fn sane(id: &[u8]) -> bool {
