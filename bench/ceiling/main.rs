@@ -86,9 +86,10 @@ fn configuration(arguments: &Arguments) -> Result<ServerConfig, Box<dyn Error>> 
 
 async fn serve(tcp: TcpStream, tls: TlsAcceptor, bodies: Bodies) {
     let _ = tcp.set_nodelay(true);
-    let Ok(stream) = tls.accept(tcp).await else {
+    let Ok(mut stream) = tls.accept(tcp).await else {
         return;
     };
+    stream.get_mut().1.set_buffer_limit(Some(32 * 1024));
     let multiplexed = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let io = TokioIo::new(stream);
     let service = service_fn(move |request: Request<Incoming>| {

@@ -96,7 +96,8 @@ func peer(arguments []string) error {
 	}
 	log.Info("listening at " + listener.Addr().String())
 	go func() {
-		if cache.WaitForCacheSync(ctx.Done(), s.synced) {
+		factory.WaitForCacheSync(ctx.Done())
+		if s.synced() {
 			log.Info("synced", "seconds", time.Since(started).Seconds())
 		}
 	}()

@@ -98,6 +98,8 @@ pub(crate) fn say(what: &str) {
 async fn run(arguments: &Arguments) -> Result<(), Error> {
     say("building what is measured");
     let programs = machine::build()?;
+    // Now: the tree may have changed by the time that the page is written.
+    let conditions = machine::conditions().await?;
     let folder = tempfile::tempdir().map_err(Error::io("make a temporary folder"))?;
     let certificates = headcount::pki::write_demo(&folder.path().join("certificates"))
         .map_err(|error| Error::Unexpected(error.to_string()))?;
@@ -126,7 +128,7 @@ async fn run(arguments: &Arguments) -> Result<(), Error> {
     let whole = !arguments.quick && arguments.only.is_empty();
     let usual = whole.then(|| machine::root().join("docs/performance.md"));
     if let Some(file) = arguments.output.clone().or(usual) {
-        write(&file, &table, sizes.rounds).await?;
+        write(&file, &conditions, &table, sizes.rounds)?;
         say(&format!("written to {}", file.display()));
     }
     Ok(())
@@ -224,8 +226,7 @@ async fn on_real_cluster(
     Ok(())
 }
 
-async fn write(file: &Path, table: &str, rounds: usize) -> Result<(), Error> {
-    let conditions = machine::conditions().await?;
+fn write(file: &Path, conditions: &str, table: &str, rounds: usize) -> Result<(), Error> {
     let given: Vec<_> = env::args().skip(1).collect();
     let command = if given.is_empty() {
         "make bench".to_owned()

@@ -8,24 +8,29 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts}
 use tokio::{sync::Mutex, time::Instant};
 
 use super::{Api, ApiError, Body, headers::describe, preconditions, request::min_resource_version};
-use crate::store::Snapshot;
+use crate::store::{Snapshot, Store};
 
 /// How long a read waits for `X-Min-Resource-Version`.
 pub(super) const WAIT_FOR_VERSION: Duration = Duration::from_secs(5);
 
 /// The last list that was compressed, with its fingerprint: an unchanged one is compressed once.
 #[derive(Debug, Default)]
-pub(super) struct Compressed(Mutex<Option<(u64, Bytes)>>);
+pub(super) struct Compressed(Arc<Mutex<Option<(u64, Bytes)>>>);
 
 pub(super) async fn list(api: &Api, request: &Parts) -> Result<Response<Body>, ApiError> {
     let wanted = min_resource_version(&request.headers)?;
     caught_up(api, wanted, |now| now.resource_version()).await?;
-    let snapshot = api.status.store().snapshot();
-    let tag = preconditions::list_tag(snapshot.fingerprint());
-    let mut response = if preconditions::not_modified(&request.headers, &tag) {
+    let mut snapshot = api.status.store().snapshot();
+    let known = |snapshot: &Snapshot| {
+        let tag = preconditions::list_tag(snapshot.fingerprint());
+        preconditions::not_modified(&request.headers, &tag)
+    };
+    let mut response = if known(&snapshot) {
         not_modified()
     } else if accepts_gzip(&request.headers) {
-        let mut response = Body::json(StatusCode::OK, api.compressed.of(&snapshot).await);
+        let bytes;
+        (snapshot, bytes) = api.compressed.newest(api.status.store()).await?;
+        let mut response = Body::json(StatusCode::OK, bytes);
         response
             .headers_mut()
             .insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
@@ -33,6 +38,7 @@ pub(super) async fn list(api: &Api, request: &Parts) -> Result<Response<Body>, A
     } else {
         Body::respond(StatusCode::OK, Arc::clone(&snapshot).list().into())
     };
+    let tag = preconditions::list_tag(snapshot.fingerprint());
     let headers = response.headers_mut();
     headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
     describe(headers, tag, snapshot.resource_version(), api.status.age());
@@ -69,21 +75,26 @@ pub(super) fn not_modified() -> Response<Body> {
 }
 
 impl Compressed {
-    async fn of(&self, snapshot: &Arc<Snapshot>) -> Bytes {
-        // Held while compressing: whoever else wants the list waits for it instead of doing the same.
-        let mut last = self.0.lock().await;
+    /// The newest state and its list, compressed once however many ask for it.
+    async fn newest(&self, store: &Store) -> Result<(Arc<Snapshot>, Bytes), ApiError> {
+        let mut last = Arc::clone(&self.0).lock_owned().await;
+        // What came while this waited is in it.
+        let snapshot = store.snapshot();
         let fingerprint = snapshot.fingerprint();
-        match &*last {
-            Some((of, bytes)) if *of == fingerprint => bytes.clone(),
-            _ => {
-                let list = Arc::clone(snapshot).list();
-                let bytes = tokio::task::spawn_blocking(move || gzip(list))
-                    .await
-                    .unwrap_or_default();
-                *last = Some((fingerprint, bytes.clone()));
-                bytes
-            }
+        if let Some((of, bytes)) = &*last
+            && *of == fingerprint
+        {
+            return Ok((snapshot, bytes.clone()));
         }
+        let list = Arc::clone(&snapshot).list();
+        // The work itself holds the lock: a caller that hangs up doesn't let the next one start it again beside it.
+        let work = tokio::task::spawn_blocking(move || {
+            let bytes = gzip(list);
+            *last = Some((fingerprint, bytes.clone()));
+            bytes
+        });
+        let bytes = work.await.map_err(|_| ApiError::Panicked)?;
+        Ok((snapshot, bytes))
     }
 }
 

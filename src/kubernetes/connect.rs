@@ -85,6 +85,7 @@ pub fn client(config: &Config) -> Result<kube::Client, ConnectError> {
     }
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
+    tcp.set_nodelay(true);
     tcp.set_connect_timeout(config.connect_timeout);
     let connector = config
         .rustls_https_connector_with_connector(BufferedConnector(tcp))

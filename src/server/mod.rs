@@ -3,16 +3,7 @@
 mod activity;
 pub mod admin;
 
-use std::{
-    convert::Infallible,
-    net::SocketAddr,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{convert::Infallible, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use http::Request;
 use hyper::{
@@ -58,7 +49,6 @@ pub struct Server {
     tls: TlsAcceptor,
     api: Arc<Api>,
     metrics: Arc<Metrics>,
-    open: AtomicUsize,
     /// Ends when a shutdown begins.
     stopping: CancellationToken,
     connections: TaskTracker,
@@ -79,7 +69,6 @@ impl Server {
             metrics,
             stopping,
             connections,
-            open: AtomicUsize::new(0),
         }
     }
 
@@ -105,8 +94,7 @@ impl Server {
     }
 
     async fn connection(self: Arc<Self>, tcp: TcpStream, address: SocketAddr) {
-        self.metrics
-            .connections(self.open.fetch_add(1, Ordering::Relaxed) + 1);
+        let _open = self.metrics.connection();
         // Answers are written whole: waiting for more to send would only delay them.
         let _ = tcp.set_nodelay(true);
         let client = tokio::select! {
@@ -118,8 +106,6 @@ impl Server {
             stream.get_mut().1.set_buffer_limit(Some(RECORDS));
             self.serve(stream, multiplexed, Arc::new(caller)).await;
         }
-        self.metrics
-            .connections(self.open.fetch_sub(1, Ordering::Relaxed) - 1);
     }
 
     /// The handshake, in the connection's own task and under a deadline. A client is refused, and that logged, here.

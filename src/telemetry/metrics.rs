@@ -45,6 +45,16 @@ struct HandshakeLabels {
     result: &'static str,
 }
 
+/// Counts a connection as open.
+#[derive(Debug)]
+pub(crate) struct OpenConnection(Gauge);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 /// What the informer counts.
 #[derive(Debug, Default)]
 pub struct InformerMetrics {
@@ -195,9 +205,10 @@ impl Metrics {
             .inc();
     }
 
-    /// So many connections are open.
-    pub(crate) fn connections(&self, open: usize) {
-        self.connections.set(open as i64);
+    /// A connection is open until this is dropped.
+    pub(crate) fn connection(&self) -> OpenConnection {
+        self.connections.inc();
+        OpenConnection(self.connections.clone())
     }
 
     /// The text of `/metrics`.

@@ -17,7 +17,8 @@ use rustls::{
 };
 use x509_parser::parse_x509_certificate;
 
-/// Chains remembered at most. Only a CA's holder can make more, so there is nothing to evict cleverly.
+/// Chains remembered at most; then all are forgotten. Only clients that are let in can fill it (with certificates of no use in
+/// their chains), and then handshakes cost what they cost without it.
 const MOST: usize = 4096;
 
 /// A verifier that asks another one once for each chain.
@@ -102,7 +103,8 @@ impl ClientCertVerifier for Remembered {
         let verified = self
             .verifier
             .verify_client_cert(end_entity, intermediates, now)?;
-        if let Some(validity) = Validity::of(std::iter::once(end_entity).chain(intermediates)) {
+        let validity = Validity::of(std::iter::once(end_entity).chain(intermediates));
+        if let Some(validity) = validity.filter(|validity| validity.holds(now)) {
             let mut chains = self.chains.write().unwrap_or_else(PoisonError::into_inner);
             if chains.len() >= MOST {
                 chains.clear();
