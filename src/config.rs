@@ -331,16 +331,8 @@ fn from_file(path: &Path) -> Result<Settings, ConfigError> {
         why,
     };
     let settings: Settings = serde_saphyr::from_str(&text).map_err(|e| {
-        let line = e.location().map(|l| l.line());
-        wrong(
-            line,
-            e.without_snippet()
-                .to_string()
-                .lines()
-                .next()
-                .unwrap_or_default()
-                .to_owned(),
-        )
+        let (line, why) = crate::yaml::fault(&e);
+        wrong(line, why)
     })?;
     let expected = |key: &str, found: &Option<String>, value: &str| match found {
         Some(found) if found == value => Ok(()),

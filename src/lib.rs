@@ -16,6 +16,7 @@ pub mod server;
 pub mod store;
 pub mod telemetry;
 pub mod tls;
+mod yaml;
 
 use std::{
     net::SocketAddr,

@@ -77,15 +77,9 @@ impl DenyList {
     /// # Errors
     /// Names the line of what isn't YAML, an unknown key, a serial number or hash that isn't hexadecimal, and an empty name.
     pub fn parse(text: &str) -> Result<Self, DenyListError> {
-        let file: File = serde_saphyr::from_str(text).map_err(|error| DenyListError {
-            line: error.location().map(|location| location.line()),
-            why: error
-                .without_snippet()
-                .to_string()
-                .lines()
-                .next()
-                .unwrap_or_default()
-                .to_owned(),
+        let file: File = serde_saphyr::from_str(text).map_err(|error| {
+            let (line, why) = crate::yaml::fault(&error);
+            DenyListError { line, why }
         })?;
         let File {
             api_version,
