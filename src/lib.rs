@@ -6,6 +6,7 @@
 //! caller ──▶ TLS ──▶ judgement ──▶ scale ──▶ Kubernetes ──▶ … informer ──▶ store (version seen) ──▶ answer
 //! ```
 
+pub mod access;
 pub mod api;
 pub mod cli;
 pub mod config;
