@@ -15,6 +15,7 @@ use clap::Args;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::{
+    access::IdentityRules,
     api::WriteRules,
     kubernetes::{Managed, is_label_selector},
     name,
@@ -48,6 +49,10 @@ pub struct Config {
     pub log_format: Format,
     /// The least severity that is logged.
     pub log_level: Severity,
+    /// Whom a client's certificate names.
+    pub identity: IdentityRules,
+    /// What it was made of, for reading it again.
+    pub source: Source,
 }
 
 /// A configuration that nothing can be started with.
@@ -155,6 +160,9 @@ pub struct Settings {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
     #[serde(default, deserialize_with = "given")]
     max_replicas: Option<i32>,
+    #[arg(skip)]
+    #[serde(default, deserialize_with = "given")]
+    identity: Option<IdentityRules>,
 }
 
 impl Settings {
@@ -177,6 +185,7 @@ impl Settings {
             log_format,
             log_level,
             max_replicas,
+            identity,
         } = self;
         Self {
             api_version: api_version.or(others.api_version),
@@ -202,6 +211,7 @@ impl Settings {
             log_format: log_format.or(others.log_format),
             log_level: log_level.or(others.log_level),
             max_replicas: max_replicas.or(others.max_replicas),
+            identity: identity.or(others.identity),
         }
     }
 
@@ -231,6 +241,9 @@ impl Settings {
             )?,
             _ => {}
         }
+        if let Some(Err(why)) = self.identity.as_ref().map(IdentityRules::check) {
+            return wrong("--identity", "principal", why);
+        }
         match self.max_replicas {
             Some(count) if count < 0 => {
                 wrong("--max-replicas", &count.to_string(), "it must be 0 or more")
@@ -247,30 +260,29 @@ impl Settings {
         if self.client_ca.is_empty() {
             return Err(ConfigError::Missing("--client-ca"));
         }
+        let defaults = Config::of(TlsFiles {
+            cert: self.tls_cert.ok_or(ConfigError::Missing("--tls-cert"))?,
+            key: self.tls_key.ok_or(ConfigError::Missing("--tls-key"))?,
+            client_ca: self.client_ca,
+        });
+        let writes = defaults.writes;
         Ok(Config {
             kubeconfig: self.kubeconfig,
             context: self.context,
-            listen: self
-                .listen
-                .map_or(SocketAddr::from(([0, 0, 0, 0], 8443)), |a| a.0),
-            admin_listen: self
-                .admin_listen
-                .map_or(SocketAddr::from(([127, 0, 0, 1], 8081)), |a| a.0),
-            tls: TlsFiles {
-                cert: self.tls_cert.ok_or(ConfigError::Missing("--tls-cert"))?,
-                key: self.tls_key.ok_or(ConfigError::Missing("--tls-key"))?,
-                client_ca: self.client_ca,
-            },
+            listen: self.listen.map_or(defaults.listen, |a| a.0),
+            admin_listen: self.admin_listen.map_or(defaults.admin_listen, |a| a.0),
             managed: Managed {
                 namespaces,
                 label_selector: self.label_selector,
             },
             writes: WriteRules {
-                read_only: self.read_only.unwrap_or(false),
-                max_replicas: self.max_replicas.unwrap_or(10_000),
+                read_only: self.read_only.unwrap_or(writes.read_only),
+                max_replicas: self.max_replicas.unwrap_or(writes.max_replicas),
             },
             log_format: self.log_format.unwrap_or_default(),
             log_level: self.log_level.unwrap_or_default(),
+            identity: self.identity.unwrap_or_default(),
+            ..defaults
         })
     }
 }
@@ -286,6 +298,23 @@ pub struct ServeArgs {
 }
 
 impl Config {
+    /// The defaults, with these certificates.
+    pub fn of(tls: TlsFiles) -> Self {
+        Self {
+            kubeconfig: None,
+            context: None,
+            listen: SocketAddr::from(([0, 0, 0, 0], 8443)),
+            admin_listen: SocketAddr::from(([127, 0, 0, 1], 8081)),
+            tls,
+            managed: Managed::default(),
+            writes: WriteRules::default(),
+            log_format: Format::default(),
+            log_level: Severity::default(),
+            identity: IdentityRules::default(),
+            source: Source::default(),
+        }
+    }
+
     /// The configuration that flags, environment variables and the file named by either make together.
     ///
     /// # Errors
@@ -295,16 +324,81 @@ impl Config {
         flags: ServeArgs,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, ConfigError> {
-        let from_environment = environment::read(environment)?;
-        let file = match flags.config.or(from_environment.config) {
-            Some(path) => from_file(&path)?,
-            None => Settings::default(),
+        let environment = environment::read(environment)?;
+        let source = Source {
+            file: flags.config.or(environment.config),
+            settings: Some(flags.settings.or(environment.settings)),
         };
-        flags
-            .settings
-            .or(from_environment.settings)
-            .or(file)
-            .validate()
+        source.config(source.text()?.as_deref())
+    }
+
+    /// The configuration of the same flags and environment with another text of the file.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::load`].
+    pub fn with_text(&self, text: Option<&str>) -> Result<Self, ConfigError> {
+        match self.source.settings {
+            Some(_) => self.source.config(text),
+            None => Ok(self.clone()),
+        }
+    }
+
+    /// All files that it names and that are read again when they change, its own included.
+    pub fn files(&self) -> Vec<&Path> {
+        self.tls
+            .files()
+            .chain(self.source.file.as_deref())
+            .collect()
+    }
+
+    /// The settings that are others in `next` and that only a start puts in force.
+    pub fn waits_for_restart(&self, next: &Self) -> Vec<&'static str> {
+        let pairs = [
+            ("kubeconfig", self.kubeconfig != next.kubeconfig),
+            ("context", self.context != next.context),
+            ("listen", self.listen != next.listen),
+            ("adminListen", self.admin_listen != next.admin_listen),
+            ("namespace, labelSelector", self.managed != next.managed),
+            ("logFormat", self.log_format != next.log_format),
+            ("logLevel", self.log_level != next.log_level),
+        ];
+        let changed = pairs.into_iter().filter(|(_, changed)| *changed);
+        changed.map(|(setting, _)| setting).collect()
+    }
+}
+
+/// What a configuration is made of, so that its file can be read again.
+#[derive(Debug, Clone, Default)]
+pub struct Source {
+    file: Option<PathBuf>,
+    /// Of flags and environment; `None` for a configuration that was made by a program.
+    settings: Option<Settings>,
+}
+
+impl Source {
+    /// The file's text, if there is a file.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be read.
+    pub fn text(&self) -> Result<Option<String>, ConfigError> {
+        let read = |path: &PathBuf| {
+            std::fs::read_to_string(path).map_err(|e| ConfigError::Read(path.clone(), e))
+        };
+        self.file.as_ref().map(read).transpose()
+    }
+
+    fn config(&self, text: Option<&str>) -> Result<Config, ConfigError> {
+        let file = match (&self.file, text) {
+            (Some(path), Some(text)) => from_file(path, text)?,
+            _ => Settings::default(),
+        };
+        let settings = self.settings.clone().unwrap_or_default();
+        Ok(Config {
+            source: self.clone(),
+            ..settings.or(file).validate()?
+        })
     }
 }
 
@@ -323,21 +417,20 @@ pub(crate) fn sentence(error: &clap::Error) -> String {
     words.collect::<Vec<_>>().join("; ")
 }
 
-fn from_file(path: &Path) -> Result<Settings, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|e| ConfigError::Read(path.to_owned(), e))?;
+fn from_file(path: &Path, text: &str) -> Result<Settings, ConfigError> {
     let wrong = |line, why| ConfigError::File {
         path: path.to_owned(),
         line,
         why,
     };
-    let settings: Settings = serde_saphyr::from_str(&text).map_err(|e| {
+    let settings: Settings = serde_saphyr::from_str(text).map_err(|e| {
         let (line, why) = crate::yaml::fault(&e);
         wrong(line, why)
     })?;
     let expected = |key: &str, found: &Option<String>, value: &str| match found {
         Some(found) if found == value => Ok(()),
         Some(found) => Err(wrong(
-            line_of(&text, key),
+            line_of(text, key),
             format!("{key} is {found:?}, and this version reads {value:?}"),
         )),
         None => Err(wrong(
@@ -354,7 +447,7 @@ fn from_file(path: &Path) -> Result<Settings, ConfigError> {
             why,
         }) => {
             let key = key_of(setting);
-            let line = line_of(&text, &key);
+            let line = line_of(text, &key);
             Err(wrong(line, format!("{key} {value:?} can't be: {why}")))
         }
         other => other.map(|()| settings),

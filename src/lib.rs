@@ -10,9 +10,11 @@ pub mod access;
 pub mod api;
 pub mod cli;
 pub mod config;
+pub mod generation;
 pub mod kubernetes;
 pub mod name;
 pub mod pki;
+pub mod reload;
 pub mod server;
 pub mod store;
 pub mod telemetry;
@@ -32,11 +34,12 @@ use tracing::{info, warn};
 
 use api::Api;
 use config::Config;
+use generation::Generations;
 use kubernetes::{ConnectError, Informer, InformerStatus, Scaler};
+use reload::{Files, ReloadError, ReloadStatus, Reloader};
 use server::{Server, admin::Admin};
 use store::Store;
 use telemetry::metrics::Metrics;
-use tls::TlsError;
 
 /// How long requests and writes under way may take once a shutdown has begun.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -46,9 +49,9 @@ const INFORMER_STOP: Duration = Duration::from_millis(500);
 /// Why the server can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A certificate, key or CA file.
+    /// A file that the configuration names.
     #[error(transparent)]
-    Tls(#[from] TlsError),
+    Files(#[from] ReloadError),
     /// The way to the cluster.
     #[error(transparent)]
     Cluster(#[from] ConnectError),
@@ -71,7 +74,8 @@ pub enum RunError {
 /// A server that listens and doesn't serve yet.
 pub struct Headcount {
     config: Config,
-    tls: Arc<rustls::ServerConfig>,
+    files: Files,
+    generations: Arc<Generations>,
     cluster: kube::Config,
     scale_client: kube::Client,
     listener: TcpListener,
@@ -87,7 +91,8 @@ impl Headcount {
     ///
     /// With bad files nothing listens; the error says which and why.
     pub async fn bind(config: Config) -> Result<Self, StartError> {
-        let tls = config.tls.load()?;
+        let files = Files::read(&config)?;
+        let generations = Arc::new(Generations::new(files.generation(1)?));
         let cluster =
             kubernetes::connection(config.kubeconfig.as_deref(), config.context.as_deref()).await?;
         let scale_client = kubernetes::client(&cluster)?;
@@ -97,7 +102,8 @@ impl Headcount {
             "listening at {address}");
         Ok(Self {
             config,
-            tls,
+            files,
+            generations,
             cluster,
             scale_client,
             listener,
@@ -125,7 +131,8 @@ impl Headcount {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
         let Self {
             config,
-            tls,
+            files,
+            generations,
             cluster,
             scale_client,
             listener,
@@ -151,12 +158,18 @@ impl Headcount {
         let api = Arc::new(Api::new(
             Arc::clone(&status),
             scaler,
-            config.writes,
             Arc::clone(&metrics),
             writes.clone(),
         ));
+        let reloading = Arc::new(ReloadStatus::default());
+        let reloader = Reloader::new(
+            files,
+            Arc::clone(&generations),
+            Arc::clone(&reloading),
+            Arc::clone(&metrics),
+        );
         let server = Server::new(
-            tls,
+            generations,
             api,
             Arc::clone(&metrics),
             stopping.clone(),
@@ -166,18 +179,22 @@ impl Headcount {
         let admin = Arc::new(Admin {
             status,
             metrics,
+            reloading,
             stopping: stopping.clone(),
         });
         let mut admin = tokio::spawn(admin.run(admin_listener, admin_connections));
 
+        let mut reloader = tokio::spawn(reloader.run());
         tokio::select! {
             () = shutdown => {}
+            _ = &mut reloader => return Err(RunError::Ended("reloader")),
             _ = &mut informer_ended => return Err(RunError::Ended("informer")),
             _ = &mut server => return Err(RunError::Ended("server")),
             _ = &mut admin => return Err(RunError::Ended("admin server")),
         }
         info!(name: "server.draining", connections = connections.len(), writes = writes.len(), "shutting down: finishing what is under way");
         stopping.cancel();
+        reloader.abort();
         connections.close();
         writes.close();
         let drained = timeout(DRAIN, async {

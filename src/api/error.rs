@@ -26,6 +26,14 @@ pub enum ApiError {
         "the client certificate has expired since the connection was opened: renew it and connect again"
     )]
     CertificateExpired,
+    /// 401
+    #[error(
+        "the client certificate isn't accepted any more ({reason}): connect again with one that is, or ask whoever runs this server"
+    )]
+    CertificateRefused {
+        /// The reason's name, as the log has it.
+        reason: &'static str,
+    },
     /// 404
     #[error(
         "there is no such path; the paths are /api/v1/deployments, /api/v1/namespaces/{{namespace}}/deployments/{{name}}/replicas and /api/v1/health"
@@ -142,7 +150,7 @@ impl ApiError {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) | Self::BadBody(_) => StatusCode::BAD_REQUEST,
-            Self::CertificateExpired => StatusCode::UNAUTHORIZED,
+            Self::CertificateExpired | Self::CertificateRefused { .. } => StatusCode::UNAUTHORIZED,
             Self::NoSuchPath | Self::NoSuchDeployment { .. } => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
@@ -167,7 +175,10 @@ impl ApiError {
     fn closes(&self) -> bool {
         matches!(
             self,
-            Self::CertificateExpired | Self::BodyTooSlow { .. } | Self::BodyTooLarge { .. }
+            Self::CertificateExpired
+                | Self::CertificateRefused { .. }
+                | Self::BodyTooSlow { .. }
+                | Self::BodyTooLarge { .. }
         )
     }
 

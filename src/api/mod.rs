@@ -18,6 +18,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{HeaderValue, Method, Request, Response, header, request::Parts};
 use tokio_util::task::TaskTracker;
+use tracing::warn;
 
 pub use body::Body;
 pub use error::ApiError;
@@ -25,9 +26,10 @@ use path::Route;
 use request::RequestId;
 
 use crate::{
+    access::{NoPrincipal, Principal},
     kubernetes::{InformerStatus, Scaler},
     telemetry::metrics::Metrics,
-    tls::Identity,
+    tls::{Identity, Refusal},
 };
 
 /// A URI longer than this is 414.
@@ -35,17 +37,55 @@ const LONGEST_URI: usize = 8 * 1024;
 /// Headers that are larger than this together are 431.
 const LARGEST_HEADERS: usize = 32 * 1024;
 
-/// Who sent a request, and from where.
+/// Who sent a request, from where, and what decides over it.
 #[derive(Debug, Clone)]
 pub struct Caller {
     /// What its certificate says.
     pub identity: Identity,
+    /// Whom its certificate names.
+    pub principal: Result<Principal, NoPrincipal>,
     /// The address of its end of the connection.
     pub address: std::net::SocketAddr,
+    /// What its requests are judged by.
+    pub rules: Arc<Rules>,
+    /// Why its certificates, which opened the connection, are accepted no more.
+    pub refused: Option<Refusal>,
+}
+
+impl Caller {
+    /// Whether the certificates that opened the connection still count.
+    ///
+    /// # Errors
+    ///
+    /// The answer to every request from now on.
+    pub fn standing(&self) -> Result<(), ApiError> {
+        if let Some(refusal) = &self.refused {
+            let reason = refusal.reason;
+            return Err(ApiError::CertificateRefused { reason });
+        }
+        if self.identity.expired() {
+            return Err(ApiError::CertificateExpired);
+        }
+        Ok(())
+    }
+
+    /// Tells that an open connection's client isn't let in any more.
+    pub(crate) fn log_dismissed(&self, refusal: &Refusal) {
+        let Refusal { reason, detail, .. } = refusal;
+        warn!(name: "tls.client.dismissed", reason, subject = %self.identity.subject, serial = %self.identity.serial,
+            issuer = %self.identity.issuer, address = %self.address, error = %detail, "client dismissed: {reason}");
+    }
+}
+
+/// What requests are judged by, beside the cluster's state.
+#[derive(Debug, Clone, Default)]
+pub struct Rules {
+    /// What may be written.
+    pub writes: WriteRules,
 }
 
 /// What the configuration says of writes.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WriteRules {
     /// Every write is refused.
     pub read_only: bool,
@@ -53,11 +93,19 @@ pub struct WriteRules {
     pub max_replicas: i32,
 }
 
+impl Default for WriteRules {
+    fn default() -> Self {
+        Self {
+            read_only: false,
+            max_replicas: 10_000,
+        }
+    }
+}
+
 /// The API of one server; connections share it.
 pub struct Api {
     status: Arc<InformerStatus>,
     scaler: Scaler,
-    writes: WriteRules,
     metrics: Arc<Metrics>,
     compressed: deployments::Compressed,
     /// Writes go on when their caller hangs up; a shutdown waits for them.
@@ -69,14 +117,12 @@ impl Api {
     pub fn new(
         status: Arc<InformerStatus>,
         scaler: Scaler,
-        writes: WriteRules,
         metrics: Arc<Metrics>,
         tasks: TaskTracker,
     ) -> Self {
         Self {
             status,
             scaler,
-            writes,
             metrics,
             tasks,
             compressed: Default::default(),
@@ -187,10 +233,10 @@ fn admitted<'a>(
         let allow = allowed.header;
         return Err((ApiError::MethodNotAllowed { allow }, None));
     }
-    if caller.identity.expired() {
-        return Err((ApiError::CertificateExpired, Some(route)));
+    match caller.standing() {
+        Ok(()) => Ok(route),
+        Err(error) => Err((error, Some(route))),
     }
-    Ok(route)
 }
 
 /// What is judged before anything else: sizes and the Host.

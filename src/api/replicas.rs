@@ -80,7 +80,7 @@ where
     B::Error: std::fmt::Display,
 {
     let mut wanted = None;
-    let (replicas, dry_run) = match asked(api, names, request, content, &mut wanted).await {
+    let (replicas, dry_run) = match asked(api, caller, names, request, content, &mut wanted).await {
         Ok(asked) => asked,
         Err(error) => {
             log_refused(api, caller, id, names, request, wanted, &error);
@@ -113,6 +113,7 @@ where
 /// The count and whether it is a dry run, once nothing is wrong with the request; `wanted` has the count earlier.
 async fn asked<B>(
     api: &Api,
+    caller: &Caller,
     names: (&str, &str),
     request: &Parts,
     content: &mut B,
@@ -128,7 +129,7 @@ where
     let replicas = replica_count(&body)?;
     *wanted = Some(replicas);
     let dry_run = dry_run(request.uri.query())?;
-    if api.writes.read_only {
+    if caller.rules.writes.read_only {
         return Err(ApiError::ReadOnly);
     }
     if !api.status.store().present().synced() {
@@ -188,7 +189,7 @@ impl Write {
             headers,
             ..
         } = &self;
-        let max_replicas = api.writes.max_replicas;
+        let max_replicas = self.caller.rules.writes.max_replicas;
         let judge = |record: Record<'_>| {
             if record.deleting() {
                 return Err(ApiError::BeingDeleted);

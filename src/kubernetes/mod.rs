@@ -20,7 +20,7 @@ pub use status::{Connection, InformerStatus};
 use calls::Calls;
 
 /// What the server manages: some namespaces or all, and within them what a label selector matches.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Managed {
     /// The namespaces; none means all.
     pub namespaces: Vec<String>,

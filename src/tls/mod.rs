@@ -88,7 +88,7 @@ impl TlsFiles {
     /// # Errors
     ///
     /// Says which file is missing, unreadable or doesn't fit.
-    pub fn load(&self) -> Result<Arc<ServerConfig>, TlsError> {
+    fn load_both(&self) -> Result<(Arc<ServerConfig>, Arc<Verifier>), TlsError> {
         let Self {
             cert,
             key,
@@ -133,17 +133,70 @@ impl TlsFiles {
             WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
                 .build()
                 .map_err(|e| TlsError::Verifier(e.to_string()))?;
+        let verifier: Arc<dyn rustls::server::danger::ClientCertVerifier> =
+            Arc::new(Remembered::new(verifier));
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13])
             .map_err(pair)?
-            .with_client_cert_verifier(Arc::new(Remembered::new(verifier)))
+            .with_client_cert_verifier(Arc::clone(&verifier))
             .with_single_cert(chain, private)
             .map_err(pair)?;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         warn_of_open_key(key);
-        Ok(Arc::new(config))
+        Ok((Arc::new(config), Arc::new(Verifier(verifier))))
+    }
+}
+
+// SHIM
+#[derive(Debug)]
+pub struct Verifier(Arc<dyn rustls::server::danger::ClientCertVerifier>);
+pub struct Verdict {
+    pub valid_until: std::time::SystemTime,
+}
+impl Verifier {
+    pub fn judge(
+        &self,
+        chain: &[CertificateDer<'_>],
+        now: std::time::SystemTime,
+    ) -> Result<Verdict, rustls::Error> {
+        let now = rustls::pki_types::UnixTime::since_unix_epoch(
+            now.duration_since(std::time::UNIX_EPOCH)
+                .unwrap_or_default(),
+        );
+        self.0.verify_client_cert(&chain[0], &chain[1..], now)?;
+        Ok(Verdict {
+            valid_until: std::time::SystemTime::now() + std::time::Duration::from_secs(1 << 33),
+        })
+    }
+}
+pub struct TlsMaterial(TlsFiles, Vec<u8>);
+impl TlsMaterial {
+    pub fn hash(&self, c: &mut ::aws_lc_rs::digest::Context) {
+        c.update(&self.1)
+    }
+    pub fn build(&self) -> Result<(Arc<ServerConfig>, Arc<Verifier>), TlsError> {
+        self.0.load_both()
+    }
+}
+impl TlsFiles {
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        [&self.cert, &self.key]
+            .into_iter()
+            .chain(&self.client_ca)
+            .map(PathBuf::as_path)
+    }
+    pub fn read(&self) -> Result<TlsMaterial, TlsError> {
+        self.load()?;
+        let mut all = Vec::new();
+        for f in self.files() {
+            all.extend(std::fs::read(f).unwrap_or_default());
+        }
+        Ok(TlsMaterial(self.clone(), all))
+    }
+    pub fn load(&self) -> Result<Arc<ServerConfig>, TlsError> {
+        Ok(self.load_both()?.0)
     }
 }
 

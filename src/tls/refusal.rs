@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::IdentityError;
 use rustls::{AlertDescription, CertificateError, Error, OtherError, PeerIncompatible};
 
 /// A refused handshake.
@@ -13,6 +14,27 @@ pub struct Refusal {
     pub suspicious: bool,
     /// The library's own words.
     pub detail: String,
+}
+
+impl From<IdentityError> for Refusal {
+    fn from(error: IdentityError) -> Self {
+        Self {
+            reason: "Unreadable",
+            suspicious: true,
+            detail: error.to_string(),
+        }
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        let (reason, suspicious) = reason(&error);
+        Self {
+            reason,
+            suspicious,
+            detail: error.to_string(),
+        }
+    }
 }
 
 impl Refusal {
@@ -37,35 +59,35 @@ impl Refusal {
                 detail: error.to_string(),
             });
         };
-        let (reason, suspicious) = match tls {
-            Error::InvalidCertificate(certificate) => of_certificate(certificate),
-            Error::NoCertificatesPresented => ("NoCertificate", false),
-            Error::PeerIncompatible(
-                PeerIncompatible::SupportedVersionsExtensionRequired
-                | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
-                | PeerIncompatible::Tls12NotOffered
-                | PeerIncompatible::Tls12NotOfferedOrEnabled
-                | PeerIncompatible::ServerDoesNotSupportTls12Or13,
-            ) => ("ProtocolVersion", false),
-            Error::PeerIncompatible(_) | Error::NoApplicationProtocol => ("Incompatible", false),
-            // The client refused us: it doesn't trust our certificate, or doesn't have the right name for us.
-            Error::AlertReceived(
-                AlertDescription::UnknownCA
-                | AlertDescription::BadCertificate
-                | AlertDescription::CertificateUnknown,
-            ) => ("RefusedByClient", false),
-            Error::AlertReceived(_) => ("AlertReceived", false),
-            Error::InvalidMessage(_)
-            | Error::InappropriateMessage { .. }
-            | Error::InappropriateHandshakeMessage { .. } => ("NotTls", true),
-            Error::DecryptError | Error::PeerMisbehaved(_) => ("Misbehaved", true),
-            _ => ("Failed", false),
-        };
-        Some(Self {
-            reason,
-            suspicious,
-            detail: tls.to_string(),
-        })
+        Some(tls.clone().into())
+    }
+}
+
+/// The name of what went wrong in a handshake, and whether it is suspicious.
+fn reason(error: &Error) -> (&'static str, bool) {
+    match error {
+        Error::InvalidCertificate(certificate) => of_certificate(certificate),
+        Error::NoCertificatesPresented => ("NoCertificate", false),
+        Error::PeerIncompatible(
+            PeerIncompatible::SupportedVersionsExtensionRequired
+            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
+            | PeerIncompatible::Tls12NotOffered
+            | PeerIncompatible::Tls12NotOfferedOrEnabled
+            | PeerIncompatible::ServerDoesNotSupportTls12Or13,
+        ) => ("ProtocolVersion", false),
+        Error::PeerIncompatible(_) | Error::NoApplicationProtocol => ("Incompatible", false),
+        // The client refused us: it doesn't trust our certificate, or doesn't have the right name for us.
+        Error::AlertReceived(
+            AlertDescription::UnknownCA
+            | AlertDescription::BadCertificate
+            | AlertDescription::CertificateUnknown,
+        ) => ("RefusedByClient", false),
+        Error::AlertReceived(_) => ("AlertReceived", false),
+        Error::InvalidMessage(_)
+        | Error::InappropriateMessage { .. }
+        | Error::InappropriateHandshakeMessage { .. } => ("NotTls", true),
+        Error::DecryptError | Error::PeerMisbehaved(_) => ("Misbehaved", true),
+        _ => ("Failed", false),
     }
 }
 

@@ -8,7 +8,8 @@ use std::{
 
 use bytes::Bytes;
 use headcount::{
-    api::{Api, Caller, WriteRules},
+    access::{NameKind, Principal},
+    api::{Api, Caller, Rules},
     kubernetes::{Connection, Informer, InformerStatus, Managed, Scaler},
     store::Store,
     telemetry::metrics::Metrics,
@@ -138,10 +139,6 @@ impl InProcess {
         ))));
         let metrics = Arc::new(Metrics::default());
         let scaler = Scaler::new(client.clone(), Arc::clone(&status));
-        let writes = WriteRules {
-            read_only: false,
-            max_replicas: 10_000,
-        };
         let informer = Informer::new(
             client,
             managed,
@@ -152,21 +149,27 @@ impl InProcess {
             subject: "CN=alice".into(),
             serial: "01".into(),
             issuer: "CN=test".into(),
-            not_after: SystemTime::now() + Duration::from_secs(1 << 30),
+            valid_until: SystemTime::now() + Duration::from_secs(1 << 30),
         };
         Self {
             cluster: cluster.clone(),
             api: Arc::new(Api::new(
                 Arc::clone(&status),
                 scaler,
-                writes,
                 metrics,
                 TaskTracker::new(),
             )),
             status,
             caller: Arc::new(Caller {
                 identity,
+                principal: Ok(Principal {
+                    name: "alice".into(),
+                    kind: NameKind::CommonName,
+                    groups: Vec::new(),
+                }),
                 address: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
+                rules: Arc::new(Rules::default()),
+                refused: None,
             }),
             sent,
             detour,
