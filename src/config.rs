@@ -16,10 +16,12 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::{
     api::WriteRules,
-    kubernetes::{Managed, is_label_selector},
+    kubernetes::Managed,
     name,
+    selector::LabelSelector,
     telemetry::log::{Format, Severity},
     tls::TlsFiles,
+    yaml::given,
 };
 
 /// The version of the configuration file's form.
@@ -224,7 +226,7 @@ impl Settings {
                 "",
                 "it bounds nothing; leave it out to manage all Deployments",
             )?,
-            Some(selector) if !is_label_selector(selector) => wrong(
+            Some(selector) if selector.parse::<LabelSelector>().is_err() => wrong(
                 "--label-selector",
                 selector,
                 "it is no label selector, which looks like team=web,tier in (front,back)",
@@ -406,20 +408,6 @@ impl TryFrom<String> for Address {
 
     fn try_from(text: String) -> Result<Self, NotAnAddress> {
         text.parse()
-    }
-}
-
-/// A value: a key with nothing behind it isn't one, and was meant to be something.
-fn given<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    match Option::deserialize(deserializer)? {
-        Some(value) => Ok(Some(value)),
-        None => Err(D::Error::custom(
-            "the key has no value; leave it out to have the default",
-        )),
     }
 }
 

@@ -6,12 +6,14 @@
 //! caller ──▶ TLS ──▶ judgement ──▶ scale ──▶ Kubernetes ──▶ … informer ──▶ store (version seen) ──▶ answer
 //! ```
 
+pub mod access;
 pub mod api;
 pub mod cli;
 pub mod config;
 pub mod kubernetes;
 pub mod name;
 pub mod pki;
+pub mod selector;
 pub mod server;
 pub mod store;
 pub mod telemetry;
