@@ -2,19 +2,22 @@
 //!
 //! All three say the same things; flags win, then the environment, then the file, then the defaults.
 
+mod address;
 mod environment;
 
 use std::{
     ffi::OsString,
-    net::{AddrParseError, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
-    str::FromStr,
 };
 
 use clap::Args;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
+pub use address::{Address, NotAnAddress};
+
 use crate::{
+    access::{Authorization, AuthorizationFile, Bounds, Verb},
     api::WriteRules,
     kubernetes::Managed,
     name,
@@ -46,6 +49,8 @@ pub struct Config {
     pub managed: Managed,
     /// What may be written.
     pub writes: WriteRules,
+    /// Who may do what.
+    pub authorization: Authorization,
     /// The form of log lines.
     pub log_format: Format,
     /// The least severity that is logged.
@@ -157,6 +162,13 @@ pub struct Settings {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
     #[serde(default, deserialize_with = "given")]
     max_replicas: Option<i32>,
+    /// Allow this verb to every client of a known CA, beside get, list, watch and scale; repeatable
+    #[arg(long, value_name = "VERB")]
+    #[serde(skip)]
+    enable: Vec<Verb>,
+    #[arg(skip)]
+    #[serde(default, deserialize_with = "given")]
+    authorization: Option<AuthorizationFile>,
 }
 
 impl Settings {
@@ -179,6 +191,8 @@ impl Settings {
             log_format,
             log_level,
             max_replicas,
+            enable,
+            authorization,
         } = self;
         Self {
             api_version: api_version.or(others.api_version),
@@ -204,6 +218,12 @@ impl Settings {
             log_format: log_format.or(others.log_format),
             log_level: log_level.or(others.log_level),
             max_replicas: max_replicas.or(others.max_replicas),
+            enable: if enable.is_empty() {
+                others.enable
+            } else {
+                enable
+            },
+            authorization: authorization.or(others.authorization),
         }
     }
 
@@ -241,8 +261,39 @@ impl Settings {
         }
     }
 
-    fn validate(self) -> Result<Config, ConfigError> {
+    /// Who may do what: as the file says, with the verbs that were enabled elsewhere in place of the file's.
+    fn authorization(&self, file: Authorization) -> Result<Authorization, ConfigError> {
+        let Some(first) = self.enable.first() else {
+            return Ok(file);
+        };
+        match file {
+            Authorization::Any { .. } => Ok(Authorization::Any {
+                enabled: self.enable.iter().copied().collect(),
+            }),
+            _ => Err(ConfigError::Invalid {
+                setting: "--enable",
+                value: first.to_string(),
+                why: "the configuration file's authorization has another mode than any, which decides alone",
+            }),
+        }
+    }
+
+    /// The largest count that may be set.
+    fn max_replicas(&self) -> i32 {
+        self.max_replicas.unwrap_or(10_000)
+    }
+
+    fn validate(self, file: Authorization) -> Result<Config, ConfigError> {
         self.check()?;
+        let authorization = self.authorization(file)?;
+        if !matches!(authorization, Authorization::Any { .. }) {
+            return Err(ConfigError::Invalid {
+                setting: "authorization.mode",
+                value: authorization.mode().into(),
+                why: "this version serves with mode any alone, and would let in more than the rules allow",
+            });
+        }
+        let max_replicas = self.max_replicas();
         let mut namespaces = self.namespace;
         namespaces.sort();
         namespaces.dedup();
@@ -269,8 +320,9 @@ impl Settings {
             },
             writes: WriteRules {
                 read_only: self.read_only.unwrap_or(false),
-                max_replicas: self.max_replicas.unwrap_or(10_000),
+                max_replicas,
             },
+            authorization,
             log_format: self.log_format.unwrap_or_default(),
             log_level: self.log_level.unwrap_or_default(),
         })
@@ -298,15 +350,25 @@ impl Config {
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, ConfigError> {
         let from_environment = environment::read(environment)?;
-        let file = match flags.config.or(from_environment.config) {
+        let (file, authorization) = match flags.config.or(from_environment.config) {
             Some(path) => from_file(&path)?,
-            None => Settings::default(),
+            None => Default::default(),
         };
         flags
             .settings
             .or(from_environment.settings)
             .or(file)
-            .validate()
+            .validate(authorization)
+    }
+
+    /// Who may do what, and which counts may be set at all, as a configuration file says that may name no certificates.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::load`], for what the file gives.
+    pub fn access(file: &Path) -> Result<(Authorization, Bounds), ConfigError> {
+        let (settings, authorization) = from_file(file)?;
+        Ok((authorization, Bounds::up_to(settings.max_replicas())))
     }
 }
 
@@ -325,14 +387,14 @@ pub(crate) fn sentence(error: &clap::Error) -> String {
     words.collect::<Vec<_>>().join("; ")
 }
 
-fn from_file(path: &Path) -> Result<Settings, ConfigError> {
+fn from_file(path: &Path) -> Result<(Settings, Authorization), ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|e| ConfigError::Read(path.to_owned(), e))?;
     let wrong = |line, why| ConfigError::File {
         path: path.to_owned(),
         line,
         why,
     };
-    let settings: Settings = serde_saphyr::from_str(&text).map_err(|e| {
+    let mut settings: Settings = serde_saphyr::from_str(&text).map_err(|e| {
         let (line, why) = crate::yaml::fault(&e);
         wrong(line, why)
     })?;
@@ -349,6 +411,12 @@ fn from_file(path: &Path) -> Result<Settings, ConfigError> {
     };
     expected("apiVersion", &settings.api_version, API_VERSION)?;
     expected("kind", &settings.kind, KIND)?;
+    let authorization = match settings.authorization.take() {
+        Some(file) => file
+            .read()
+            .map_err(|error| wrong(error.line, format!("authorization: {error}")))?,
+        None => Authorization::default(),
+    };
     match settings.check() {
         Err(ConfigError::Invalid {
             setting,
@@ -359,7 +427,7 @@ fn from_file(path: &Path) -> Result<Settings, ConfigError> {
             let line = line_of(&text, &key);
             Err(wrong(line, format!("{key} {value:?} can't be: {why}")))
         }
-        other => other.map(|()| settings),
+        other => other.map(|()| (settings, authorization)),
     }
 }
 
@@ -383,32 +451,6 @@ fn line_of(text: &str, key: &str) -> Option<u64> {
         .zip(text.lines())
         .find(|(_, line)| line.starts_with(key))
         .map(|(number, _)| number)
-}
-
-/// An address to listen at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Address(SocketAddr);
-
-/// Not an address.
-#[derive(Debug, thiserror::Error)]
-#[error("give an IP address and a port, like 0.0.0.0:8443 or [::]:8443")]
-pub struct NotAnAddress(#[from] AddrParseError);
-
-impl FromStr for Address {
-    type Err = NotAnAddress;
-
-    fn from_str(text: &str) -> Result<Self, NotAnAddress> {
-        Ok(Self(text.parse()?))
-    }
-}
-
-impl TryFrom<String> for Address {
-    type Error = NotAnAddress;
-
-    fn try_from(text: String) -> Result<Self, NotAnAddress> {
-        text.parse()
-    }
 }
 
 /// A list, or the one thing that it would hold.

@@ -16,6 +16,7 @@ use tokio::{net::TcpListener, time::sleep};
 use super::{Signals, failed, not_started, on_runtime};
 use crate::{
     Headcount,
+    access::Authorization,
     api::WriteRules,
     config::Config,
     kubernetes::Managed,
@@ -91,6 +92,7 @@ async fn demo(args: &DemoArgs) -> ExitCode {
             read_only: false,
             max_replicas: 10_000,
         },
+        authorization: Authorization::default(),
         log_format: args.log_format,
         log_level: args.log_level,
     };

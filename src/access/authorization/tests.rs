@@ -1,4 +1,5 @@
 use super::*;
+use crate::access::Verb;
 
 fn read(text: &str) -> Result<Authorization, (Option<u64>, String)> {
     let file: AuthorizationFile =

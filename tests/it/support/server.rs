@@ -9,6 +9,7 @@ use std::{
 
 use headcount::{
     Headcount,
+    access::Authorization,
     api::WriteRules,
     config::Config,
     kubernetes::Managed,
@@ -63,6 +64,7 @@ impl Setup {
             },
             managed: self.managed,
             writes: self.writes,
+            authorization: Authorization::default(),
             log_format: Format::Text,
             log_level: Severity::Info,
         };

@@ -12,6 +12,7 @@ use std::{
 
 use headcount::{
     Headcount,
+    access::Authorization,
     api::WriteRules,
     config::Config,
     kubernetes::Managed,
@@ -116,6 +117,7 @@ impl Served {
                 read_only: false,
                 max_replicas: 10_000,
             },
+            authorization: Authorization::default(),
             log_format: Format::Text,
             log_level: Severity::Info,
         };
