@@ -2,25 +2,31 @@
 //!
 //! All three say the same things; flags win, then the environment, then the file, then the defaults.
 
+mod address;
 mod environment;
+mod source;
 
 use std::{
     ffi::OsString,
-    net::{AddrParseError, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
-    str::FromStr,
 };
 
 use clap::Args;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
+pub use address::{Address, NotAnAddress};
+pub use source::Source;
+
 use crate::{
-    access::IdentityRules,
+    access::{Authorization, AuthorizationFile, Bounds, IdentityRules, Verb},
     api::WriteRules,
-    kubernetes::{Managed, is_label_selector},
+    kubernetes::Managed,
     name,
+    selector::LabelSelector,
     telemetry::log::{Format, Severity},
     tls::TlsFiles,
+    yaml::given,
 };
 
 /// The version of the configuration file's form.
@@ -45,6 +51,8 @@ pub struct Config {
     pub managed: Managed,
     /// What may be written.
     pub writes: WriteRules,
+    /// Who may do what.
+    pub authorization: Authorization,
     /// The form of log lines.
     pub log_format: Format,
     /// The least severity that is logged.
@@ -163,6 +171,13 @@ pub struct Settings {
     #[arg(skip)]
     #[serde(default, deserialize_with = "given")]
     identity: Option<IdentityRules>,
+    /// Allow this verb to every client of a known CA, beside get, list, watch and scale; repeatable
+    #[arg(long, value_name = "VERB")]
+    #[serde(skip)]
+    enable: Vec<Verb>,
+    #[arg(skip)]
+    #[serde(default, deserialize_with = "given")]
+    authorization: Option<AuthorizationFile>,
 }
 
 impl Settings {
@@ -186,6 +201,8 @@ impl Settings {
             log_level,
             max_replicas,
             identity,
+            enable,
+            authorization,
         } = self;
         Self {
             api_version: api_version.or(others.api_version),
@@ -212,6 +229,12 @@ impl Settings {
             log_level: log_level.or(others.log_level),
             max_replicas: max_replicas.or(others.max_replicas),
             identity: identity.or(others.identity),
+            enable: if enable.is_empty() {
+                others.enable
+            } else {
+                enable
+            },
+            authorization: authorization.or(others.authorization),
         }
     }
 
@@ -234,7 +257,7 @@ impl Settings {
                 "",
                 "it bounds nothing; leave it out to manage all Deployments",
             )?,
-            Some(selector) if !is_label_selector(selector) => wrong(
+            Some(selector) if selector.parse::<LabelSelector>().is_err() => wrong(
                 "--label-selector",
                 selector,
                 "it is no label selector, which looks like team=web,tier in (front,back)",
@@ -252,8 +275,32 @@ impl Settings {
         }
     }
 
-    fn validate(self) -> Result<Config, ConfigError> {
+    /// Who may do what: as the file says, with the verbs that were enabled elsewhere in place of the file's.
+    fn authorization(&self, file: Authorization) -> Result<Authorization, ConfigError> {
+        let Some(first) = self.enable.first() else {
+            return Ok(file);
+        };
+        match file {
+            Authorization::Any { .. } => Ok(Authorization::Any {
+                enabled: self.enable.iter().copied().collect(),
+            }),
+            _ => Err(ConfigError::Invalid {
+                setting: "--enable",
+                value: first.to_string(),
+                why: "the configuration file's authorization has another mode than any, which decides alone",
+            }),
+        }
+    }
+
+    /// The largest count that may be set.
+    fn max_replicas(&self) -> i32 {
+        self.max_replicas.unwrap_or(10_000)
+    }
+
+    fn validate(self, file: Authorization) -> Result<Config, ConfigError> {
         self.check()?;
+        let authorization = self.authorization(file)?;
+        let max_replicas = self.max_replicas();
         let mut namespaces = self.namespace;
         namespaces.sort();
         namespaces.dedup();
@@ -277,8 +324,9 @@ impl Settings {
             },
             writes: WriteRules {
                 read_only: self.read_only.unwrap_or(writes.read_only),
-                max_replicas: self.max_replicas.unwrap_or(writes.max_replicas),
+                max_replicas,
             },
+            authorization,
             log_format: self.log_format.unwrap_or_default(),
             log_level: self.log_level.unwrap_or_default(),
             identity: self.identity.unwrap_or_default(),
@@ -311,6 +359,7 @@ impl Config {
             log_format: Format::default(),
             log_level: Severity::default(),
             identity: IdentityRules::default(),
+            authorization: Authorization::default(),
             source: Source::default(),
         }
     }
@@ -366,39 +415,15 @@ impl Config {
         let changed = pairs.into_iter().filter(|(_, changed)| *changed);
         changed.map(|(setting, _)| setting).collect()
     }
-}
 
-/// What a configuration is made of, so that its file can be read again.
-#[derive(Debug, Clone, Default)]
-pub struct Source {
-    file: Option<PathBuf>,
-    /// Of flags and environment; `None` for a configuration that was made by a program.
-    settings: Option<Settings>,
-}
-
-impl Source {
-    /// The file's text, if there is a file.
+    /// Who may do what, and which counts may be set at all, as a configuration file says that may name no certificates.
     ///
     /// # Errors
     ///
-    /// When it can't be read.
-    pub fn text(&self) -> Result<Option<String>, ConfigError> {
-        let read = |path: &PathBuf| {
-            std::fs::read_to_string(path).map_err(|e| ConfigError::Read(path.clone(), e))
-        };
-        self.file.as_ref().map(read).transpose()
-    }
-
-    fn config(&self, text: Option<&str>) -> Result<Config, ConfigError> {
-        let file = match (&self.file, text) {
-            (Some(path), Some(text)) => from_file(path, text)?,
-            _ => Settings::default(),
-        };
-        let settings = self.settings.clone().unwrap_or_default();
-        Ok(Config {
-            source: self.clone(),
-            ..settings.or(file).validate()?
-        })
+    /// As [`Config::load`], for what the file gives.
+    pub fn access(file: &Path) -> Result<(Authorization, Bounds), ConfigError> {
+        let (settings, authorization) = from_file(file, &read_file(file)?)?;
+        Ok((authorization, Bounds::up_to(settings.max_replicas())))
     }
 }
 
@@ -417,13 +442,17 @@ pub(crate) fn sentence(error: &clap::Error) -> String {
     words.collect::<Vec<_>>().join("; ")
 }
 
-fn from_file(path: &Path, text: &str) -> Result<Settings, ConfigError> {
+fn read_file(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|e| ConfigError::Read(path.to_owned(), e))
+}
+
+fn from_file(path: &Path, text: &str) -> Result<(Settings, Authorization), ConfigError> {
     let wrong = |line, why| ConfigError::File {
         path: path.to_owned(),
         line,
         why,
     };
-    let settings: Settings = serde_saphyr::from_str(text).map_err(|e| {
+    let mut settings: Settings = serde_saphyr::from_str(text).map_err(|e| {
         let (line, why) = crate::yaml::fault(&e);
         wrong(line, why)
     })?;
@@ -440,6 +469,12 @@ fn from_file(path: &Path, text: &str) -> Result<Settings, ConfigError> {
     };
     expected("apiVersion", &settings.api_version, API_VERSION)?;
     expected("kind", &settings.kind, KIND)?;
+    let authorization = match settings.authorization.take() {
+        Some(file) => file
+            .read()
+            .map_err(|error| wrong(error.line, format!("authorization: {error}")))?,
+        None => Authorization::default(),
+    };
     match settings.check() {
         Err(ConfigError::Invalid {
             setting,
@@ -450,7 +485,7 @@ fn from_file(path: &Path, text: &str) -> Result<Settings, ConfigError> {
             let line = line_of(text, &key);
             Err(wrong(line, format!("{key} {value:?} can't be: {why}")))
         }
-        other => other.map(|()| settings),
+        other => other.map(|()| (settings, authorization)),
     }
 }
 
@@ -474,46 +509,6 @@ fn line_of(text: &str, key: &str) -> Option<u64> {
         .zip(text.lines())
         .find(|(_, line)| line.starts_with(key))
         .map(|(number, _)| number)
-}
-
-/// An address to listen at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Address(SocketAddr);
-
-/// Not an address.
-#[derive(Debug, thiserror::Error)]
-#[error("give an IP address and a port, like 0.0.0.0:8443 or [::]:8443")]
-pub struct NotAnAddress(#[from] AddrParseError);
-
-impl FromStr for Address {
-    type Err = NotAnAddress;
-
-    fn from_str(text: &str) -> Result<Self, NotAnAddress> {
-        Ok(Self(text.parse()?))
-    }
-}
-
-impl TryFrom<String> for Address {
-    type Error = NotAnAddress;
-
-    fn try_from(text: String) -> Result<Self, NotAnAddress> {
-        text.parse()
-    }
-}
-
-/// A value: a key with nothing behind it isn't one, and was meant to be something.
-fn given<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    match Option::deserialize(deserializer)? {
-        Some(value) => Ok(Some(value)),
-        None => Err(D::Error::custom(
-            "the key has no value; leave it out to have the default",
-        )),
-    }
 }
 
 /// A list, or the one thing that it would hold.

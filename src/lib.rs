@@ -15,6 +15,7 @@ pub mod kubernetes;
 pub mod name;
 pub mod pki;
 pub mod reload;
+pub mod selector;
 pub mod server;
 pub mod store;
 pub mod telemetry;

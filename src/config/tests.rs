@@ -226,3 +226,92 @@ fn a_value_that_cannot_be_is_an_error_that_names_it() {
         .to_string();
     assert!(missing.starts_with("--client-ca is missing"), "{missing}");
 }
+
+const HEAD: &str = "apiVersion: headcount/v1alpha1\nkind: Configuration\n";
+
+fn enabled(verbs: &[Verb]) -> Authorization {
+    Authorization::Any {
+        enabled: verbs.iter().copied().collect(),
+    }
+}
+
+#[test]
+fn verbs_are_enabled_by_flags_or_the_environment_or_the_file() {
+    let file = format!("{HEAD}authorization: {{enable: [restart]}}\n");
+    let environment = [("HEADCOUNT_ENABLE", "image,restart")];
+    let authorization = |flags: &[&str], environment: &[_]| {
+        load_file(&file, flags, environment).map(|config| config.authorization)
+    };
+    assert_eq!(load(&[], &[]).unwrap().authorization, enabled(&[]));
+    assert_eq!(authorization(&[], &[]), Ok(enabled(&[Verb::Restart])));
+    let both = enabled(&[Verb::Image, Verb::Restart]);
+    assert_eq!(authorization(&[], &environment), Ok(both.clone()));
+    assert_eq!(
+        authorization(&["--enable=image", "--enable=restart"], &[]),
+        Ok(both)
+    );
+    assert_eq!(
+        authorization(&["--enable=image"], &environment),
+        Ok(enabled(&[Verb::Image]))
+    );
+    let error = load(&[], &[("HEADCOUNT_ENABLE", "delete")]).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("get, list, watch, scale, image and restart"),
+        "{error}"
+    );
+    let error = load_file(&format!("{HEAD}enable: [image]\n"), &[], &[]).unwrap_err();
+    assert!(
+        error.contains("line 3") && error.contains("enable"),
+        "{error}"
+    );
+}
+
+const RULES: &str =
+    "authorization:\n  mode: policy\n  rules:\n    - {name: a, subjects: [a], verbs: [get]}\n";
+
+#[test]
+fn a_wrong_rule_is_named_with_the_file_the_line_and_the_rule() {
+    let error = load_file(
+        &format!("{HEAD}{}", RULES.replace("[get]", "[get, go]")),
+        &[],
+        &[],
+    );
+    let start = "failed to understand the configuration file \"FILE\" at line 6: authorization: rule \"a\": verbs: \"go\" is no verb";
+    let error = error.unwrap_err();
+    assert!(error.starts_with(start), "{error}");
+    for nothing in ["authorization:", "authorization: ~"] {
+        let error = load_file(&format!("{HEAD}{nothing}\n"), &[], &[]).unwrap_err();
+        assert!(error.contains("line 3"), "{error}");
+    }
+}
+
+#[test]
+fn verbs_are_enabled_in_mode_any_alone() {
+    let error = load_file(&format!("{HEAD}{RULES}"), &["--enable=image"], &[]).unwrap_err();
+    assert!(error.starts_with("--enable \"image\" can't be"), "{error}");
+}
+
+#[test]
+fn nothing_is_served_under_rules_that_would_not_be_obeyed() {
+    for (rules, mode) in [
+        (RULES, "policy"),
+        ("authorization: {mode: kubernetes}\n", "kubernetes"),
+    ] {
+        let error = load_file(&format!("{HEAD}{rules}"), &[], &[]).unwrap_err();
+        assert!(
+            error.starts_with(&format!("authorization.mode \"{mode}\" can't be")),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn who_may_do_what_is_known_without_certificates() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(format!("{HEAD}{RULES}maxReplicas: 7\n").as_bytes())
+        .unwrap();
+    let (authorization, server) = Config::access(file.path()).unwrap();
+    assert_eq!((authorization.mode(), server.max), ("policy", Some(7)));
+}

@@ -7,14 +7,12 @@ mod calls;
 mod connect;
 mod informer;
 mod scale;
-mod selector;
 mod status;
 mod wire;
 
 pub use connect::{ConnectError, client, connection};
 pub use informer::Informer;
 pub use scale::{ScaleError, ScaleRequest, Scaled, Scaler};
-pub use selector::is_label_selector;
 pub use status::{Connection, InformerStatus};
 
 use calls::Calls;

@@ -9,6 +9,7 @@ use std::{
 
 use headcount::{
     Headcount,
+    access::Authorization,
     api::WriteRules,
     config::Config,
     kubernetes::Managed,
