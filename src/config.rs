@@ -19,7 +19,7 @@ use crate::{
     kubernetes::{Managed, is_label_selector},
     name,
     telemetry::log::{Format, Severity},
-    tls::TlsFiles,
+    tls::{TlsFiles, TlsSettings},
 };
 
 /// The version of the configuration file's form.
@@ -38,8 +38,10 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where a kubelet and a Prometheus connect, without TLS.
     pub admin_listen: SocketAddr,
-    /// Certificate, key and client CAs.
+    /// Certificate, key, client CAs, and what takes clients' rights away.
     pub tls: TlsFiles,
+    /// What clients are judged by besides, and what handshakes are made with.
+    pub tls_settings: TlsSettings,
     /// What is managed.
     pub managed: Managed,
     /// What may be written.
@@ -260,7 +262,9 @@ impl Settings {
                 cert: self.tls_cert.ok_or(ConfigError::Missing("--tls-cert"))?,
                 key: self.tls_key.ok_or(ConfigError::Missing("--tls-key"))?,
                 client_ca: self.client_ca,
+                deny_list: None,
             },
+            tls_settings: TlsSettings::default(),
             managed: Managed {
                 namespaces,
                 label_selector: self.label_selector,

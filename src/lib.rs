@@ -86,7 +86,7 @@ impl Headcount {
     ///
     /// With bad files nothing listens; the error says which and why.
     pub async fn bind(config: Config) -> Result<Self, StartError> {
-        let tls = config.tls.load()?;
+        let tls = config.tls.load(&config.tls_settings)?.server;
         let cluster =
             kubernetes::connection(config.kubeconfig.as_deref(), config.context.as_deref()).await?;
         let scale_client = kubernetes::client(&cluster)?;

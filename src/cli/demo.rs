@@ -21,7 +21,7 @@ use crate::{
     kubernetes::Managed,
     pki::{self, DemoFiles},
     telemetry::log::{Format, Severity},
-    tls::TlsFiles,
+    tls::{TlsFiles, TlsSettings},
 };
 
 /// How often something happens in the simulated cluster.
@@ -85,7 +85,9 @@ async fn demo(args: &DemoArgs) -> ExitCode {
             cert: files.server.certificate.clone(),
             key: files.server.key.clone(),
             client_ca: vec![files.ca.clone()],
+            ..TlsFiles::default()
         },
+        tls_settings: TlsSettings::default(),
         managed: Managed::default(),
         writes: WriteRules {
             read_only: false,

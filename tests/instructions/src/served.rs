@@ -14,7 +14,7 @@ use headcount::{
     server::Server,
     store::{Deployment, Scope, Store},
     telemetry::metrics::Metrics,
-    tls::{Identity, TlsFiles},
+    tls::{Identity, TlsFiles, TlsSettings},
 };
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, ServerConfig,
@@ -164,6 +164,7 @@ fn certificates() -> Result<(Arc<ServerConfig>, ClientConfig), Failure> {
         cert: files.server.certificate.clone(),
         key: files.server.key.clone(),
         client_ca: vec![files.ca.clone()],
+        ..TlsFiles::default()
     };
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(&files.ca)?)?;
@@ -175,5 +176,5 @@ fn certificates() -> Result<(Arc<ServerConfig>, ClientConfig), Failure> {
         .with_root_certificates(roots)
         .with_client_auth_cert(chain, key)?;
     client.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok((server.load()?, client))
+    Ok((server.load(&TlsSettings::default())?.server, client))
 }

@@ -14,7 +14,7 @@ use headcount::{
     kubernetes::Managed,
     pki::{self, DemoFiles},
     telemetry::log::{Format, Severity},
-    tls::TlsFiles,
+    tls::{TlsFiles, TlsSettings},
 };
 use tempfile::TempDir;
 use tokio::{
@@ -60,7 +60,9 @@ impl Setup {
                 cert: files.server.certificate.clone(),
                 key: files.server.key.clone(),
                 client_ca: vec![files.ca.clone()],
+                ..TlsFiles::default()
             },
+            tls_settings: TlsSettings::default(),
             managed: self.managed,
             writes: self.writes,
             log_format: Format::Text,

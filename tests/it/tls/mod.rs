@@ -17,7 +17,7 @@ use headcount::{
     kubernetes::Managed,
     pki::{Authority, Issued, Leaf},
     telemetry::log::{Format, Severity},
-    tls::TlsFiles,
+    tls::{TlsFiles, TlsSettings},
 };
 use rustls::{
     AlertDescription, ClientConfig, RootCertStore, SupportedProtocolVersion,
@@ -110,7 +110,9 @@ impl Served {
                 cert: file("server.crt", &server.chain_pem),
                 key: file("server.key", &server.key_pem),
                 client_ca: client_ca.collect(),
+                ..TlsFiles::default()
             },
+            tls_settings: TlsSettings::default(),
             managed: Managed::default(),
             writes: WriteRules {
                 read_only: false,
