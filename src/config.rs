@@ -6,6 +6,7 @@ mod environment;
 
 use std::{
     ffi::OsString,
+    fmt::Display,
     net::{AddrParseError, SocketAddr},
     path::{Path, PathBuf},
     str::FromStr,
@@ -19,7 +20,7 @@ use crate::{
     kubernetes::{Managed, is_label_selector},
     name,
     telemetry::log::{Format, Severity},
-    tls::{TlsFiles, TlsSettings},
+    tls::{Checks, CipherSuite, Group, TlsFiles, TlsSettings},
 };
 
 /// The version of the configuration file's form.
@@ -133,6 +134,25 @@ pub struct Settings {
     #[arg(long, value_name = "FILE")]
     #[serde(default, deserialize_with = "one_or_many")]
     client_ca: Vec<PathBuf>,
+    /// Certificate revocation lists of the CAs and of intermediates (PEM or DER); repeatable
+    #[arg(long, value_name = "FILE")]
+    #[serde(default, deserialize_with = "one_or_many")]
+    client_crl: Vec<PathBuf>,
+    /// Certificates that are let in no more, by serial number, key or name (YAML)
+    #[arg(long, value_name = "FILE")]
+    #[serde(default, deserialize_with = "given")]
+    deny_list: Option<PathBuf>,
+    #[arg(skip)]
+    #[serde(default, deserialize_with = "given")]
+    client_certificates: Option<Checks>,
+    /// Cipher suite of TLS 1.3 that may be used; repeatable [default: all three]
+    #[arg(long, value_name = "NAME")]
+    #[serde(default, deserialize_with = "named")]
+    tls_cipher_suite: Vec<CipherSuite>,
+    /// Key-exchange group that may be used; repeatable [default: x25519, secp256r1, secp384r1, X25519MLKEM768]
+    #[arg(long, value_name = "NAME")]
+    #[serde(default, deserialize_with = "named")]
+    tls_group: Vec<Group>,
     /// Manage this namespace only; repeatable [default: all]
     #[arg(long, value_name = "NAME")]
     #[serde(default, deserialize_with = "one_or_many")]
@@ -173,6 +193,11 @@ impl Settings {
             tls_cert,
             tls_key,
             client_ca,
+            client_crl,
+            deny_list,
+            client_certificates,
+            tls_cipher_suite,
+            tls_group,
             namespace,
             label_selector,
             read_only,
@@ -194,6 +219,11 @@ impl Settings {
             } else {
                 client_ca
             },
+            client_crl: either(client_crl, others.client_crl),
+            deny_list: deny_list.or(others.deny_list),
+            client_certificates: client_certificates.or(others.client_certificates),
+            tls_cipher_suite: either(tls_cipher_suite, others.tls_cipher_suite),
+            tls_group: either(tls_group, others.tls_group),
             namespace: if namespace.is_empty() {
                 others.namespace
             } else {
@@ -262,9 +292,14 @@ impl Settings {
                 cert: self.tls_cert.ok_or(ConfigError::Missing("--tls-cert"))?,
                 key: self.tls_key.ok_or(ConfigError::Missing("--tls-key"))?,
                 client_ca: self.client_ca,
-                deny_list: None,
+                client_crl: self.client_crl,
+                deny_list: self.deny_list,
             },
-            tls_settings: TlsSettings::default(),
+            tls_settings: TlsSettings {
+                checks: self.client_certificates.unwrap_or_default(),
+                cipher_suites: either(self.tls_cipher_suite, CipherSuite::all()),
+                groups: either(self.tls_group, Group::usual()),
+            },
             managed: Managed {
                 namespaces,
                 label_selector: self.label_selector,
@@ -425,6 +460,24 @@ where
             "the key has no value; leave it out to have the default",
         )),
     }
+}
+
+/// A list where it is given, another one elsewhere.
+fn either<T>(list: Vec<T>, others: Vec<T>) -> Vec<T> {
+    if list.is_empty() { others } else { list }
+}
+
+/// A list of names, or the one that it would hold. Read as text first, so that what is wrong with a name is said.
+fn named<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: Display>,
+{
+    let read = |name: String| {
+        let parsed = name.parse();
+        parsed.map_err(|error| D::Error::custom(format!("{name:?}: {error}")))
+    };
+    one_or_many(deserializer)?.into_iter().map(read).collect()
 }
 
 /// A list, or the one thing that it would hold.

@@ -158,6 +158,8 @@ pub enum CheckFailed {
     SignatureHash,
     #[error("it, or one of its issuers, is denied: {0}")]
     Denied(Denial),
+    #[error("the revocation list of one of its issuers {0}; fetch it again from the CA")]
+    CrlInvalid(&'static str),
 }
 
 impl CheckFailed {
@@ -180,6 +182,7 @@ impl CheckFailed {
             Self::UnsupportedKey => "UnsupportedKey",
             Self::SignatureHash => "SignatureHash",
             Self::Denied(_) => "Denied",
+            Self::CrlInvalid(_) => "CrlInvalid",
         }
     }
 }
@@ -253,7 +256,8 @@ impl Checks {
         Ok(())
     }
 
-    fn judge_root(
+    /// What of it doesn't depend on a path is judged with an empty one.
+    pub(super) fn judge_root(
         &self,
         root: &Facts<'_>,
         path: &[Facts<'_>],

@@ -11,7 +11,7 @@ use std::{
 use rustls::{
     ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs},
-    pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject},
+    pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem, pem::PemObject},
     server::{NoServerSessionStorage, danger::ClientCertVerifier},
     version::TLS13,
 };
@@ -21,6 +21,7 @@ use super::{
     CipherSuite, Group,
     checks::Checks,
     deny_list::{DenyList, DenyListError},
+    revocation::List,
     verifier::{Root, Verifier},
 };
 
@@ -36,6 +37,8 @@ pub struct TlsFiles {
     pub key: PathBuf,
     /// Bundles of the CAs whose clients are let in; at least one.
     pub client_ca: Vec<PathBuf>,
+    /// Revocation lists of the CAs and of intermediates, PEM or DER.
+    pub client_crl: Vec<PathBuf>,
     /// The deny list (YAML).
     pub deny_list: Option<PathBuf>,
 }
@@ -67,6 +70,7 @@ pub struct TlsMaterial {
     cert: Content,
     key: Content,
     client_ca: Vec<Content>,
+    client_crl: Vec<Content>,
     deny_list: Option<Content>,
 }
 
@@ -137,6 +141,14 @@ pub enum TlsError {
         /// Why.
         why: String,
     },
+    /// A file of revocation lists has none that can be used.
+    #[error("failed to use the revocation list {path:?}: {why}")]
+    Crl {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        why: String,
+    },
     /// The deny list isn't one.
     #[error("failed to use the deny list {path:?}: {source}")]
     DenyList {
@@ -157,6 +169,7 @@ impl TlsFiles {
             cert,
             key,
             client_ca,
+            client_crl,
             deny_list,
         } = self;
         let material = TlsMaterial {
@@ -165,6 +178,10 @@ impl TlsFiles {
             client_ca: client_ca
                 .iter()
                 .map(|path| Content::read("client CA bundle", path))
+                .collect::<Result<_, _>>()?,
+            client_crl: client_crl
+                .iter()
+                .map(|path| Content::read("revocation list", path))
                 .collect::<Result<_, _>>()?,
             deny_list: deny_list
                 .as_ref()
@@ -201,8 +218,9 @@ impl TlsMaterial {
         };
         let verifier = Arc::new(Verifier::new(
             self.roots()?,
-            settings.checks.clone(),
+            self.lists()?,
             self.deny_list()?,
+            settings.checks.clone(),
             provider.signature_verification_algorithms,
         ));
         let chain = self.cert.certificates("server certificate")?;
@@ -222,6 +240,7 @@ impl TlsMaterial {
             .with_client_cert_verifier(Arc::clone(&verifier) as Arc<dyn ClientCertVerifier>)
             .with_single_cert(chain, key)
             .map_err(pair)?;
+        verifier.warn(UnixTime::now());
         server.session_storage = Arc::new(NoServerSessionStorage {});
         server.send_tls13_tickets = 0;
         server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
@@ -248,6 +267,18 @@ impl TlsMaterial {
             }
         }
         Ok(roots)
+    }
+
+    fn lists(&self) -> Result<Vec<List>, TlsError> {
+        let mut lists = Vec::new();
+        for Content { path, bytes } in &self.client_crl {
+            let read = List::read(path, bytes).map_err(|why| TlsError::Crl {
+                path: path.clone(),
+                why,
+            })?;
+            lists.extend(read);
+        }
+        Ok(lists)
     }
 
     fn deny_list(&self) -> Result<DenyList, TlsError> {

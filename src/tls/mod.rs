@@ -10,6 +10,7 @@ mod files;
 mod identity;
 mod refusal;
 mod remembered;
+mod revocation;
 mod verifier;
 
 pub use algorithms::{CipherSuite, Group, UnknownAlgorithm};

@@ -2,7 +2,7 @@
 //!
 //! Owns the verdict on a chain and how long it lasts. Reads no file, and never proves possession of a key by memory.
 
-use std::{cell::RefCell, fmt, iter, ptr, sync::Arc};
+use std::{cell::RefCell, fmt, iter, ptr, sync::Arc, time::Duration};
 
 use rustls::ExtendedKeyPurpose;
 use rustls::{
@@ -12,13 +12,15 @@ use rustls::{
     pki_types::{CertificateDer, TrustAnchor, UnixTime},
     server::danger::{ClientCertVerified, ClientCertVerifier},
 };
+use tracing::{info, warn};
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath, anchor_from_trusted_cert};
 
 use super::{
-    checks::{CheckFailed, Checks},
+    checks::{CheckFailed, Checks, ExpiredCrl},
     deny_list::{CertificateFacts, DenyList},
     facts::Facts,
     remembered::{Remembered, hash},
+    revocation::{List, Revocation},
 };
 
 /// Verifies clients' chains against one generation of CAs, lists and settings.
@@ -28,6 +30,7 @@ pub struct Verifier {
     anchors: Vec<TrustAnchor<'static>>,
     subjects: Vec<DistinguishedName>,
     checks: Checks,
+    revocation: Revocation,
     deny_list: DenyList,
     algorithms: WebPkiSupportedAlgorithms,
     remembered: Remembered,
@@ -106,10 +109,14 @@ impl Verdict {
 impl Verifier {
     pub(super) fn new(
         roots: Vec<Root>,
-        checks: Checks,
+        lists: Vec<List>,
         deny_list: DenyList,
+        checks: Checks,
         algorithms: WebPkiSupportedAlgorithms,
     ) -> Self {
+        let facts: Vec<_> = roots.iter().filter_map(|root| root.facts().ok()).collect();
+        let revocation = Revocation::new(lists, &facts, &algorithms);
+        drop(facts);
         let anchors: Vec<_> = roots.iter().map(|root| root.anchor.clone()).collect();
         let subjects = anchors
             .iter()
@@ -119,9 +126,54 @@ impl Verifier {
             anchors,
             roots: roots.into_iter().map(Arc::new).collect(),
             checks,
+            revocation,
             deny_list,
             algorithms,
             remembered: Remembered::default(),
+        }
+    }
+
+    /// The CAs whose clients are let in.
+    #[must_use]
+    pub fn roots(&self) -> &[Arc<Root>] {
+        &self.roots
+    }
+
+    /// When the first of the revocation lists is to be replaced, if there are any.
+    #[must_use]
+    pub fn next_update(&self) -> Option<UnixTime> {
+        self.revocation
+            .lists()
+            .iter()
+            .map(|list| list.next_update)
+            .min()
+    }
+
+    /// Says in the log which files will get clients refused, for whoever wonders why.
+    pub(super) fn warn(&self, now: UnixTime) {
+        for facts in self.roots.iter().filter_map(|root| root.facts().ok()) {
+            let verdict = self.checks.judge_root(&facts, &[], now);
+            if let Err(failed) = verdict.and_then(|()| self.checks.judge_key(facts.key())) {
+                warn!(name: "tls.ca.unusable", subject = %facts.certificate.subject(), reason = failed.reason(), "no client of this CA is let in");
+            }
+        }
+        for list in self.revocation.lists() {
+            let path = list.path.display();
+            if now >= list.next_update && self.checks.expired_crl == ExpiredCrl::Refuse {
+                warn!(name: "tls.crl.expired", path = %path, "a revocation list has expired: clients of its CA are refused until there is a newer one");
+            }
+            if list.is_attributed() {
+                continue;
+            }
+            if self
+                .roots
+                .iter()
+                .any(|root| root.facts().is_ok_and(|root| list.names(&root)))
+            {
+                warn!(name: "tls.crl.foreign", path = %path, "no client CA signed this revocation list, though one has the name of its issuer");
+            } else {
+                info!(name: "tls.crl.intermediate", path = %path, "this revocation list's issuer is no client CA: it counts for intermediates of that name");
+            }
         }
     }
 
@@ -205,15 +257,18 @@ impl Verifier {
         let root_facts = root.facts()?;
         self.checks.judge(&facts, &root_facts, now)?;
         self.judge_names(certificates.iter().chain([&root.certificate]))?;
+        let lists_end =
+            self.revocation
+                .judge(&facts, &root_facts, &self.checks, &self.algorithms, now)?;
 
-        let mut valid: Vec<_> = facts.iter().map(Facts::validity).collect();
-        if self.checks.root_validity {
-            valid.push(root_facts.validity());
-        }
-        let epoch = UnixTime::since_unix_epoch(std::time::Duration::ZERO);
+        let root_validity = self.checks.root_validity.then(|| root_facts.validity());
+        let validities = facts.iter().map(Facts::validity).chain(root_validity);
+        let (from, to): (Vec<_>, Vec<_>) = validities.unzip();
+        // A list isn't valid any more in the second of its nextUpdate.
+        let lists_end = lists_end.map(|end| seconds(end.as_secs().saturating_sub(1)));
         Ok(Verdict {
-            valid_from: valid.iter().map(|(from, _)| *from).max().unwrap_or(epoch),
-            valid_until: valid.iter().map(|(_, to)| *to).min().unwrap_or(epoch),
+            valid_from: from.into_iter().max().unwrap_or(seconds(0)),
+            valid_until: to.into_iter().chain(lists_end).min().unwrap_or(seconds(0)),
             root: Arc::clone(root),
         })
     }
@@ -327,6 +382,10 @@ impl ClientCertVerifier for Verifier {
     }
 }
 
+fn seconds(since_1970: u64) -> UnixTime {
+    UnixTime::since_unix_epoch(Duration::from_secs(since_1970))
+}
+
 /// webpki's error as rustls has it, whose alert goes with it. What rustls has no word for keeps webpki's own.
 fn in_rustls_words(error: webpki::Error) -> Error {
     use webpki::Error as Webpki;
@@ -371,3 +430,6 @@ fn purpose(number: Vec<usize>) -> ExtendedKeyPurpose {
         _ => ExtendedKeyPurpose::Other(number),
     }
 }
+
+#[cfg(test)]
+mod tests;
