@@ -8,8 +8,10 @@ mod source;
 
 use std::{
     ffi::OsString,
+    fmt::Display,
     net::SocketAddr,
     path::{Path, PathBuf},
+    str::FromStr,
 };
 
 use clap::Args;
@@ -25,7 +27,7 @@ use crate::{
     name,
     selector::LabelSelector,
     telemetry::log::{Format, Severity},
-    tls::TlsFiles,
+    tls::{Checks, CipherSuite, Group, TlsFiles, TlsSettings},
     yaml::given,
 };
 
@@ -45,8 +47,10 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where a kubelet and a Prometheus connect, without TLS.
     pub admin_listen: SocketAddr,
-    /// Certificate, key and client CAs.
+    /// Certificate, key, client CAs, and what takes clients' rights away.
     pub tls: TlsFiles,
+    /// What clients are judged by besides, and what handshakes are made with.
+    pub tls_settings: TlsSettings,
     /// What is managed.
     pub managed: Managed,
     /// What may be written.
@@ -144,6 +148,25 @@ pub struct Settings {
     #[arg(long, value_name = "FILE")]
     #[serde(default, deserialize_with = "one_or_many")]
     client_ca: Vec<PathBuf>,
+    /// Certificate revocation lists of the CAs and of intermediates (PEM or DER); repeatable
+    #[arg(long, value_name = "FILE")]
+    #[serde(default, deserialize_with = "one_or_many")]
+    client_crl: Vec<PathBuf>,
+    /// Certificates that are let in no more, by serial number, key or name (YAML)
+    #[arg(long, value_name = "FILE")]
+    #[serde(default, deserialize_with = "given")]
+    deny_list: Option<PathBuf>,
+    #[arg(skip)]
+    #[serde(default, deserialize_with = "given")]
+    client_certificates: Option<Checks>,
+    /// Cipher suite of TLS 1.3 that may be used; repeatable [default: all three]
+    #[arg(long, value_name = "NAME")]
+    #[serde(default, deserialize_with = "named")]
+    tls_cipher_suite: Vec<CipherSuite>,
+    /// Key-exchange group that may be used; repeatable [default: x25519, secp256r1, secp384r1, X25519MLKEM768]
+    #[arg(long, value_name = "NAME")]
+    #[serde(default, deserialize_with = "named")]
+    tls_group: Vec<Group>,
     /// Manage this namespace only; repeatable [default: all]
     #[arg(long, value_name = "NAME")]
     #[serde(default, deserialize_with = "one_or_many")]
@@ -194,6 +217,11 @@ impl Settings {
             tls_cert,
             tls_key,
             client_ca,
+            client_crl,
+            deny_list,
+            client_certificates,
+            tls_cipher_suite,
+            tls_group,
             namespace,
             label_selector,
             read_only,
@@ -218,6 +246,11 @@ impl Settings {
             } else {
                 client_ca
             },
+            client_crl: either(client_crl, others.client_crl),
+            deny_list: deny_list.or(others.deny_list),
+            client_certificates: client_certificates.or(others.client_certificates),
+            tls_cipher_suite: either(tls_cipher_suite, others.tls_cipher_suite),
+            tls_group: either(tls_group, others.tls_group),
             namespace: if namespace.is_empty() {
                 others.namespace
             } else {
@@ -229,11 +262,7 @@ impl Settings {
             log_level: log_level.or(others.log_level),
             max_replicas: max_replicas.or(others.max_replicas),
             identity: identity.or(others.identity),
-            enable: if enable.is_empty() {
-                others.enable
-            } else {
-                enable
-            },
+            enable: either(enable, others.enable),
             authorization: authorization.or(others.authorization),
         }
     }
@@ -311,6 +340,8 @@ impl Settings {
             cert: self.tls_cert.ok_or(ConfigError::Missing("--tls-cert"))?,
             key: self.tls_key.ok_or(ConfigError::Missing("--tls-key"))?,
             client_ca: self.client_ca,
+            client_crl: self.client_crl,
+            deny_list: self.deny_list,
         });
         let writes = defaults.writes;
         Ok(Config {
@@ -318,6 +349,11 @@ impl Settings {
             context: self.context,
             listen: self.listen.map_or(defaults.listen, |a| a.0),
             admin_listen: self.admin_listen.map_or(defaults.admin_listen, |a| a.0),
+            tls_settings: TlsSettings {
+                checks: self.client_certificates.unwrap_or_default(),
+                cipher_suites: either(self.tls_cipher_suite, CipherSuite::all()),
+                groups: either(self.tls_group, Group::usual()),
+            },
             managed: Managed {
                 namespaces,
                 label_selector: self.label_selector,
@@ -354,6 +390,7 @@ impl Config {
             listen: SocketAddr::from(([0, 0, 0, 0], 8443)),
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 8081)),
             tls,
+            tls_settings: TlsSettings::default(),
             managed: Managed::default(),
             writes: WriteRules::default(),
             log_format: Format::default(),
@@ -396,7 +433,7 @@ impl Config {
     /// All files that it names and that are read again when they change, its own included.
     pub fn files(&self) -> Vec<&Path> {
         self.tls
-            .files()
+            .paths()
             .chain(self.source.file.as_deref())
             .collect()
     }
@@ -509,6 +546,24 @@ fn line_of(text: &str, key: &str) -> Option<u64> {
         .zip(text.lines())
         .find(|(_, line)| line.starts_with(key))
         .map(|(number, _)| number)
+}
+
+/// A list where it is given, another one elsewhere.
+fn either<T>(list: Vec<T>, others: Vec<T>) -> Vec<T> {
+    if list.is_empty() { others } else { list }
+}
+
+/// A list of names, or the one that it would hold. Read as text first, so that what is wrong with a name is said.
+fn named<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: Display>,
+{
+    let read = |name: String| {
+        let parsed = name.parse();
+        parsed.map_err(|error| D::Error::custom(format!("{name:?}: {error}")))
+    };
+    one_or_many(deserializer)?.into_iter().map(read).collect()
 }
 
 /// A list, or the one thing that it would hold.

@@ -9,11 +9,14 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::SystemTime,
+    time::{Duration, UNIX_EPOCH},
 };
 
 use arc_swap::{ArcSwap, Guard};
-use rustls::{ServerConfig, pki_types::CertificateDer};
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, UnixTime},
+};
 use tokio::sync::watch;
 
 use crate::{
@@ -49,8 +52,12 @@ impl Generation {
         address: SocketAddr,
     ) -> Result<Caller, Refusal> {
         let mut identity = Identity::read(chain)?;
-        let verdict = self.verifier.judge(chain, SystemTime::now())?;
-        identity.valid_until = identity.valid_until.min(verdict.valid_until);
+        let verdict = self
+            .verifier
+            .judge(chain, UnixTime::now())
+            .map_err(|error| Refusal::of_tls(&error))?;
+        let end = UNIX_EPOCH + Duration::from_secs(verdict.valid_until.as_secs());
+        identity.valid_until = identity.valid_until.min(end);
         Ok(Caller {
             principal: self.identity.principal(&chain[0]),
             identity,
@@ -143,27 +150,30 @@ impl Session {
         }
     }
 
-    /// The caller, judged by the generation in force.
+    /// The caller, judged by the generation in force, and again once what it was let in by has expired.
     pub fn caller(&self) -> Arc<Caller> {
+        let caller = self.caller.load_full();
         match &self.shown {
-            Some(shown) if shown.generations.number() != self.judged.load(Ordering::Acquire) => {
-                self.judge_again(shown)
+            Some(shown)
+                if shown.generations.number() != self.judged.load(Ordering::Acquire)
+                    || caller.identity.expired() && caller.refused.is_none() =>
+            {
+                self.judge_again(shown, &caller)
             }
-            _ => self.caller.load_full(),
+            _ => caller,
         }
     }
 
     #[cold]
-    fn judge_again(&self, shown: &Shown) -> Arc<Caller> {
+    fn judge_again(&self, shown: &Shown, before: &Caller) -> Arc<Caller> {
         let generation = shown.generations.current();
-        let before = self.caller.load_full();
         let caller = match generation.admit(&shown.chain, before.address) {
             Ok(caller) => caller,
             Err(refusal) => {
                 before.log_dismissed(&refusal);
                 Caller {
                     refused: Some(refusal),
-                    ..(*before).clone()
+                    ..before.clone()
                 }
             }
         };

@@ -68,11 +68,11 @@ impl Files {
 
     /// A generation of these files, not in force yet.
     pub(crate) fn generation(&self, number: u64) -> Result<Generation, ReloadError> {
-        let (tls, verifier) = self.tls.build()?;
+        let tls = self.tls.build(&self.config.tls_settings)?;
         Ok(Generation {
             number,
-            tls,
-            verifier,
+            tls: tls.server,
+            verifier: tls.verifier,
             identity: self.config.identity.clone(),
             rules: Arc::new(Rules {
                 writes: self.config.writes,

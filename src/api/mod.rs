@@ -59,14 +59,11 @@ impl Caller {
     ///
     /// The answer to every request from now on.
     pub fn standing(&self) -> Result<(), ApiError> {
-        if let Some(refusal) = &self.refused {
-            let reason = refusal.reason;
-            return Err(ApiError::CertificateRefused { reason });
+        match &self.refused {
+            None => Ok(()),
+            Some(refusal) if refusal.reason == "Expired" => Err(ApiError::CertificateExpired),
+            Some(Refusal { reason, .. }) => Err(ApiError::CertificateRefused { reason }),
         }
-        if self.identity.expired() {
-            return Err(ApiError::CertificateExpired);
-        }
-        Ok(())
     }
 
     /// Tells that an open connection's client isn't let in any more.

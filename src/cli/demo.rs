@@ -84,6 +84,7 @@ async fn demo(args: &DemoArgs) -> ExitCode {
             cert: files.server.certificate.clone(),
             key: files.server.key.clone(),
             client_ca: vec![files.ca.clone()],
+            ..TlsFiles::default()
         })
     };
     let headcount = match Headcount::bind(config).await {

@@ -2,8 +2,9 @@
 
 use std::io;
 
-use super::IdentityError;
 use rustls::{AlertDescription, CertificateError, Error, OtherError, PeerIncompatible};
+
+use super::{IdentityError, checks::CheckFailed};
 
 /// A refused handshake.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,17 +22,6 @@ impl From<IdentityError> for Refusal {
         Self {
             reason: "Unreadable",
             suspicious: true,
-            detail: error.to_string(),
-        }
-    }
-}
-
-impl From<Error> for Refusal {
-    fn from(error: Error) -> Self {
-        let (reason, suspicious) = reason(&error);
-        Self {
-            reason,
-            suspicious,
             detail: error.to_string(),
         }
     }
@@ -59,35 +49,41 @@ impl Refusal {
                 detail: error.to_string(),
             });
         };
-        Some(tls.clone().into())
+        Some(Self::of_tls(tls))
     }
-}
 
-/// The name of what went wrong in a handshake, and whether it is suspicious.
-fn reason(error: &Error) -> (&'static str, bool) {
-    match error {
-        Error::InvalidCertificate(certificate) => of_certificate(certificate),
-        Error::NoCertificatesPresented => ("NoCertificate", false),
-        Error::PeerIncompatible(
-            PeerIncompatible::SupportedVersionsExtensionRequired
-            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
-            | PeerIncompatible::Tls12NotOffered
-            | PeerIncompatible::Tls12NotOfferedOrEnabled
-            | PeerIncompatible::ServerDoesNotSupportTls12Or13,
-        ) => ("ProtocolVersion", false),
-        Error::PeerIncompatible(_) | Error::NoApplicationProtocol => ("Incompatible", false),
-        // The client refused us: it doesn't trust our certificate, or doesn't have the right name for us.
-        Error::AlertReceived(
-            AlertDescription::UnknownCA
-            | AlertDescription::BadCertificate
-            | AlertDescription::CertificateUnknown,
-        ) => ("RefusedByClient", false),
-        Error::AlertReceived(_) => ("AlertReceived", false),
-        Error::InvalidMessage(_)
-        | Error::InappropriateMessage { .. }
-        | Error::InappropriateHandshakeMessage { .. } => ("NotTls", true),
-        Error::DecryptError | Error::PeerMisbehaved(_) => ("Misbehaved", true),
-        _ => ("Failed", false),
+    /// What an error of rustls means, that of a verifier among them.
+    #[must_use]
+    pub fn of_tls(error: &Error) -> Self {
+        let (reason, suspicious) = match error {
+            Error::InvalidCertificate(certificate) => of_certificate(certificate),
+            Error::NoCertificatesPresented => ("NoCertificate", false),
+            Error::PeerIncompatible(
+                PeerIncompatible::SupportedVersionsExtensionRequired
+                | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
+                | PeerIncompatible::Tls12NotOffered
+                | PeerIncompatible::Tls12NotOfferedOrEnabled
+                | PeerIncompatible::ServerDoesNotSupportTls12Or13,
+            ) => ("ProtocolVersion", false),
+            Error::PeerIncompatible(_) | Error::NoApplicationProtocol => ("Incompatible", false),
+            // The client refused us: it doesn't trust our certificate, or doesn't have the right name for us.
+            Error::AlertReceived(
+                AlertDescription::UnknownCA
+                | AlertDescription::BadCertificate
+                | AlertDescription::CertificateUnknown,
+            ) => ("RefusedByClient", false),
+            Error::AlertReceived(_) => ("AlertReceived", false),
+            Error::InvalidMessage(_)
+            | Error::InappropriateMessage { .. }
+            | Error::InappropriateHandshakeMessage { .. } => ("NotTls", true),
+            Error::DecryptError | Error::PeerMisbehaved(_) => ("Misbehaved", true),
+            _ => ("Failed", false),
+        };
+        Self {
+            reason,
+            suspicious,
+            detail: error.to_string(),
+        }
     }
 }
 
@@ -107,12 +103,46 @@ fn of_certificate(error: &CertificateError) -> (&'static str, bool) {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             ("NotValidForName", true)
         }
-        // What webpki found and rustls has no name for: its text is the name.
-        CertificateError::Other(OtherError(other)) => match &*other.to_string() {
-            "UnsupportedCriticalExtension" => ("UnhandledCriticalExtension", true),
-            "CaUsedAsEndEntity" => ("CaUsedAsClient", true),
-            _ => ("InvalidCertificate", true),
-        },
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            ("SignatureAlgorithm", true)
+        }
+        CertificateError::UnknownRevocationStatus => ("RevocationUnknown", true),
+        CertificateError::ExpiredRevocationListContext { .. } => ("CrlExpired", true),
+        CertificateError::Other(OtherError(other)) => (of_other(&**other), true),
         _ => ("InvalidCertificate", true),
+    }
+}
+
+/// What our own checks found, or webpki and rustls has no word for it.
+fn of_other(error: &(dyn std::error::Error + 'static)) -> &'static str {
+    use webpki::Error as Webpki;
+    if let Some(failed) = error.downcast_ref::<CheckFailed>() {
+        return failed.reason();
+    }
+    match error.downcast_ref() {
+        Some(Webpki::UnsupportedCriticalExtension) => "UnhandledCriticalExtension",
+        Some(Webpki::CaUsedAsEndEntity) => "CaUsedAsClient",
+        Some(Webpki::EndEntityUsedAsCa) => "IssuerNotCa",
+        Some(Webpki::PathLenConstraintViolated) => "PathLength",
+        Some(Webpki::NameConstraintViolation) => "NameConstraints",
+        Some(Webpki::EmptyEkuExtension) => "InvalidPurpose",
+        Some(Webpki::UnsupportedCertVersion) => "Version",
+        Some(
+            Webpki::MaximumPathDepthExceeded
+            | Webpki::MaximumSignatureChecksExceeded
+            | Webpki::MaximumPathBuildCallsExceeded
+            | Webpki::MaximumNameConstraintComparisonsExceeded,
+        ) => "PathTooComplex",
+        Some(
+            Webpki::ExtensionValueInvalid
+            | Webpki::MalformedExtensions
+            | Webpki::SignatureAlgorithmMismatch
+            | Webpki::InvalidNetworkMaskConstraint
+            | Webpki::MalformedNameConstraint
+            | Webpki::MalformedDnsIdentifier
+            | Webpki::InvalidSerialNumber,
+        ) => "BadEncoding",
+        _ => "InvalidCertificate",
     }
 }

@@ -16,7 +16,7 @@ use headcount::{
     server::Server,
     store::{Deployment, Scope, Store},
     telemetry::metrics::Metrics,
-    tls::{Identity, TlsFiles},
+    tls::{Identity, TlsFiles, TlsSettings},
 };
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore,
@@ -180,6 +180,7 @@ fn certificates() -> Result<(Generation, ClientConfig), Failure> {
         cert: files.server.certificate.clone(),
         key: files.server.key.clone(),
         client_ca: vec![files.ca.clone()],
+        ..TlsFiles::default()
     };
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(&files.ca)?)?;
@@ -191,11 +192,11 @@ fn certificates() -> Result<(Generation, ClientConfig), Failure> {
         .with_root_certificates(roots)
         .with_client_auth_cert(chain, key)?;
     client.alpn_protocols = vec![b"http/1.1".to_vec()];
-    let (tls, verifier) = server.read()?.build()?;
+    let tls = server.load(&TlsSettings::default())?;
     let generation = Generation {
         number: 1,
-        tls,
-        verifier,
+        tls: tls.server,
+        verifier: tls.verifier,
         identity: IdentityRules::default(),
         rules: Arc::new(Rules::default()),
     };

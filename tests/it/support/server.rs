@@ -58,6 +58,7 @@ impl Setup {
                 cert: files.server.certificate.clone(),
                 key: files.server.key.clone(),
                 client_ca: vec![files.ca.clone()],
+                ..TlsFiles::default()
             })
         };
         let headcount = Headcount::bind(config).await.unwrap();

@@ -96,6 +96,7 @@ impl Served {
             cert: file("server.crt", &server.chain_pem),
             key: file("server.key", &server.key_pem),
             client_ca: client_ca.collect(),
+            ..TlsFiles::default()
         };
         Self::with_files(server_authority, tls, folder).await
     }
@@ -109,6 +110,7 @@ impl Served {
             cert: volume.join("tls.crt"),
             key: volume.join("tls.key"),
             client_ca: vec![ca],
+            ..TlsFiles::default()
         };
         Self::with_files(server_authority, tls, folder).await
     }
