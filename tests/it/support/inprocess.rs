@@ -10,7 +10,7 @@ use bytes::Bytes;
 use headcount::{
     api::{Api, Caller, WriteRules},
     kubernetes::{Connection, Informer, InformerStatus, Managed, Scaler},
-    store::Store,
+    store::{LabelKeys, Store},
     telemetry::metrics::Metrics,
     tls::Identity,
 };
@@ -18,6 +18,7 @@ use http::{Method, Request, Uri};
 use http_body_util::{BodyExt as _, Full};
 use simkube::{ApiServer, Cluster};
 use tokio::{
+    sync::watch,
     task::JoinHandle,
     time::{Instant, sleep},
 };
@@ -77,6 +78,7 @@ pub(crate) struct InProcess {
     sent: Arc<Mutex<Vec<Sent>>>,
     detour: Arc<Mutex<Option<Detour>>>,
     shaping: Arc<Mutex<Option<Shaping>>>,
+    labels: watch::Sender<Arc<LabelKeys>>,
     informer: JoinHandle<()>,
 }
 
@@ -142,9 +144,11 @@ impl InProcess {
             read_only: false,
             max_replicas: 10_000,
         };
+        let labels = watch::Sender::new(Arc::default());
         let informer = Informer::new(
             client,
             managed,
+            labels.subscribe(),
             Arc::clone(&status),
             Arc::clone(&metrics.informer),
         );
@@ -164,6 +168,7 @@ impl InProcess {
                 TaskTracker::new(),
             )),
             status,
+            labels,
             caller: Arc::new(Caller {
                 identity,
                 address: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
@@ -188,6 +193,13 @@ impl InProcess {
     /// From now on answers arrive in these shapes.
     pub(crate) fn shape(&self, shaping: impl Fn(&Sent) -> Shape + Send + 'static) {
         *self.shaping.lock().unwrap() = Some(Box::new(shaping));
+    }
+
+    /// From now on the labels of these keys are wanted.
+    pub(crate) fn want_labels(&self, keys: &[&str]) -> Arc<LabelKeys> {
+        let keys: Arc<LabelKeys> = Arc::new(keys.iter().copied().collect());
+        self.labels.send_replace(Arc::clone(&keys));
+        keys
     }
 
     /// What was sent so far.
