@@ -29,7 +29,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::{net::TcpListener, sync::oneshot, time::timeout};
+use tokio::{
+    net::TcpListener,
+    sync::{oneshot, watch},
+    time::timeout,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
@@ -245,8 +249,15 @@ fn spawn_informer(
         runtime.block_on(async move {
             match kubernetes::client(&cluster) {
                 Ok(client) => {
-                    let informer =
-                        Informer::new(client, managed, status, Arc::clone(&metrics.informer));
+                    // No rule reads labels: none are kept.
+                    let (_, labels) = watch::channel(Arc::default());
+                    let informer = Informer::new(
+                        client,
+                        managed,
+                        labels,
+                        status,
+                        Arc::clone(&metrics.informer),
+                    );
                     started.send(Ok(())).unwrap_or(());
                     let following = tokio::spawn(informer.run());
                     tokio::select! {

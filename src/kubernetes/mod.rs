@@ -2,6 +2,7 @@
 //!
 //! Nothing outside this module holds a client, and reads of the API never come here.
 
+mod backoff;
 mod buffered;
 mod calls;
 mod connect;

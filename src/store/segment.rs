@@ -10,6 +10,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{
+    attributes::{AnnotationBounds, NOWHERE, Packed, Shelf},
     record::{Deployment, Event, Key},
     tree::Node,
 };
@@ -33,6 +34,8 @@ pub(super) struct Segment {
     rows: Box<[Row]>,
     /// A part of each key's hash: a lookup reads these few cache lines instead of searching through the text.
     hashes: Box<[u32]>,
+    /// The packed attributes of the records that have some, where their rows say.
+    attributes: Box<[u8]>,
     /// The sum of the rows' fingerprints, since a branch adds up those of all its segments with every change.
     fingerprint: u64,
 }
@@ -44,6 +47,8 @@ struct Row {
     resource_version: u64,
     replicas: i32,
     start: u32,
+    /// Where its attributes start, or `NOWHERE`.
+    attributes: u32,
     namespace_len: u8,
     name_len: u8,
     deleting: bool,
@@ -123,6 +128,22 @@ impl<'a> Record<'a> {
         self.row().deleting
     }
 
+    /// The value of a label, if the Deployment has it and its key is one of those that are kept ([`Snapshot::has_labels`]).
+    ///
+    /// [`Snapshot::has_labels`]: super::Snapshot::has_labels
+    pub fn label(&self, key: &str) -> Option<&'a str> {
+        self.attributes().label(key)
+    }
+
+    /// The bounds that its annotations set.
+    pub fn annotation_bounds(&self) -> AnnotationBounds {
+        self.attributes().bounds()
+    }
+
+    fn attributes(&self) -> Packed<'a> {
+        self.segment.attributes_of(self.row())
+    }
+
     /// Its form in the API's contract, shared with the segment, not copied.
     pub fn json(&self) -> Bytes {
         let Range { start, end } = self.segment.place(self.position..self.position + 1);
@@ -132,7 +153,7 @@ impl<'a> Record<'a> {
     /// Whether another record says the same of the same object.
     pub(super) fn same_as(&self, other: &Record<'_>) -> bool {
         let numbers = |row: &Row| (row.uid, row.resource_version, row.replicas, row.deleting);
-        numbers(self.row()) == numbers(other.row())
+        numbers(self.row()) == numbers(other.row()) && self.attributes() == other.attributes()
     }
 
     /// Whether it is just this.
@@ -144,12 +165,14 @@ impl<'a> Record<'a> {
             replicas,
             resource_version,
             deleting,
+            attributes,
         } = deployment;
         self.key() == deployment.key()
             && self.uid() == *uid
             && self.replicas() == *replicas
             && self.resource_version() == *resource_version
             && self.deleting() == *deleting
+            && self.attributes() == attributes.packed()
     }
 
     /// A copy that outlives the snapshot.
@@ -161,6 +184,7 @@ impl<'a> Record<'a> {
             replicas: self.replicas(),
             resource_version: self.resource_version(),
             deleting: self.deleting(),
+            attributes: self.attributes().to_attributes(),
         }
     }
 }
@@ -206,6 +230,11 @@ impl Segment {
         self.fingerprint
     }
 
+    #[cfg(test)]
+    pub(super) fn attributes_len(&self) -> usize {
+        self.attributes.len()
+    }
+
     pub(super) fn position(&self, key: Key<'_>) -> Option<usize> {
         let hash = hash(key);
         // `contains` compares many at once, with vector instructions.
@@ -237,6 +266,13 @@ impl Segment {
         Key {
             namespace: &self.text[row.namespace()],
             name: &self.text[row.name()],
+        }
+    }
+
+    fn attributes_of(&self, row: &Row) -> Packed<'_> {
+        match row.attributes {
+            NOWHERE => Packed::EMPTY,
+            place => Packed::at_start(&self.attributes[place as usize..]),
         }
     }
 
@@ -273,6 +309,7 @@ impl Segment {
         let mut text = Vec::with_capacity(sources.iter().map(Source::text_len).sum());
         let mut rows = Vec::with_capacity(sources.iter().map(Source::records).sum());
         let mut hashes = Vec::with_capacity(rows.capacity());
+        let mut attributes = Shelf::default();
         let mut digits = itoa::Buffer::new();
         for source in sources {
             let start = text.len() as u32;
@@ -283,6 +320,7 @@ impl Segment {
                     text.extend_from_slice(&segment.text[place]);
                     rows.extend(segment.rows[run.clone()].iter().map(|row| Row {
                         start: row.start - from + start,
+                        attributes: attributes.put(segment.attributes_of(row)),
                         ..*row
                     }));
                     hashes.extend_from_slice(&segment.hashes[run.clone()]);
@@ -300,6 +338,7 @@ impl Segment {
                         resource_version: d.resource_version,
                         replicas: d.replicas,
                         start,
+                        attributes: attributes.put(d.attributes.packed()),
                         namespace_len: d.namespace.len() as u8,
                         name_len: d.name.len() as u8,
                         deleting: d.deleting,
@@ -314,6 +353,7 @@ impl Segment {
             text: Bytes::from(text),
             rows: rows.into_boxed_slice(),
             hashes: hashes.into_boxed_slice(),
+            attributes: attributes.into_bytes(),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::{record::Key, segment::Record, tree::Tree};
+use super::{attributes::LabelKeys, record::Key, segment::Record, tree::Tree};
 
 /// One state of the store.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ struct ScopeState {
     namespace: Option<Arc<str>>,
     /// How far the scope's list and watch have come; 0 before the first complete list.
     version: u64,
+    /// The labels that every record of the scope was read with.
+    labels: Arc<LabelKeys>,
 }
 
 impl Snapshot {
@@ -31,6 +33,7 @@ impl Snapshot {
         let scope = |namespace: Option<Arc<str>>| ScopeState {
             namespace,
             version: 0,
+            labels: Arc::default(),
         };
         let mut scopes: Vec<_> = namespaces
             .iter()
@@ -49,6 +52,10 @@ impl Snapshot {
         let mut scopes = self.scopes.clone();
         scopes[scope].version = version;
         Self { tree, scopes }
+    }
+
+    pub(super) fn keeps_labels(&mut self, scope: usize, labels: Arc<LabelKeys>) {
+        self.scopes[scope].labels = labels;
     }
 
     pub(super) fn tree(&self) -> &Tree {
@@ -79,11 +86,20 @@ impl Snapshot {
 
     /// The resourceVersion that one namespace has reached; 0 for a namespace that isn't managed.
     pub fn resource_version_in(&self, namespace: &str) -> u64 {
-        let mut managed = self
-            .scopes
+        self.scope_of(namespace).map_or(0, |s| s.version)
+    }
+
+    /// Whether the labels of all these keys are known of every Deployment in a namespace: those of keys that are new, only
+    /// once it was listed with them. Before that a label that a record doesn't have may well be there.
+    pub fn has_labels(&self, namespace: &str, keys: &LabelKeys) -> bool {
+        self.scope_of(namespace)
+            .is_none_or(|s| s.labels.include(keys))
+    }
+
+    fn scope_of(&self, namespace: &str) -> Option<&ScopeState> {
+        self.scopes
             .iter()
-            .filter(|s| s.namespace.as_deref().is_none_or(|n| n == namespace));
-        managed.next().map_or(0, |s| s.version)
+            .find(|s| s.namespace.as_deref().is_none_or(|n| n == namespace))
     }
 
     /// The Deployment of that name, if the snapshot has it.

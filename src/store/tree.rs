@@ -287,6 +287,11 @@ impl Tree {
         self.branches.nodes.iter().map(|b| b.text_len).sum()
     }
 
+    #[cfg(test)]
+    pub(super) fn attributes_len(&self) -> usize {
+        self.segments().map(Segment::attributes_len).sum()
+    }
+
     pub(super) fn fingerprint(&self) -> u64 {
         self.branches
             .nodes

@@ -11,7 +11,7 @@ use headcount::{
     access::{NameKind, Principal},
     api::{Api, Caller, Rules},
     kubernetes::{Connection, Informer, InformerStatus, Managed, Scaler},
-    store::Store,
+    store::{LabelKeys, Store},
     telemetry::metrics::Metrics,
     tls::Identity,
 };
@@ -19,6 +19,7 @@ use http::{Method, Request, Uri};
 use http_body_util::{BodyExt as _, Full};
 use simkube::{ApiServer, Cluster};
 use tokio::{
+    sync::watch,
     task::JoinHandle,
     time::{Instant, sleep},
 };
@@ -78,6 +79,7 @@ pub(crate) struct InProcess {
     sent: Arc<Mutex<Vec<Sent>>>,
     detour: Arc<Mutex<Option<Detour>>>,
     shaping: Arc<Mutex<Option<Shaping>>>,
+    labels: watch::Sender<Arc<LabelKeys>>,
     informer: JoinHandle<()>,
 }
 
@@ -139,9 +141,11 @@ impl InProcess {
         ))));
         let metrics = Arc::new(Metrics::default());
         let scaler = Scaler::new(client.clone(), Arc::clone(&status));
+        let labels = watch::Sender::new(Arc::default());
         let informer = Informer::new(
             client,
             managed,
+            labels.subscribe(),
             Arc::clone(&status),
             Arc::clone(&metrics.informer),
         );
@@ -160,6 +164,7 @@ impl InProcess {
                 TaskTracker::new(),
             )),
             status,
+            labels,
             caller: Arc::new(Caller {
                 identity,
                 principal: Ok(Principal {
@@ -191,6 +196,13 @@ impl InProcess {
     /// From now on answers arrive in these shapes.
     pub(crate) fn shape(&self, shaping: impl Fn(&Sent) -> Shape + Send + 'static) {
         *self.shaping.lock().unwrap() = Some(Box::new(shaping));
+    }
+
+    /// From now on the labels of these keys are wanted.
+    pub(crate) fn want_labels(&self, keys: &[&str]) -> Arc<LabelKeys> {
+        let keys: Arc<LabelKeys> = Arc::new(keys.iter().copied().collect());
+        self.labels.send_replace(Arc::clone(&keys));
+        keys
     }
 
     /// What was sent so far.
