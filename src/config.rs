@@ -268,6 +268,7 @@ impl Settings {
             writes: WriteRules {
                 read_only: self.read_only.unwrap_or(false),
                 max_replicas: self.max_replicas.unwrap_or(10_000),
+                enable_image: false,
             },
             log_format: self.log_format.unwrap_or_default(),
             log_level: self.log_level.unwrap_or_default(),

@@ -31,7 +31,7 @@ use tracing::{info, warn};
 
 use api::Api;
 use config::Config;
-use kubernetes::{ConnectError, Informer, InformerStatus, Scaler};
+use kubernetes::{ConnectError, Deployments, Informer, InformerStatus};
 use server::{Server, admin::Admin};
 use store::Store;
 use telemetry::metrics::Metrics;
@@ -72,7 +72,7 @@ pub struct Headcount {
     config: Config,
     tls: Arc<rustls::ServerConfig>,
     cluster: kube::Config,
-    scale_client: kube::Client,
+    write_client: kube::Client,
     listener: TcpListener,
     admin_listener: TcpListener,
     address: SocketAddr,
@@ -89,7 +89,7 @@ impl Headcount {
         let tls = config.tls.load()?;
         let cluster =
             kubernetes::connection(config.kubeconfig.as_deref(), config.context.as_deref()).await?;
-        let scale_client = kubernetes::client(&cluster)?;
+        let write_client = kubernetes::client(&cluster)?;
         let (listener, address) = listen(config.listen).await?;
         let (admin_listener, admin_address) = listen(config.admin_listen).await?;
         info!(name: "server.listening", address = %address, admin_address = %admin_address, cluster = %cluster.cluster_url,
@@ -98,7 +98,7 @@ impl Headcount {
             config,
             tls,
             cluster,
-            scale_client,
+            write_client,
             listener,
             admin_listener,
             address,
@@ -126,7 +126,7 @@ impl Headcount {
             config,
             tls,
             cluster,
-            scale_client,
+            write_client,
             listener,
             admin_listener,
             ..
@@ -146,10 +146,10 @@ impl Headcount {
             Arc::clone(&metrics),
             informer_stop,
         )?;
-        let scaler = Scaler::new(scale_client, Arc::clone(&status));
+        let deployments = Deployments::new(write_client, Arc::clone(&status));
         let api = Arc::new(Api::new(
             Arc::clone(&status),
-            scaler,
+            deployments,
             config.writes,
             Arc::clone(&metrics),
             writes.clone(),

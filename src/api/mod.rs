@@ -11,6 +11,7 @@ mod path;
 mod preconditions;
 mod replicas;
 mod request;
+mod write;
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
@@ -22,10 +23,12 @@ use tokio_util::task::TaskTracker;
 pub use body::Body;
 pub use error::ApiError;
 use path::Route;
-use request::RequestId;
+use replicas::Replicas;
+use request::{RequestId, Trace};
+use write::Origin;
 
 use crate::{
-    kubernetes::{InformerStatus, Scaler},
+    kubernetes::{Deployments, InformerStatus},
     telemetry::metrics::Metrics,
     tls::Identity,
 };
@@ -51,12 +54,14 @@ pub struct WriteRules {
     pub read_only: bool,
     /// The largest count that may be set.
     pub max_replicas: i32,
+    /// Whether images may be set.
+    pub enable_image: bool,
 }
 
 /// The API of one server; connections share it.
 pub struct Api {
     status: Arc<InformerStatus>,
-    scaler: Scaler,
+    deployments: Deployments,
     writes: WriteRules,
     metrics: Arc<Metrics>,
     compressed: deployments::Compressed,
@@ -65,17 +70,17 @@ pub struct Api {
 }
 
 impl Api {
-    /// An API that reads from the store of `status` and writes through `scaler`; `tasks` holds the writes under way.
+    /// An API that reads from the store of `status` and writes through `deployments`; `tasks` holds the writes under way.
     pub fn new(
         status: Arc<InformerStatus>,
-        scaler: Scaler,
+        deployments: Deployments,
         writes: WriteRules,
         metrics: Arc<Metrics>,
         tasks: TaskTracker,
     ) -> Self {
         Self {
             status,
-            scaler,
+            deployments,
             writes,
             metrics,
             tasks,
@@ -142,28 +147,42 @@ impl Api {
         B: http_body::Body<Data = Bytes> + Unpin,
         B::Error: std::fmt::Display,
     {
-        let route = match admitted(caller, route, request) {
-            Ok(route) => route,
-            Err((error, Some(Route::Replicas { namespace, name })))
-                if request.method == Method::PUT =>
-            {
-                let names = (&*namespace, &*name);
-                replicas::log_refused(self, caller, id, names, request, None, &error);
-                return Err(error);
-            }
+        let (route, admission) = match admitted(caller, route, request, self.writes) {
+            Ok(route) => (route, Ok(())),
+            // The refusal of a write is logged where writes are.
+            Err((error, Some(route))) if request.method == Method::PUT => (route, Err(error)),
             Err((error, _)) => return Err(error),
+        };
+        let origin = || Origin {
+            caller: Arc::clone(caller),
+            id: id.clone(),
+            trace: Trace::of(&request.headers),
         };
         if request.method != Method::PUT && !content.is_end_stream() {
             // Of no use, and still bounded: some clients lose their way when a stream succeeds before it was sent.
             request::whole_body(request, content).await?;
         }
+        let puts = request.method == Method::PUT;
         match route {
-            Route::Health => Ok(health::get(self)),
-            Route::Deployments => deployments::list(self, request).await,
+            Route::Health => admission.map(|()| health::get(self)),
+            Route::Deployments => {
+                admission?;
+                deployments::list(self, request).await
+            }
             Route::Replicas { namespace, name } => {
                 let names = (&*namespace, &*name);
-                if request.method == Method::PUT {
-                    replicas::put(self, caller, id, names, request, content).await
+                if puts {
+                    let parameter = Replicas;
+                    write::put(
+                        self,
+                        origin(),
+                        names,
+                        parameter,
+                        admission,
+                        request,
+                        content,
+                    )
+                    .await
                 } else {
                     replicas::get(self, names, request).await
                 }
@@ -177,6 +196,7 @@ fn admitted<'a>(
     caller: &Caller,
     route: Option<Route<'a>>,
     request: &Parts,
+    writes: WriteRules,
 ) -> Result<Route<'a>, (ApiError, Option<Route<'a>>)> {
     if let Err(error) = acceptable(request) {
         return Err((error, route));

@@ -90,6 +90,7 @@ async fn demo(args: &DemoArgs) -> ExitCode {
         writes: WriteRules {
             read_only: false,
             max_replicas: 10_000,
+            enable_image: false,
         },
         log_format: args.log_format,
         log_level: args.log_level,

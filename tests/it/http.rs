@@ -207,6 +207,7 @@ async fn a_read_only_server_refuses_writes_and_sends_nothing() {
     let writes = WriteRules {
         read_only: true,
         max_replicas: 10_000,
+        enable_image: false,
     };
     let server = Setup {
         writes,

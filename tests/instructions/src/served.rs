@@ -9,7 +9,7 @@ use std::{
 
 use headcount::{
     api::{Api, Caller, WriteRules},
-    kubernetes::{InformerStatus, Scaler},
+    kubernetes::{Deployments, InformerStatus},
     pki,
     server::Server,
     store::{Deployment, Scope, Store},
@@ -67,10 +67,11 @@ impl Served {
         });
         let api = Arc::new(Api::new(
             Arc::clone(&status),
-            Scaler::new(kube::Client::new(refuse, "default"), status),
+            Deployments::new(kube::Client::new(refuse, "default"), status),
             WriteRules {
                 read_only: false,
                 max_replicas: 10_000,
+                enable_image: false,
             },
             Arc::clone(&metrics),
             TaskTracker::new(),

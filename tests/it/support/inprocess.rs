@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use headcount::{
     api::{Api, Caller, WriteRules},
-    kubernetes::{Connection, Informer, InformerStatus, Managed, Scaler},
+    kubernetes::{Connection, Deployments, Informer, InformerStatus, Managed},
     store::Store,
     telemetry::metrics::Metrics,
     tls::Identity,
@@ -137,10 +137,11 @@ impl InProcess {
             &managed.namespaces,
         ))));
         let metrics = Arc::new(Metrics::default());
-        let scaler = Scaler::new(client.clone(), Arc::clone(&status));
+        let deployments = Deployments::new(client.clone(), Arc::clone(&status));
         let writes = WriteRules {
             read_only: false,
             max_replicas: 10_000,
+            enable_image: false,
         };
         let informer = Informer::new(
             client,
@@ -158,7 +159,7 @@ impl InProcess {
             cluster: cluster.clone(),
             api: Arc::new(Api::new(
                 Arc::clone(&status),
-                scaler,
+                deployments,
                 writes,
                 metrics,
                 TaskTracker::new(),

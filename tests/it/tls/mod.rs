@@ -115,6 +115,7 @@ impl Served {
             writes: WriteRules {
                 read_only: false,
                 max_replicas: 10_000,
+                enable_image: false,
             },
             log_format: Format::Text,
             log_level: Severity::Info,
