@@ -9,6 +9,7 @@
 pub mod api;
 pub mod cli;
 pub mod config;
+pub mod image_reference;
 pub mod kubernetes;
 pub mod name;
 pub mod pki;

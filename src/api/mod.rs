@@ -3,6 +3,7 @@
 //! A handler sees a request and who sent it, never a connection; every failure is an [`ApiError`].
 
 mod body;
+mod containers;
 mod deployments;
 mod error;
 mod headers;
@@ -21,6 +22,7 @@ use http::{HeaderValue, Method, Request, Response, header, request::Parts};
 use tokio_util::task::TaskTracker;
 
 pub use body::Body;
+use containers::Image;
 pub use error::ApiError;
 use path::Route;
 use replicas::Replicas;
@@ -134,7 +136,7 @@ impl Api {
         }
     }
 
-    /// The order of judgement: what is wrong with the request as such, path, method, caller, then the resource's own.
+    /// The order of judgement: what is wrong with the request as such, path, method, caller, permission, then the resource's own.
     async fn judge<B>(
         self: &Arc<Self>,
         caller: &Arc<Caller>,
@@ -187,11 +189,33 @@ impl Api {
                     replicas::get(self, names, request).await
                 }
             }
+            Route::Containers { namespace, name } => {
+                admission?;
+                containers::get(self, (&namespace, &name), request).await
+            }
+            Route::Image {
+                namespace,
+                name,
+                container,
+            } => {
+                let names = (&*namespace, &*name);
+                let parameter = Image::of(&container);
+                write::put(
+                    self,
+                    origin(),
+                    names,
+                    parameter,
+                    admission,
+                    request,
+                    content,
+                )
+                .await
+            }
         }
     }
 }
 
-/// What is judged before the resource's own: the request as such, path, method, caller. A refusal keeps the path.
+/// What is judged before the resource's own: the request as such, path, method, caller, permission. A refusal keeps the path.
 fn admitted<'a>(
     caller: &Caller,
     route: Option<Route<'a>>,
@@ -209,6 +233,9 @@ fn admitted<'a>(
     }
     if caller.identity.expired() {
         return Err((ApiError::CertificateExpired, Some(route)));
+    }
+    if matches!(route, Route::Image { .. }) && !writes.enable_image {
+        return Err((ApiError::Forbidden("image"), Some(route)));
     }
     Ok(route)
 }

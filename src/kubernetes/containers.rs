@@ -12,7 +12,7 @@ use futures_util::{
 };
 use http::{HeaderValue, Request, header};
 use kube::client::Body;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
@@ -42,7 +42,7 @@ pub struct Containers {
 }
 
 /// A container of a Pod template.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Container {
     /// Its name, which no other container of the template has.
     pub name: String,
