@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use crate::{
     access::IdentityRules,
     api::{Caller, Rules},
+    store::LabelKeys,
     tls::{Identity, Refusal, Verifier},
 };
 
@@ -58,13 +59,13 @@ impl Generation {
             .map_err(|error| Refusal::of_tls(&error))?;
         let end = UNIX_EPOCH + Duration::from_secs(verdict.valid_until.as_secs());
         identity.valid_until = identity.valid_until.min(end);
-        Ok(Caller {
-            principal: self.identity.principal(&chain[0]),
+        let principal = self.identity.principal(&chain[0]);
+        Ok(Caller::new(
             identity,
+            principal,
             address,
-            rules: Arc::clone(&self.rules),
-            refused: None,
-        })
+            Arc::clone(&self.rules),
+        ))
     }
 }
 
@@ -75,6 +76,7 @@ pub struct Generations {
     /// The current one's, where comparing it costs a request next to nothing.
     number: AtomicU64,
     changed: watch::Sender<u64>,
+    labels: watch::Sender<Arc<LabelKeys>>,
 }
 
 impl Generations {
@@ -82,6 +84,7 @@ impl Generations {
     pub fn new(first: Generation) -> Self {
         let number = first.number;
         Self {
+            labels: watch::Sender::new(Arc::new(first.rules.labels.clone())),
             current: ArcSwap::from_pointee(first),
             number: AtomicU64::new(number),
             changed: watch::Sender::new(number),
@@ -103,9 +106,21 @@ impl Generations {
         self.changed.subscribe()
     }
 
+    /// The labels that some generation needs of Deployments, the earlier ones included: requests under way are judged by those.
+    pub fn labels(&self) -> watch::Receiver<Arc<LabelKeys>> {
+        self.labels.subscribe()
+    }
+
     /// Puts `next` in force for all connections, the open ones included.
     pub fn replace(&self, next: Generation) {
         let number = next.number;
+        self.labels.send_if_modified(|known| {
+            let news = !known.include(&next.rules.labels);
+            if news {
+                *known = Arc::new(known.iter().chain(next.rules.labels.iter()).collect());
+            }
+            news
+        });
         self.current.store(Arc::new(next));
         self.number.store(number, Ordering::Release);
         self.changed.send_replace(number);

@@ -11,6 +11,7 @@ pub mod api;
 pub mod cli;
 pub mod config;
 pub mod generation;
+pub mod image_reference;
 pub mod kubernetes;
 pub mod name;
 pub mod pki;
@@ -40,10 +41,10 @@ use tracing::{info, warn};
 use api::Api;
 use config::Config;
 use generation::Generations;
-use kubernetes::{ConnectError, Informer, InformerStatus, Scaler};
+use kubernetes::{ConnectError, Deployments, Informer, InformerStatus};
 use reload::{Files, ReloadError, ReloadStatus, Reloader};
 use server::{Server, admin::Admin};
-use store::Store;
+use store::{LabelKeys, Store};
 use telemetry::metrics::Metrics;
 
 /// How long requests and writes under way may take once a shutdown has begun.
@@ -82,7 +83,7 @@ pub struct Headcount {
     files: Files,
     generations: Arc<Generations>,
     cluster: kube::Config,
-    scale_client: kube::Client,
+    write_client: kube::Client,
     listener: TcpListener,
     admin_listener: TcpListener,
     address: SocketAddr,
@@ -100,7 +101,7 @@ impl Headcount {
         let generations = Arc::new(Generations::new(files.generation(1)?));
         let cluster =
             kubernetes::connection(config.kubeconfig.as_deref(), config.context.as_deref()).await?;
-        let scale_client = kubernetes::client(&cluster)?;
+        let write_client = kubernetes::client(&cluster)?;
         let (listener, address) = listen(config.listen).await?;
         let (admin_listener, admin_address) = listen(config.admin_listen).await?;
         info!(name: "server.listening", address = %address, admin_address = %admin_address, cluster = %cluster.cluster_url,
@@ -110,7 +111,7 @@ impl Headcount {
             files,
             generations,
             cluster,
-            scale_client,
+            write_client,
             listener,
             admin_listener,
             address,
@@ -139,7 +140,7 @@ impl Headcount {
             files,
             generations,
             cluster,
-            scale_client,
+            write_client,
             listener,
             admin_listener,
             ..
@@ -157,12 +158,13 @@ impl Headcount {
             &config,
             Arc::clone(&status),
             Arc::clone(&metrics),
+            generations.labels(),
             informer_stop,
         )?;
-        let scaler = Scaler::new(scale_client, Arc::clone(&status));
+        let deployments = Deployments::new(write_client, Arc::clone(&status));
         let api = Arc::new(Api::new(
             Arc::clone(&status),
-            scaler,
+            deployments,
             Arc::clone(&metrics),
             writes.clone(),
         ));
@@ -231,6 +233,7 @@ fn spawn_informer(
     config: &Config,
     status: Arc<InformerStatus>,
     metrics: Arc<Metrics>,
+    labels: watch::Receiver<Arc<LabelKeys>>,
     stop: CancellationToken,
 ) -> Result<oneshot::Receiver<()>, RunError> {
     let (started, starting) = mpsc::sync_channel(1);
@@ -249,8 +252,6 @@ fn spawn_informer(
         runtime.block_on(async move {
             match kubernetes::client(&cluster) {
                 Ok(client) => {
-                    // No rule reads labels: none are kept.
-                    let (_, labels) = watch::channel(Arc::default());
                     let informer = Informer::new(
                         client,
                         managed,

@@ -74,9 +74,10 @@ impl Files {
             tls: tls.server,
             verifier: tls.verifier,
             identity: self.config.identity.clone(),
-            rules: Arc::new(Rules {
-                writes: self.config.writes,
-            }),
+            rules: Arc::new(Rules::new(
+                self.config.writes,
+                self.config.authorization.clone(),
+            )),
         })
     }
 }

@@ -7,7 +7,9 @@ use flate2::{Compression, write::GzEncoder};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts};
 use tokio::{sync::Mutex, time::Instant};
 
-use super::{Api, ApiError, Body, headers::describe, preconditions, request::min_resource_version};
+use super::{
+    Api, ApiError, Body, Caller, headers::describe, preconditions, request::min_resource_version,
+};
 use crate::store::{Snapshot, Store};
 
 /// How long a read waits for `X-Min-Resource-Version`.
@@ -17,7 +19,11 @@ pub(super) const WAIT_FOR_VERSION: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub(super) struct Compressed(Arc<Mutex<Option<(u64, Bytes)>>>);
 
-pub(super) async fn list(api: &Api, request: &Parts) -> Result<Response<Body>, ApiError> {
+pub(super) async fn list(
+    api: &Api,
+    _caller: &Caller,
+    request: &Parts,
+) -> Result<Response<Body>, ApiError> {
     let wanted = min_resource_version(&request.headers)?;
     caught_up(api, wanted, |now| now.resource_version()).await?;
     let mut snapshot = api.status.store().snapshot();

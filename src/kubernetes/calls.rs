@@ -19,8 +19,8 @@ const PAGE: usize = 2000;
 const ANSWER: Duration = Duration::from_secs(10);
 /// How long a whole page may take, however steadily it trickles in.
 const WHOLE_PAGE: Duration = Duration::from_secs(60);
-/// Answers that aren't lists or watches are small: a Scale, a Status.
-const SMALL_BODY: usize = 1 << 20;
+/// Answers that aren't pages or watches are small: a Scale, a Status, one Deployment (of which etcd takes 1.5 MiB).
+const SMALL_BODY: usize = 4 << 20;
 
 /// A request that didn't do what it was sent for.
 #[derive(Debug, thiserror::Error)]

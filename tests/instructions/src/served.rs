@@ -11,7 +11,7 @@ use headcount::{
     access::{IdentityRules, NameKind, Principal},
     api::{Api, Caller, Rules},
     generation::{Generation, Generations, Session},
-    kubernetes::{InformerStatus, Scaler},
+    kubernetes::{Deployments, InformerStatus},
     pki,
     server::Server,
     store::{Deployment, Scope, Store},
@@ -70,7 +70,7 @@ impl Served {
         });
         let api = Arc::new(Api::new(
             Arc::clone(&status),
-            Scaler::new(kube::Client::new(refuse, "default"), status),
+            Deployments::new(kube::Client::new(refuse, "default"), status),
             Arc::clone(&metrics),
             TaskTracker::new(),
         ));
@@ -100,17 +100,16 @@ impl Served {
             issuer: "CN=demo".into(),
             valid_until: SystemTime::now() + Duration::from_secs(24 * 60 * 60),
         };
-        let session = Session::fixed(Caller {
+        let session = Session::fixed(Caller::new(
             identity,
-            principal: Ok(Principal {
+            Ok(Principal {
                 name: "alice".into(),
                 kind: NameKind::CommonName,
                 groups: Vec::new(),
             }),
-            address: caller_address(),
-            rules: Arc::new(Rules::default()),
-            refused: None,
-        });
+            caller_address(),
+            Arc::new(Rules::default()),
+        ));
         tokio::spawn(async move { server.serve(stream, false, session).await });
         caller
     }

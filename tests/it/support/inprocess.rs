@@ -10,7 +10,7 @@ use bytes::Bytes;
 use headcount::{
     access::{NameKind, Principal},
     api::{Api, Caller, Rules},
-    kubernetes::{Connection, Informer, InformerStatus, Managed, Scaler},
+    kubernetes::{Connection, Deployments, Informer, InformerStatus, Managed},
     store::{LabelKeys, Store},
     telemetry::metrics::Metrics,
     tls::Identity,
@@ -140,7 +140,7 @@ impl InProcess {
             &managed.namespaces,
         ))));
         let metrics = Arc::new(Metrics::default());
-        let scaler = Scaler::new(client.clone(), Arc::clone(&status));
+        let deployments = Deployments::new(client.clone(), Arc::clone(&status));
         let labels = watch::Sender::new(Arc::default());
         let informer = Informer::new(
             client,
@@ -159,23 +159,22 @@ impl InProcess {
             cluster: cluster.clone(),
             api: Arc::new(Api::new(
                 Arc::clone(&status),
-                scaler,
+                deployments,
                 metrics,
                 TaskTracker::new(),
             )),
             status,
             labels,
-            caller: Arc::new(Caller {
+            caller: Arc::new(Caller::new(
                 identity,
-                principal: Ok(Principal {
+                Ok(Principal {
                     name: "alice".into(),
                     kind: NameKind::CommonName,
                     groups: Vec::new(),
                 }),
-                address: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
-                rules: Arc::new(Rules::default()),
-                refused: None,
-            }),
+                SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
+                Arc::new(Rules::default()),
+            )),
             sent,
             detour,
             shaping,

@@ -9,7 +9,6 @@ use std::{
 
 use headcount::{
     Headcount,
-    access::Authorization,
     api::WriteRules,
     config::Config,
     kubernetes::Managed,
