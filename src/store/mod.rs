@@ -4,10 +4,12 @@
 //! informer writes to it.
 
 mod attributes;
+mod list;
 mod record;
 mod segment;
 mod snapshot;
 mod tree;
+mod view;
 
 #[cfg(test)]
 mod tests;
@@ -20,10 +22,12 @@ use std::{
 use arc_swap::ArcSwap;
 
 pub use attributes::{Annotation, AnnotationBounds, Attributes, LabelKeys};
+pub use list::ListBody;
 pub use record::{Deployment, Event, Key, Transition};
 pub use segment::Record;
-pub use snapshot::{ListBody, Snapshot};
+pub use snapshot::Snapshot;
 use tree::Tree;
+pub use view::{View, Visible};
 
 /// The store: one current [`Snapshot`], replaced whole with every change.
 ///

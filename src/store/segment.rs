@@ -13,6 +13,7 @@ use super::{
     attributes::{AnnotationBounds, NOWHERE, Packed, Shelf},
     record::{Deployment, Event, Key},
     tree::Node,
+    view::runs,
 };
 
 /// Records in one segment at most: large enough that a list is few slices, small enough that rewriting one is cheap.
@@ -38,6 +39,13 @@ pub(super) struct Segment {
     attributes: Box<[u8]>,
     /// The sum of the rows' fingerprints, since a branch adds up those of all its segments with every change.
     fingerprint: u64,
+}
+
+/// What some records of a segment add to a list.
+pub(super) struct Sums {
+    /// Bytes, with a comma before each record.
+    pub(super) text_len: usize,
+    pub(super) fingerprint: u64,
 }
 
 /// The numbers of one record; its names are read out of the text.
@@ -228,6 +236,54 @@ impl Segment {
 
     pub(super) fn fingerprint(&self) -> u64 {
         self.fingerprint
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The position behind the last record that is in the namespace of this one.
+    pub(super) fn end_of_namespace(&self, position: usize) -> usize {
+        let namespace = |row: &Row| self.key_of(row).namespace;
+        let here = namespace(&self.rows[position]);
+        // Mostly all that follow are.
+        match self.rows.last() {
+            Some(last) if namespace(last) == here => self.rows.len(),
+            _ => position + self.rows[position..].partition_point(|row| namespace(row) == here),
+        }
+    }
+
+    /// The text of the records whose bits are set: a slice if they follow each other, else a copy.
+    pub(super) fn text_of(&self, mask: u128) -> Bytes {
+        let mut runs = runs(mask).map(|run| self.place(run));
+        match (runs.next(), runs.next()) {
+            (None, _) => Bytes::new(),
+            (Some(all), None) => self.text.slice(all),
+            (Some(first), Some(second)) => {
+                let mut text = Vec::with_capacity(self.text.len());
+                for place in [first, second].into_iter().chain(runs) {
+                    text.extend_from_slice(&self.text[place]);
+                }
+                text.into()
+            }
+        }
+    }
+
+    /// What the records whose bits are set add to a list.
+    pub(super) fn sums_of(&self, mask: u128) -> Sums {
+        if mask.count_ones() as usize == self.rows.len() {
+            return Sums {
+                text_len: self.text.len(),
+                fingerprint: self.fingerprint,
+            };
+        }
+        let text_len = runs(mask).map(|run| self.place(run).len()).sum();
+        let rows = runs(mask).flat_map(|run| &self.rows[run]);
+        let sum = |sum: u64, row: &Row| sum.wrapping_add(row.fingerprint());
+        Sums {
+            text_len,
+            fingerprint: rows.fold(0, sum),
+        }
     }
 
     #[cfg(test)]

@@ -5,7 +5,12 @@ use uuid::Uuid;
 
 use super::{AnnotationBounds, Attributes, Deployment, Event, LabelKeys, Store, Transition};
 
-fn deployment(namespace: &str, name: &str, replicas: i32, resource_version: u64) -> Deployment {
+pub(super) fn deployment(
+    namespace: &str,
+    name: &str,
+    replicas: i32,
+    resource_version: u64,
+) -> Deployment {
     let uid = Uuid::from_u64_pair(namespace.len() as u64, name.bytes().map(u64::from).sum());
     Deployment {
         namespace: namespace.into(),
@@ -19,7 +24,7 @@ fn deployment(namespace: &str, name: &str, replicas: i32, resource_version: u64)
 }
 
 /// The same with some labels.
-fn labelled(labels: &[(&str, &str)], deployment: Deployment) -> Deployment {
+pub(super) fn labelled(labels: &[(&str, &str)], deployment: Deployment) -> Deployment {
     Deployment {
         attributes: Attributes::new(labels.iter().copied(), AnnotationBounds::default()),
         ..deployment
@@ -37,7 +42,7 @@ fn keys(keys: &[&str]) -> Arc<LabelKeys> {
     Arc::new(keys.iter().copied().collect())
 }
 
-fn json(list: &[Deployment]) -> String {
+pub(super) fn json(list: &[Deployment]) -> String {
     let one = |d: &Deployment| {
         format!(
             r#"{{"namespace":"{}","name":"{}","replicaCount":{}}}"#,
@@ -54,7 +59,7 @@ fn listed(store: &Store) -> String {
     String::from_utf8(body).unwrap()
 }
 
-fn all(store: &Store) -> super::Scope {
+pub(super) fn all(store: &Store) -> super::Scope {
     store.scopes()[0].0
 }
 

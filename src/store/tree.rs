@@ -317,7 +317,7 @@ impl Tree {
         self.segments().flat_map(|s| s.records())
     }
 
-    fn segments(&self) -> impl Iterator<Item = &Segment> {
+    pub(super) fn segments(&self) -> impl Iterator<Item = &Segment> {
         let branches = self.branches.nodes.iter();
         branches
             .flat_map(|b| &b.segments.nodes)
