@@ -17,7 +17,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 pub use address::{Address, NotAnAddress};
 
 use crate::{
-    access::{Authorization, AuthorizationFile, Bounds, Verb},
+    access::{Authorization, AuthorizationFile, Bounds, Verb, Verbs},
     api::WriteRules,
     kubernetes::Managed,
     name,
@@ -267,9 +267,10 @@ impl Settings {
             return Ok(file);
         };
         match file {
-            Authorization::Any { .. } => Ok(Authorization::Any {
-                enabled: self.enable.iter().copied().collect(),
-            }),
+            Authorization::Any(_) => {
+                let enabled = self.enable.iter().copied().collect();
+                Ok(Authorization::Any(Verbs::USUAL.with(enabled)))
+            }
             _ => Err(ConfigError::Invalid {
                 setting: "--enable",
                 value: first.to_string(),
@@ -286,7 +287,7 @@ impl Settings {
     fn validate(self, file: Authorization) -> Result<Config, ConfigError> {
         self.check()?;
         let authorization = self.authorization(file)?;
-        if !matches!(authorization, Authorization::Any { .. }) {
+        if !matches!(authorization, Authorization::Any(_)) {
             return Err(ConfigError::Invalid {
                 setting: "authorization.mode",
                 value: authorization.mode().into(),
