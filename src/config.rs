@@ -21,7 +21,7 @@ pub use address::{Address, NotAnAddress};
 pub use source::Source;
 
 use crate::{
-    access::{Authorization, AuthorizationFile, Bounds, IdentityRules, Verb},
+    access::{Authorization, AuthorizationFile, Bounds, IdentityRules, Verb, Verbs},
     api::WriteRules,
     kubernetes::Managed,
     name,
@@ -310,9 +310,10 @@ impl Settings {
             return Ok(file);
         };
         match file {
-            Authorization::Any { .. } => Ok(Authorization::Any {
-                enabled: self.enable.iter().copied().collect(),
-            }),
+            Authorization::Any(_) => {
+                let enabled = self.enable.iter().copied().collect();
+                Ok(Authorization::Any(Verbs::USUAL.with(enabled)))
+            }
             _ => Err(ConfigError::Invalid {
                 setting: "--enable",
                 value: first.to_string(),

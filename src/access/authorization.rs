@@ -14,11 +14,8 @@ use crate::yaml::given;
 /// How it is decided who may do what.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Authorization {
-    /// Any client of a known CA may get, list, watch and scale every Deployment, and what was enabled.
-    Any {
-        /// What may be done beyond that.
-        enabled: Verbs,
-    },
+    /// Any client of a known CA may do this to every Deployment: [`Verbs::USUAL`], and what was enabled.
+    Any(Verbs),
     /// The configuration's rules decide.
     Policy(Policy),
     /// The cluster decides (SubjectAccessReview).
@@ -82,9 +79,7 @@ struct KubernetesFile {
 
 impl Default for Authorization {
     fn default() -> Self {
-        Self::Any {
-            enabled: Verbs::default(),
-        }
+        Self::Any(Verbs::USUAL)
     }
 }
 
@@ -92,7 +87,7 @@ impl Authorization {
     /// The mode's word in the configuration.
     pub fn mode(&self) -> &'static str {
         match self {
-            Self::Any { .. } => "any",
+            Self::Any(_) => "any",
             Self::Policy(_) => "policy",
             Self::Kubernetes(_) => "kubernetes",
         }
@@ -130,9 +125,10 @@ impl AuthorizationFile {
             _ => Ok(()),
         }?;
         match given {
-            Mode::Any => Ok(Authorization::Any {
-                enabled: enable.map(verbs).transpose()?.unwrap_or_default(),
-            }),
+            Mode::Any => {
+                let enabled = enable.map(verbs).transpose()?.unwrap_or_default();
+                Ok(Authorization::Any(Verbs::USUAL.with(enabled)))
+            }
             Mode::Policy => match rules {
                 Some(rules) => read_rules(rules).map(Authorization::Policy),
                 None => Err(wrong(

@@ -1,12 +1,14 @@
 //! Whether a caller may do what it asks for, before anything is looked up, and again on the state that its write is
 //! conditional on.
 
+use std::sync::Arc;
+
 use super::{Api, ApiError, Caller, path::shown};
 use crate::{
     access::{Authorization, Bounds, Decision, Verb},
     image_reference::ImageReference,
     selector::Labels,
-    store::Record,
+    store::{Record, Snapshot, View, Visible},
 };
 
 /// A Deployment's labels as the store has them.
@@ -43,6 +45,40 @@ pub(super) fn authorize(
         Ok(())
     } else {
         Err(forbidden(caller, verb, Some((namespace, name))))
+    }
+}
+
+/// What the caller may see of a snapshot with this verb; `None` for all of it.
+pub(super) fn view(
+    caller: &Caller,
+    verb: Verb,
+    snapshot: &Arc<Snapshot>,
+) -> Result<Option<View>, ApiError> {
+    let permissions = &caller.permissions;
+    if permissions.sees_everything(verb) {
+        return Ok(None);
+    }
+    let mut known = true;
+    let view = snapshot.view(
+        |namespace| match permissions.sees_namespace(verb, namespace) {
+            Some(true) => Visible::All,
+            Some(false) => Visible::None,
+            None => {
+                known &= !permissions.looks_at_labels()
+                    || snapshot.has_labels(namespace, &caller.rules.labels);
+                Visible::Each(|record: &Record<'_>| {
+                    let labels = LabelsOf(*record);
+                    permissions
+                        .decide(verb, record.namespace(), record.name(), Some(&labels))
+                        .is_allowed()
+                })
+            }
+        },
+    );
+    if known {
+        Ok(Some(view))
+    } else {
+        Err(ApiError::NotSynced)
     }
 }
 
@@ -118,7 +154,7 @@ fn forbidden(caller: &Caller, verb: Verb, names: Option<(&str, &str)>) -> ApiErr
         Err(_) => "this certificate's bearer".to_owned(),
     };
     let why = match (&caller.rules.authorization, &caller.principal) {
-        (Authorization::Any { .. }, _) => "it is enabled for nobody here".to_owned(),
+        (Authorization::Any(_), _) => "it is enabled for nobody here".to_owned(),
         (_, Err(why)) => format!("the certificate names no principal, since {why}"),
         (Authorization::Policy(_), _) => "no rule of the policy allows it".to_owned(),
         (Authorization::Kubernetes(_), _) => "the cluster doesn't allow it".to_owned(),

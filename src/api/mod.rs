@@ -134,7 +134,7 @@ impl Rules {
 
     fn permissions(&self, principal: Option<&Principal>) -> Permissions {
         match (&self.authorization, principal) {
-            (Authorization::Any { enabled }, _) => Permissions::any(Verbs::USUAL.with(*enabled)),
+            (Authorization::Any(verbs), _) => Permissions::any(*verbs),
             (Authorization::Policy(policy), Some(principal)) => {
                 policy.permissions(&principal.name, &principal.groups)
             }

@@ -230,9 +230,7 @@ fn a_value_that_cannot_be_is_an_error_that_names_it() {
 const HEAD: &str = "apiVersion: headcount/v1alpha1\nkind: Configuration\n";
 
 fn enabled(verbs: &[Verb]) -> Authorization {
-    Authorization::Any {
-        enabled: verbs.iter().copied().collect(),
-    }
+    Authorization::Any(Verbs::USUAL.with(verbs.iter().copied().collect()))
 }
 
 #[test]

@@ -1,5 +1,4 @@
 use super::*;
-use crate::access::Verb;
 
 fn read(text: &str) -> Result<Authorization, (Option<u64>, String)> {
     let file: AuthorizationFile =
@@ -28,11 +27,11 @@ fn refused(read: Result<Authorization, (Option<u64>, String)>, line: u64, parts:
 fn without_a_mode_any_client_may_do_what_is_usual() {
     assert_eq!(read("{}"), Ok(Authorization::default()));
     assert_eq!(read("mode: any"), Ok(Authorization::default()));
-    let enabled = [Verb::Image, Verb::Restart].into_iter().collect();
     assert_eq!(
         read("enable: [image, restart]"),
-        Ok(Authorization::Any { enabled })
+        Ok(Authorization::Any(Verbs::ALL))
     );
+    assert_eq!(read("enable: [get]"), Ok(Authorization::default()));
 }
 
 #[test]

@@ -1,3 +1,5 @@
+mod oracle;
+
 use std::collections::BTreeMap;
 
 use super::*;
