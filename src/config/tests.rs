@@ -292,20 +292,6 @@ fn verbs_are_enabled_in_mode_any_alone() {
 }
 
 #[test]
-fn nothing_is_served_under_rules_that_would_not_be_obeyed() {
-    for (rules, mode) in [
-        (RULES, "policy"),
-        ("authorization: {mode: kubernetes}\n", "kubernetes"),
-    ] {
-        let error = load_file(&format!("{HEAD}{rules}"), &[], &[]).unwrap_err();
-        assert!(
-            error.starts_with(&format!("authorization.mode \"{mode}\" can't be")),
-            "{error}"
-        );
-    }
-}
-
-#[test]
 fn who_may_do_what_is_known_without_certificates() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(format!("{HEAD}{RULES}maxReplicas: 7\n").as_bytes())
