@@ -8,6 +8,7 @@ mod http;
 mod informer;
 mod logs;
 mod pki;
+mod policy;
 mod scenarios;
 mod support;
 mod tls;
