@@ -248,6 +248,19 @@ impl Cluster {
         })
     }
 
+    /// Replaces all annotations; the object's version afterwards, or `None` if it is absent.
+    pub fn set_annotations(
+        &self,
+        namespace: &str,
+        name: &str,
+        annotations: &[(&str, &str)],
+    ) -> Option<u64> {
+        let annotations: Pairs = annotations.iter().copied().collect();
+        self.change(namespace, name, |state, object| {
+            state.set_annotations(object, annotations)
+        })
+    }
+
     /// Makes an event that changes only a time in the status; its version, or `None` if the object is absent.
     pub fn touch_status(&self, namespace: &str, name: &str) -> Option<u64> {
         self.change(namespace, name, |state, object| {

@@ -6,6 +6,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::store;
+
 /// Bounds on counts; what isn't given bounds nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -256,6 +258,29 @@ impl AnnotationBounds {
             max: (self.max < i32::MAX).then_some(self.max),
             ..Bounds::default()
         }
+    }
+}
+
+impl From<store::AnnotationBounds> for AnnotationBounds {
+    fn from(read: store::AnnotationBounds) -> Self {
+        let store::AnnotationBounds {
+            min,
+            max,
+            protected,
+            malformed,
+        } = read;
+        let (min, max) = (min.unwrap_or(0), max.unwrap_or(i32::MAX));
+        let state = match malformed {
+            _ if protected => AnnotationState::Protected,
+            Some(which) => AnnotationState::Malformed(match which {
+                store::Annotation::MinReplicas => Annotation::Min,
+                store::Annotation::MaxReplicas => Annotation::Max,
+                store::Annotation::Protected => Annotation::Protected,
+            }),
+            None if min > max => AnnotationState::Contradiction,
+            None => AnnotationState::Open,
+        };
+        Self { min, max, state }
     }
 }
 

@@ -6,10 +6,12 @@ mod authorization;
 mod bounds;
 mod images;
 mod policy;
+mod principal;
 mod verb;
 
 pub use authorization::{Authorization, AuthorizationFile, KubernetesNames, PolicyError};
 pub use bounds::{Annotation, AnnotationBounds, Bounds, BoundsViolation, SetBy};
 pub use images::{Digest, ImageRules, ImageViolation};
 pub use policy::{Decision, Effect, Explanation, Mismatch, Permissions, Policy, Rule, RuleSummary};
+pub use principal::{IdentityRules, NameKind, NoPrincipal, Principal};
 pub use verb::{NotAVerb, Verb, Verbs};

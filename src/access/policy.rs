@@ -29,6 +29,8 @@ pub struct Permissions {
     rules: Option<Arc<[Arc<Rule>]>>,
     /// What may be allowed for some Deployment; without rules, for every one.
     ever: Verbs,
+    /// Whether a rule has a label selector.
+    labels: bool,
 }
 
 /// Whether something may be done, and which rule says so.
@@ -101,6 +103,7 @@ impl Policy {
             }
         }
         Permissions {
+            labels: mine.iter().any(|rule| rule.selector.is_some()),
             rules: Some(mine),
             ever,
         }
@@ -156,6 +159,7 @@ impl Permissions {
         Self {
             rules: None,
             ever: verbs,
+            labels: false,
         }
     }
 
@@ -178,6 +182,11 @@ impl Permissions {
             .iter()
             .find(|rule| rule.mismatch(verb, namespace, deployment, labels).is_none())
             .map_or(Decision::DENIED, |rule| Decision::of(rule))
+    }
+
+    /// Whether a Deployment's labels may make a difference.
+    pub fn looks_at_labels(&self) -> bool {
+        self.labels
     }
 
     /// Whether the verb is allowed for some Deployment that could exist.

@@ -156,7 +156,7 @@ fn failed(error: &dyn std::error::Error) -> ExitCode {
 /// The exit code for a server that didn't start.
 fn not_started(error: &StartError) -> ExitCode {
     match error {
-        StartError::Tls(_) | StartError::Cluster(_) => refused(error),
+        StartError::Files(_) | StartError::Cluster(_) => refused(error),
         StartError::Listen(..) => failed(error),
     }
 }

@@ -1,24 +1,29 @@
-//! All that talks to Kubernetes: lists, watches and probes for the informer, writes of the `scale` subresource.
+//! All that talks to Kubernetes: lists, watches and probes for the informer, writes, and reads of what the store doesn't hold.
 //!
-//! Nothing outside this module holds a client, and reads of the API never come here.
+//! Nothing outside this module holds a client, and reads of counts never come here.
 
+mod backoff;
 mod buffered;
 mod calls;
 mod connect;
+mod containers;
+mod image;
 mod informer;
 mod scale;
 mod status;
 mod wire;
+mod write;
 
 pub use connect::{ConnectError, client, connection};
+pub use containers::{Container, Containers, ReadError};
 pub use informer::Informer;
-pub use scale::{ScaleError, ScaleRequest, Scaled, Scaler};
 pub use status::{Connection, InformerStatus};
+pub use write::{Deployments, WriteError, WriteRequest, Written};
 
 use calls::Calls;
 
 /// What the server manages: some namespaces or all, and within them what a label selector matches.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Managed {
     /// The namespaces; none means all.
     pub namespaces: Vec<String>,

@@ -18,8 +18,10 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     /// Those of single counts that are read, which come a hundred thousand a second: found without hashing labels.
     reads: Counter,
-    handshakes: Family<HandshakeLabels, Counter>,
+    handshakes: Family<ResultLabels, Counter>,
     connections: Gauge,
+    reloads: Family<ResultLabels, Counter>,
+    reload_failing: Gauge,
     /// Of the informer.
     pub informer: Arc<InformerMetrics>,
     synced: Gauge,
@@ -41,7 +43,7 @@ const READS: RequestLabels = RequestLabels {
 };
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct HandshakeLabels {
+struct ResultLabels {
     result: &'static str,
 }
 
@@ -96,7 +98,8 @@ impl Default for Metrics {
         let requests = Family::<RequestLabels, Counter>::default();
         let reads = requests.get_or_create_owned(&READS);
         let handshakes = Family::default();
-        let (connections, synced, connected, age) = Default::default();
+        let reloads = Family::default();
+        let (connections, reload_failing, synced, connected, age) = Default::default();
         registry.register(
             "http_requests",
             "Requests answered, by route, method and status",
@@ -111,6 +114,16 @@ impl Default for Metrics {
             "connections",
             "Open connections of callers",
             Gauge::clone(&connections),
+        );
+        registry.register(
+            "reloads",
+            "Changed sets of files, by result: applied or failed",
+            Family::clone(&reloads),
+        );
+        registry.register(
+            "reload_failing",
+            "1 while the files as they are can't be put in force",
+            Gauge::clone(&reload_failing),
         );
         registry.register(
             "informer_deployments",
@@ -163,6 +176,8 @@ impl Default for Metrics {
             reads,
             handshakes,
             connections,
+            reloads,
+            reload_failing,
             informer,
             synced,
             connected,
@@ -201,8 +216,18 @@ impl Metrics {
     /// A handshake ended, with `accepted` or the reason.
     pub(crate) fn handshake(&self, result: &'static str) {
         self.handshakes
-            .get_or_create(&HandshakeLabels { result })
+            .get_or_create(&ResultLabels { result })
             .inc();
+    }
+
+    /// Changed files were put in force (`applied`), or can't be (`failed`).
+    pub(crate) fn reloaded(&self, result: &'static str) {
+        self.reloads.get_or_create(&ResultLabels { result }).inc();
+    }
+
+    /// Whether the files as they are can't be put in force.
+    pub(crate) fn reload_failing(&self, failing: bool) {
+        self.reload_failing.set(i64::from(failing));
     }
 
     /// A connection is open until this is dropped.

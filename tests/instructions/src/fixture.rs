@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use headcount::store::{Deployment, Event, Scope, Store};
+use headcount::store::{Attributes, Deployment, Event, Scope, Store};
 use uuid::Uuid;
 
 /// The resourceVersion of a cluster that nobody has changed yet.
@@ -21,6 +21,7 @@ pub fn deployment(position: usize, replicas: i32, resource_version: u64) -> Depl
         replicas,
         resource_version,
         deleting: false,
+        attributes: Attributes::default(),
     }
 }
 
@@ -48,7 +49,7 @@ pub fn changes(count: usize) -> impl Iterator<Item = Deployment> {
 /// A synced store of `count` Deployments.
 pub fn store(count: usize) -> Arc<Store> {
     let store = Arc::new(Store::new(&[]));
-    let mut draft = store.draft(all(&store));
+    let mut draft = store.draft(all(&store), Arc::default());
     pages(count).for_each(|page| draft.add(page));
     store.replace(draft, FIRST_VERSION);
     store

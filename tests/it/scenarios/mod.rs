@@ -29,6 +29,7 @@ const TOGETHER: &[(&str, Scenario)] = scenarios![
     following::a_watch_that_swallows_its_bytes_is_replaced_within_thirty_seconds,
     following::a_cut_connection_loses_nothing,
     following::the_list_equals_the_clusters_after_a_storm_of_changes,
+    following::labels_and_annotations_are_in_the_copy,
     writing::a_write_is_read_at_once_and_ends_in_that_many_ready_replicas,
     writing::a_write_that_changes_nothing_says_so,
     writing::a_dry_run_changes_nothing,

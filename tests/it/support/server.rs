@@ -9,12 +9,10 @@ use std::{
 
 use headcount::{
     Headcount,
-    access::Authorization,
     api::WriteRules,
     config::Config,
     kubernetes::Managed,
     pki::{self, DemoFiles},
-    telemetry::log::{Format, Severity},
     tls::TlsFiles,
 };
 use tempfile::TempDir;
@@ -40,10 +38,7 @@ impl Setup {
         Self {
             kubeconfig: kubeconfig.to_owned(),
             managed: Managed::default(),
-            writes: WriteRules {
-                read_only: false,
-                max_replicas: 10_000,
-            },
+            writes: WriteRules::default(),
         }
     }
 
@@ -54,19 +49,16 @@ impl Setup {
         let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let config = Config {
             kubeconfig: Some(self.kubeconfig),
-            context: None,
             listen: local,
             admin_listen: local,
-            tls: TlsFiles {
+            managed: self.managed,
+            writes: self.writes,
+            ..Config::of(TlsFiles {
                 cert: files.server.certificate.clone(),
                 key: files.server.key.clone(),
                 client_ca: vec![files.ca.clone()],
-            },
-            managed: self.managed,
-            writes: self.writes,
-            authorization: Authorization::default(),
-            log_format: Format::Text,
-            log_level: Severity::Info,
+                ..TlsFiles::default()
+            })
         };
         let headcount = Headcount::bind(config).await.unwrap();
         let (address, admin_address) = (headcount.address(), headcount.admin_address());

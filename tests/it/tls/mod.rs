@@ -3,21 +3,20 @@
 mod certificates;
 mod connections;
 mod expiry;
+mod reloading;
+mod sender;
 
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
+    path::Path,
     sync::Arc,
 };
 
 use headcount::{
     Headcount,
-    access::Authorization,
-    api::WriteRules,
     config::Config,
-    kubernetes::Managed,
     pki::{Authority, Issued, Leaf},
-    telemetry::log::{Format, Severity},
     tls::TlsFiles,
 };
 use rustls::{
@@ -52,7 +51,7 @@ struct Served {
     log: Captured,
     running: JoinHandle<()>,
     _cluster: TcpSocket,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Drop for Served {
@@ -83,13 +82,41 @@ impl Served {
     }
 
     async fn with_pair(server_authority: Authority, server: &Issued, bundles: &[String]) -> Self {
-        let log = Captured::start();
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str, content: &str| {
             let path = folder.path().join(name);
             std::fs::write(&path, content).unwrap();
             path
         };
+        let client_ca = bundles
+            .iter()
+            .enumerate()
+            .map(|(i, b)| file(&format!("ca{i}.crt"), b));
+        let tls = TlsFiles {
+            cert: file("server.crt", &server.chain_pem),
+            key: file("server.key", &server.key_pem),
+            client_ca: client_ca.collect(),
+            ..TlsFiles::default()
+        };
+        Self::with_files(server_authority, tls, folder).await
+    }
+
+    /// One whose certificate and key are in a volume.
+    async fn from_volume(server_authority: Authority, volume: &Path, clients: &Authority) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let ca = folder.path().join("ca0.crt");
+        std::fs::write(&ca, clients.certificate_pem()).unwrap();
+        let tls = TlsFiles {
+            cert: volume.join("tls.crt"),
+            key: volume.join("tls.key"),
+            client_ca: vec![ca],
+            ..TlsFiles::default()
+        };
+        Self::with_files(server_authority, tls, folder).await
+    }
+
+    async fn with_files(server_authority: Authority, tls: TlsFiles, folder: TempDir) -> Self {
+        let log = Captured::start();
         // Bound and not listening: nobody else gets the port, and every connection is refused.
         let cluster = TcpSocket::new_v4().unwrap();
         cluster.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
@@ -98,28 +125,11 @@ impl Served {
             &kubeconfig,
             &format!("http://{}", cluster.local_addr().unwrap()),
         );
-        let client_ca = bundles
-            .iter()
-            .enumerate()
-            .map(|(i, b)| file(&format!("ca{i}.crt"), b));
         let config = Config {
             kubeconfig: Some(kubeconfig),
-            context: None,
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             admin_listen: (Ipv4Addr::LOCALHOST, 0).into(),
-            tls: TlsFiles {
-                cert: file("server.crt", &server.chain_pem),
-                key: file("server.key", &server.key_pem),
-                client_ca: client_ca.collect(),
-            },
-            managed: Managed::default(),
-            writes: WriteRules {
-                read_only: false,
-                max_replicas: 10_000,
-            },
-            authorization: Authorization::default(),
-            log_format: Format::Text,
-            log_level: Severity::Info,
+            ..Config::of(tls)
         };
         let headcount = Headcount::bind(config).await.unwrap();
         let (address, admin_address) = (headcount.address(), headcount.admin_address());
@@ -131,7 +141,7 @@ impl Served {
             log,
             running,
             _cluster: cluster,
-            _folder: folder,
+            folder,
         }
     }
 
@@ -194,17 +204,40 @@ impl Served {
             .await
     }
 
-    /// Asserts that this client gets an answer over HTTP/1.1; the log's line of its handshake.
-    async fn accepts(&self, client: &ClientConfig) -> Line {
-        let mut stream = self.connect(client).await;
-        let peer = stream.get_ref().0.local_addr().unwrap();
-        stream.write_all(REQUEST).await.unwrap();
+    /// The answer of one request on a connection of its own, and the client's end of that.
+    async fn answer(&self, client: &ClientConfig) -> io::Result<(String, SocketAddr)> {
+        let mut stream = self.handshake(client, self.tcp().await).await?;
+        let peer = stream.get_ref().0.local_addr()?;
+        stream.write_all(REQUEST).await?;
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
+        stream.read_to_string(&mut answer).await?;
+        Ok((answer, peer))
+    }
+
+    /// Whether this client gets an answer now.
+    async fn lets_in(&self, client: &ClientConfig) -> bool {
+        self.answer(client).await.is_ok()
+    }
+
+    /// The server's certificate as this client sees it.
+    async fn presented(&self, client: &ClientConfig) -> Vec<u8> {
+        let stream = self.connect(client).await;
+        stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
+    }
+
+    /// Asserts that this client gets an answer over HTTP/1.1; its end of the connection.
+    async fn answers(&self, client: &ClientConfig) -> SocketAddr {
+        let (answer, peer) = self.answer(client).await.unwrap();
         assert!(
             answer.starts_with("HTTP/1.1 503 ") && answer.contains(r#"{"status":"unhealthy""#),
             "{answer}"
         );
+        peer
+    }
+
+    /// Asserts that this client gets an answer over HTTP/1.1; the log's line of its handshake.
+    async fn accepts(&self, client: &ClientConfig) -> Line {
+        let peer = self.answers(client).await;
         let line = self.log.first_about(peer).await;
         assert_eq!(
             (line.severity.as_str(), line.event.as_str()),
