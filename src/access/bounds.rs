@@ -41,8 +41,13 @@ pub enum SetBy {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BoundsViolation {
     /// Zero, which is refused whatever the least count is.
-    #[error("0 isn't allowed by {0}: ask for 1 or more")]
-    Zero(SetBy),
+    #[error("0 isn't allowed by {by}: ask for {least} or more")]
+    Zero {
+        /// The least count that is allowed.
+        least: i32,
+        /// Whose bound it is.
+        by: SetBy,
+    },
     /// Too few.
     #[error("{count} is below the minimum of {min} set by {by}: ask for {min} or more")]
     BelowMin {
@@ -147,7 +152,8 @@ impl Bounds {
         } = *self;
         let by = || by.clone();
         if to == 0 && allow_zero == Some(false) {
-            return Err(BoundsViolation::Zero(by()));
+            let (least, by) = (min.unwrap_or(1).max(1), by());
+            return Err(BoundsViolation::Zero { least, by });
         }
         let excepted = to == 0 && allow_zero == Some(true);
         if let Some(min) = min.filter(|min| to < *min && !excepted) {
@@ -400,12 +406,9 @@ mod tests {
         assert_eq!(zero(Some(0), None), "allowed");
         assert!(zero(Some(2), None).contains("minimum of 2"));
         assert_eq!(zero(Some(2), Some(true)), "allowed");
-        for min in [None, Some(0), Some(2)] {
-            let refused = zero(min, Some(false));
-            assert_eq!(
-                refused,
-                "0 isn't allowed by the rule \"ci\": ask for 1 or more"
-            );
+        for (min, least) in [(None, 1), (Some(0), 1), (Some(2), 2)] {
+            let said = format!("0 isn't allowed by the rule \"ci\": ask for {least} or more");
+            assert_eq!(zero(min, Some(false)), said);
         }
         // The exception is for zero alone, and not from the step.
         assert!(said(bounds(Some(2), None, None, Some(true)), 3, 1).contains("minimum of 2"));

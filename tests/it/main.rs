@@ -9,6 +9,7 @@ mod http;
 mod informer;
 mod logs;
 mod pki;
+mod policy;
 mod scenarios;
 mod support;
 mod tls;
