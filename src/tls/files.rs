@@ -172,7 +172,7 @@ impl TlsFiles {
             client_crl,
             deny_list,
         } = self;
-        let material = TlsMaterial {
+        Ok(TlsMaterial {
             cert: Content::read("server certificate", cert)?,
             key: Content::read("private key", key)?,
             client_ca: client_ca
@@ -187,9 +187,7 @@ impl TlsFiles {
                 .as_ref()
                 .map(|path| Content::read("deny list", path))
                 .transpose()?,
-        };
-        warn_of_open_key(key);
-        Ok(material)
+        })
     }
 
     /// Reads the files and makes a server configuration of them.
@@ -202,7 +200,7 @@ impl TlsFiles {
 }
 
 impl TlsMaterial {
-    /// Makes a server configuration of it. Nothing is read, and nothing is remembered of earlier ones.
+    /// Makes a server configuration of it. No file is read, and nothing is remembered of earlier ones.
     ///
     /// # Errors
     /// Says which file's content doesn't fit.
@@ -241,6 +239,7 @@ impl TlsMaterial {
             .with_single_cert(chain, key)
             .map_err(pair)?;
         verifier.warn(UnixTime::now());
+        warn_of_open_key(&self.key.path);
         server.session_storage = Arc::new(NoServerSessionStorage {});
         server.send_tls13_tickets = 0;
         server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];

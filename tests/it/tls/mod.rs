@@ -1,12 +1,18 @@
 //! The server and clients of every kind: who is let in, who is refused, and what the log says of it.
 
+mod algorithms;
 mod certificates;
+mod chains;
 mod connections;
+mod der;
 mod expiry;
+mod matrix;
+mod rows;
 
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -21,7 +27,7 @@ use headcount::{
 };
 use rustls::{
     AlertDescription, ClientConfig, RootCertStore, SupportedProtocolVersion,
-    crypto::aws_lc_rs,
+    crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
     sign::{CertifiedKey, SingleCertAndKey},
     version::TLS13,
@@ -60,6 +66,19 @@ impl Drop for Served {
     }
 }
 
+/// What a server judges its clients by.
+#[derive(Default)]
+struct Trusted {
+    /// Bundles of CAs, each a file.
+    bundles: Vec<String>,
+    /// Revocation lists, each a file.
+    crls: Vec<Vec<u8>>,
+    deny_list: Option<String>,
+    settings: TlsSettings,
+    /// A cluster that answers.
+    kubeconfig: Option<PathBuf>,
+}
+
 /// How a client was refused.
 #[derive(Debug)]
 struct Refused {
@@ -82,9 +101,24 @@ impl Served {
     }
 
     async fn with_pair(server_authority: Authority, server: &Issued, bundles: &[String]) -> Self {
+        let trusted = Trusted {
+            bundles: bundles.to_vec(),
+            ..Trusted::default()
+        };
+        Self::start(server_authority, server, trusted).await
+    }
+
+    /// One that judges clients by these files and settings.
+    async fn judging(trusted: Trusted) -> Self {
+        let authority = Authority::new("server CA").unwrap();
+        let server = authority.issue(&Leaf::server(&["127.0.0.1"])).unwrap();
+        Self::start(authority, &server, trusted).await
+    }
+
+    async fn start(server_authority: Authority, server: &Issued, trusted: Trusted) -> Self {
         let log = Captured::start();
         let folder = tempfile::tempdir().unwrap();
-        let file = |name: &str, content: &str| {
+        let file = |name: &str, content: &[u8]| {
             let path = folder.path().join(name);
             std::fs::write(&path, content).unwrap();
             path
@@ -97,22 +131,31 @@ impl Served {
             &kubeconfig,
             &format!("http://{}", cluster.local_addr().unwrap()),
         );
-        let client_ca = bundles
-            .iter()
-            .enumerate()
-            .map(|(i, b)| file(&format!("ca{i}.crt"), b));
+        let files = |kind: &str, contents: &[Vec<u8>]| {
+            let each = contents.iter().enumerate();
+            each.map(|(i, content)| file(&format!("{kind}{i}"), content))
+                .collect()
+        };
+        let bundles: Vec<_> = trusted
+            .bundles
+            .into_iter()
+            .map(String::into_bytes)
+            .collect();
         let config = Config {
-            kubeconfig: Some(kubeconfig),
+            kubeconfig: Some(trusted.kubeconfig.unwrap_or(kubeconfig)),
             context: None,
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             admin_listen: (Ipv4Addr::LOCALHOST, 0).into(),
             tls: TlsFiles {
-                cert: file("server.crt", &server.chain_pem),
-                key: file("server.key", &server.key_pem),
-                client_ca: client_ca.collect(),
-                ..TlsFiles::default()
+                cert: file("server.crt", server.chain_pem.as_bytes()),
+                key: file("server.key", server.key_pem.as_bytes()),
+                client_ca: files("ca", &bundles),
+                client_crl: files("crl", &trusted.crls),
+                deny_list: trusted
+                    .deny_list
+                    .map(|text| file("deny.yaml", text.as_bytes())),
             },
-            tls_settings: TlsSettings::default(),
+            tls_settings: trusted.settings,
             managed: Managed::default(),
             writes: WriteRules {
                 read_only: false,
@@ -145,12 +188,21 @@ impl Served {
         version: &'static SupportedProtocolVersion,
         pair: Option<(&str, &str)>,
     ) -> ClientConfig {
+        self.client_by(aws_lc_rs::default_provider(), version, pair)
+    }
+
+    fn client_by(
+        &self,
+        provider: CryptoProvider,
+        version: &'static SupportedProtocolVersion,
+        pair: Option<(&str, &str)>,
+    ) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         let trusted = self.server_authority.certificate_pem();
         roots
             .add(CertificateDer::from_pem_slice(trusted.as_bytes()).unwrap())
             .unwrap();
-        let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        let builder = ClientConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(&[version])
             .unwrap()
             .with_root_certificates(roots);
@@ -196,21 +248,27 @@ impl Served {
 
     /// Asserts that this client gets an answer over HTTP/1.1; the log's line of its handshake.
     async fn accepts(&self, client: &ClientConfig) -> Line {
+        let (answer, line) = self.answers(client).await;
+        assert!(
+            answer.starts_with("HTTP/1.1 503 ") && answer.contains(r#"{"status":"unhealthy""#),
+            "{answer}"
+        );
+        line
+    }
+
+    /// What an accepted client is answered, and the log's line of its handshake.
+    async fn answers(&self, client: &ClientConfig) -> (String, Line) {
         let mut stream = self.connect(client).await;
         let peer = stream.get_ref().0.local_addr().unwrap();
         stream.write_all(REQUEST).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
-        assert!(
-            answer.starts_with("HTTP/1.1 503 ") && answer.contains(r#"{"status":"unhealthy""#),
-            "{answer}"
-        );
         let line = self.log.first_about(peer).await;
         assert_eq!(
             (line.severity.as_str(), line.event.as_str()),
             ("INFO", "tls.client.accepted")
         );
-        line
+        (answer, line)
     }
 
     /// Asserts that this client gets no byte of an answer.
