@@ -1,7 +1,9 @@
-//! All that talks to Kubernetes: lists, watches and probes for the informer, writes of the `scale` subresource.
+//! All that talks to Kubernetes: lists, watches and probes for the informer, writes of the `scale` subresource,
+//! SubjectAccessReviews.
 //!
 //! Nothing outside this module holds a client, and reads of the API never come here.
 
+mod access_review;
 mod buffered;
 mod calls;
 mod connect;
@@ -11,6 +13,7 @@ mod selector;
 mod status;
 mod wire;
 
+pub use access_review::{AccessReview, AccessReviewError, AccessReviews, Verdict};
 pub use connect::{ConnectError, client, connection};
 pub use informer::Informer;
 pub use scale::{ScaleError, ScaleRequest, Scaled, Scaler};
