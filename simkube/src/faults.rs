@@ -17,6 +17,7 @@ pub(crate) enum Call {
     ScaleGet,
     Scale,
     Write,
+    Review,
     Other,
 }
 
@@ -40,6 +41,8 @@ pub enum On {
     Scale,
     /// Every write, those of scales among them.
     Write,
+    /// A SubjectAccessReview, which isn't a write.
+    Review,
     /// The watches that are open when the rule is added; later ones go on undisturbed.
     OpenWatches,
     /// A single event of any watch, bookmarks not among them.
@@ -57,6 +60,7 @@ impl On {
             Self::Get => matches!(call, Call::Get | Call::ScaleGet),
             Self::Scale => call == Call::Scale,
             Self::Write => matches!(call, Call::Scale | Call::Write),
+            Self::Review => call == Call::Review,
             Self::OpenWatches | Self::Event => false,
         }
     }

@@ -23,7 +23,7 @@ use crate::route::{Query, Route};
 use crate::serve::TransportError;
 use crate::status::{APPS, DEPLOYMENTS, Status};
 use crate::write::{self, Deleted};
-use crate::{json, list, scale, watch, wire};
+use crate::{json, list, review, scale, watch, wire};
 
 /// The largest body of a request.
 const MAX_BODY: usize = 3 * 1024 * 1024;
@@ -117,7 +117,11 @@ impl Exchange {
     /// The status with which a fault answers this request, if it is one that answers.
     fn refusal(&self, fault: &Fault) -> Option<Status> {
         let (resource, name, namespace) = self.route.subject();
-        let group = if resource == "namespaces" { "" } else { APPS };
+        let group = match resource {
+            "namespaces" => "",
+            "subjectaccessreviews" => review::GROUP,
+            _ => APPS,
+        };
         let plain = resource.split('/').next().unwrap_or_default();
         Some(match fault {
             Fault::Status { code, retry_after } => {
@@ -243,6 +247,12 @@ impl Exchange {
             }
             (Route::Scale(namespace, name), method) => {
                 self.one_scale(&namespace, &name, &method, body).await
+            }
+            (Route::AccessReviews, Method::POST) => {
+                let body = self
+                    .read(body, Expected::Object("SubjectAccessReview"))
+                    .await?;
+                Ok(self.json(201, &review::answer(&shared, body)?))
             }
             (Route::UnknownResource, _) => Err(Status::no_such_path()),
             (Route::Unknown, _) => Ok(response(

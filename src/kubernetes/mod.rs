@@ -1,7 +1,9 @@
-//! All that talks to Kubernetes: lists, watches and probes for the informer, writes, and reads of what the store doesn't hold.
+//! All that talks to Kubernetes: lists, watches and probes for the informer, writes, reads of what the store doesn't hold, and
+//! SubjectAccessReviews.
 //!
 //! Nothing outside this module holds a client, and reads of counts never come here.
 
+mod access_review;
 mod backoff;
 mod buffered;
 mod calls;
@@ -14,6 +16,7 @@ mod status;
 mod wire;
 mod write;
 
+pub use access_review::{AccessReview, AccessReviewError, AccessReviews, Verdict};
 pub use connect::{ConnectError, client, connection};
 pub use containers::{Container, Containers, ReadError};
 pub use informer::Informer;
