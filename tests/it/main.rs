@@ -5,6 +5,7 @@
 mod cli;
 mod deploy;
 mod http;
+mod images;
 mod informer;
 mod logs;
 mod pki;

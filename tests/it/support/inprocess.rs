@@ -141,7 +141,7 @@ impl InProcess {
         let writes = WriteRules {
             read_only: false,
             max_replicas: 10_000,
-            enable_image: false,
+            enable_image: true,
         };
         let informer = Informer::new(
             client,

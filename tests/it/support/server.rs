@@ -42,7 +42,7 @@ impl Setup {
             writes: WriteRules {
                 read_only: false,
                 max_replicas: 10_000,
-                enable_image: false,
+                enable_image: true,
             },
         }
     }
