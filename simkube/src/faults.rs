@@ -35,7 +35,7 @@ pub enum On {
     Probe,
     /// The start of a watch.
     Watch,
-    /// Reads of one Deployment or of its scale.
+    /// Reads of one Deployment, also by a list of its name, or of its scale.
     Get,
     /// A write of a scale: PUT or PATCH.
     Scale,

@@ -37,6 +37,7 @@ mod list;
 mod log;
 mod negotiate;
 mod object;
+mod patch;
 mod request;
 mod review;
 mod route;

@@ -154,6 +154,12 @@ impl Route {
         let reads = method == Method::GET;
         match self {
             Self::Deployments(_) if reads && query.flag("watch") => Call::Watch,
+            // A list of one name is a read of that one.
+            Self::Deployments(Some(_))
+                if reads && query.get("fieldSelector").starts_with("metadata.name=") =>
+            {
+                Call::Get
+            }
             Self::Deployments(_) if reads => match query.get("continue") {
                 "" if query.get("limit") == "1" => Call::Probe,
                 "" => Call::List { page: 1 },

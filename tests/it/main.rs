@@ -6,6 +6,7 @@ mod authorization;
 mod cli;
 mod deploy;
 mod http;
+mod images;
 mod informer;
 mod logs;
 mod pki;
