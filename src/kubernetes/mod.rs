@@ -1,7 +1,8 @@
 //! All that talks to Kubernetes: lists, watches and probes for the informer, writes of the `scale` subresource,
 //! SubjectAccessReviews.
 //!
-//! Nothing outside this module holds a client, and reads of the API never come here.
+//! Nothing outside this module holds a client. What the API's reads show never comes from here; whether a caller may see it
+//! does, where the cluster decides that.
 
 mod access_review;
 mod buffered;
