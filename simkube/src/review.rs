@@ -109,7 +109,14 @@ struct Spec {
     user: String,
     groups: Vec<String>,
     resource_attributes: Option<Attributes>,
-    non_resource_attributes: Option<Value>,
+    non_resource_attributes: Option<NonResourceAttributes>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct NonResourceAttributes {
+    path: String,
+    verb: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -133,14 +140,16 @@ pub(crate) fn answer(shared: &Shared, mut body: Value) -> Result<Value, Status> 
     })?;
     let invalid = |field: &str, why: &str| {
         let body = format!("Invalid value: {why}");
-        Status::invalid(GROUP, KIND, "", field, "FieldValueInvalid", &body)
+        // Its kind stays unsaid, as kube-apiserver has it.
+        Status::invalid(GROUP, "", "", field, "FieldValueInvalid", &body)
     };
     let attributes = match (spec.resource_attributes, spec.non_resource_attributes) {
         (Some(attributes), None) => attributes,
-        (Some(_), Some(_)) => {
+        (Some(_), Some(NonResourceAttributes { path, verb })) => {
+            let found = json!({ "Path": path, "Verb": verb });
             return Err(invalid(
                 "spec.nonResourceAttributes",
-                "\"\": cannot be specified in combination with resourceAttributes",
+                &format!("{found}: cannot be specified in combination with resourceAttributes"),
             ));
         }
         (None, _) => {

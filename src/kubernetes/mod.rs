@@ -1,7 +1,8 @@
 //! All that talks to Kubernetes: lists, watches and probes for the informer, writes, reads of what the store doesn't hold, and
 //! SubjectAccessReviews.
 //!
-//! Nothing outside this module holds a client, and reads of counts never come here.
+//! Nothing outside this module holds a client. What reads of counts show never comes from here; whether a caller may see it
+//! does, where the cluster decides that.
 
 mod access_review;
 mod backoff;

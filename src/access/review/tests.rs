@@ -534,3 +534,22 @@ fn old_answers_go_when_new_ones_come_and_take_no_newer_one_with_them() {
     assert_eq!(answers.known(&key(1), latest), Some(false));
     assert_eq!(answers.sizes(), (2, 2, 0));
 }
+
+#[test]
+fn the_end_of_an_abandoned_question_does_not_end_the_one_that_came_after_it() {
+    let mut answers = Answers::default();
+    let mut tickets = Vec::new();
+    let mut begin = |answers: &mut Answers| {
+        answers.begin(key(0), |ticket| {
+            tickets.push(ticket);
+            std::future::pending()
+        })
+    };
+    drop(begin(&mut answers));
+    assert!(answers.under_way(&key(0)).is_none());
+    let _again = begin(&mut answers);
+    answers.end(&key(0), tickets[0]);
+    assert!(answers.under_way(&key(0)).is_some());
+    answers.end(&key(0), tickets[1]);
+    assert!(answers.under_way(&key(0)).is_none());
+}

@@ -11,7 +11,7 @@ use http::Request;
 use serde_json::{Value, json};
 use simkube::Cluster;
 
-use crate::support::eventually;
+use crate::support::{World, eventually};
 
 const ROLES: &str = r#"
 apiVersion: v1
@@ -141,6 +141,51 @@ async fn allowed(reviewer: &Reviewer) -> Vec<String> {
     allowed
 }
 
+/// A reviewer with the rights of a kubeconfig.
+async fn reviewer(kubeconfig: &Path) -> Reviewer {
+    let connection = kubernetes::connection(Some(kubeconfig), None)
+        .await
+        .unwrap();
+    let client = kubernetes::client(&connection).unwrap();
+    Reviewer::new(client, KubernetesNames::default(), Arc::default())
+}
+
+#[tokio::test]
+async fn an_api_server_that_is_away_denies_and_one_that_is_back_decides_again() {
+    let world = World::simulated().await;
+    let (proxy, kubeconfig) = world.through_proxy().await;
+    let (reviewer, alice) = (reviewer(&kubeconfig).await, principal("alice", &[]));
+    let may = async |name| {
+        reviewer
+            .may(&alice, Verb::Get, Some("shop"), Some(name))
+            .await
+    };
+    assert_eq!(may("cart").await, Ok(()));
+
+    proxy.close(true);
+    proxy.cut();
+    // Answers that are known hold; all else is denied.
+    assert_eq!(may("cart").await, Ok(()));
+    let away = may("search").await;
+    assert!(matches!(away, Err(Denied::Unavailable(_))), "{away:?}");
+
+    proxy.close(false);
+    assert_eq!(may("search").await, Ok(()));
+}
+
+#[tokio::test]
+async fn connections_that_are_cut_between_two_questions_deny_nothing() {
+    let world = World::simulated().await;
+    let (proxy, kubeconfig) = world.through_proxy().await;
+    let (reviewer, alice) = (reviewer(&kubeconfig).await, principal("alice", &[]));
+    // The connection that one question leaves behind is dead by the next.
+    for name in ["cart", "search", "checkout"] {
+        let may = reviewer.may(&alice, Verb::Get, Some("shop"), Some(name));
+        assert_eq!(may.await, Ok(()), "{name}");
+        proxy.cut();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_clusters_roles_decide_and_what_they_do_not_say_is_denied() {
     let cluster = ControlPlane::start(Options::default())
@@ -157,13 +202,11 @@ async fn the_clusters_roles_decide_and_what_they_do_not_say_is_denied() {
         .serviceaccount_kubeconfig("headcount", "headcount")
         .await
         .unwrap();
-    let connection = kubernetes::connection(Some(&account), None).await.unwrap();
-    let client = kubernetes::client(&connection).unwrap();
-    let reviewer = || Reviewer::new(client.clone(), KubernetesNames::default(), Arc::default());
 
     // Without the right to ask nobody may do anything.
     let alice = principal("alice", &[]);
-    let may = reviewer()
+    let may = reviewer(&account)
+        .await
         .may(&alice, Verb::Get, Some("shop"), Some("cart"))
         .await;
     let credentials = matches!(
@@ -176,7 +219,9 @@ async fn the_clusters_roles_decide_and_what_they_do_not_say_is_denied() {
     cluster.apply(ROLES).await.unwrap();
     // The authorizer learns of each binding a moment after it was made.
     let learnt = async || {
-        let (reviewer, [alice, _, carol, dave, _, ci]) = (reviewer(), callers());
+        let [alice, _, carol, dave, _, ci] = callers();
+        // A new one, which remembers no earlier denial.
+        let reviewer = reviewer(&account).await;
         let may = async |who: &Principal, verb, namespace, name| {
             reviewer.may(who, verb, namespace, name).await.is_ok()
         };
@@ -187,7 +232,7 @@ async fn the_clusters_roles_decide_and_what_they_do_not_say_is_denied() {
     };
     eventually(Duration::from_secs(30), "the bindings", learnt).await;
 
-    let reviewer = reviewer();
+    let reviewer = reviewer(&account).await;
     assert_eq!(allowed(&reviewer).await, ALLOWED);
 
     let [alice, _, carol, dave, ..] = callers();
