@@ -280,19 +280,19 @@ impl Served {
         stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
     }
 
-    /// Asserts that this client gets an answer over HTTP/1.1; its end of the connection.
-    async fn answers(&self, client: &ClientConfig) -> SocketAddr {
-        let (answer, peer) = self.answer(client).await.unwrap();
+    /// Asserts that this client gets an answer over HTTP/1.1; the log's line of its handshake.
+    async fn accepts(&self, client: &ClientConfig) -> Line {
+        let (answer, line) = self.answers(client).await;
         assert!(
             answer.starts_with("HTTP/1.1 503 ") && answer.contains(r#"{"status":"unhealthy""#),
             "{answer}"
         );
-        peer
+        line
     }
 
-    /// Asserts that this client gets an answer over HTTP/1.1; the log's line of its handshake.
-    async fn accepts(&self, client: &ClientConfig) -> Line {
-        let peer = self.answers(client).await;
+    /// What an accepted client is answered, and the log's line of its handshake.
+    async fn answers(&self, client: &ClientConfig) -> (String, Line) {
+        let (answer, peer) = self.answer(client).await.unwrap();
         let line = self.log.first_about(peer).await;
         assert_eq!(
             (line.severity.as_str(), line.event.as_str()),
