@@ -186,7 +186,7 @@ impl Headcount {
             },
         );
         let server = Server::new(
-            generations,
+            Arc::clone(&generations),
             api,
             Arc::clone(&metrics),
             stopping.clone(),
@@ -196,6 +196,7 @@ impl Headcount {
         let admin = Arc::new(Admin {
             status,
             metrics,
+            generations,
             reloading,
             stopping: stopping.clone(),
         });

@@ -92,6 +92,7 @@ impl Files {
             number,
             tls: tls.server,
             verifier: tls.verifier,
+            expiries: tls.expiries,
             identity: self.config.identity.clone(),
             rules: Arc::new(Rules::new(
                 self.config.writes,
@@ -172,6 +173,11 @@ impl Reloader {
         let changed = Arc::new(Notify::new());
         let mut _watcher = watch_folders(&self.config, &changed);
         loop {
+            let expiries = &self.generations.current().expiries;
+            self.cluster
+                .metrics
+                .expiry
+                .warn(expiries, SystemTime::now());
             if timeout(LOOK, changed.notified()).await.is_ok() {
                 sleep(SETTLE).await;
             }

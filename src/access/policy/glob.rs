@@ -2,8 +2,11 @@
 
 use std::fmt;
 
+use serde::Deserialize;
+
 /// A pattern: the texts between its stars, at least one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub(crate) struct Glob(Box<[Box<str>]>);
 
 impl Glob {
@@ -38,6 +41,17 @@ impl Glob {
     /// Whether it is nothing but stars.
     pub(crate) fn matches_everything(&self) -> bool {
         self.0.len() > 1 && self.0.iter().all(|part| part.is_empty())
+    }
+}
+
+impl TryFrom<String> for Glob {
+    type Error = &'static str;
+
+    fn try_from(pattern: String) -> Result<Self, &'static str> {
+        if pattern.is_empty() {
+            return Err("a pattern is empty, which no name matches; write * for all");
+        }
+        Ok(Self::new(&pattern))
     }
 }
 
