@@ -83,7 +83,8 @@ pub struct Headcount {
     files: Files,
     generations: Arc<Generations>,
     cluster: kube::Config,
-    write_client: kube::Client,
+    client: kube::Client,
+    metrics: Arc<Metrics>,
     listener: TcpListener,
     admin_listener: TcpListener,
     address: SocketAddr,
@@ -98,10 +99,15 @@ impl Headcount {
     /// With bad files nothing listens; the error says which and why.
     pub async fn bind(config: Config) -> Result<Self, StartError> {
         let files = Files::read(&config)?;
-        let generations = Arc::new(Generations::new(files.generation(1)?));
         let cluster =
             kubernetes::connection(config.kubeconfig.as_deref(), config.context.as_deref()).await?;
-        let write_client = kubernetes::client(&cluster)?;
+        let client = kubernetes::client(&cluster)?;
+        let metrics = Arc::new(Metrics::default());
+        let reviewing = reload::Cluster {
+            client: client.clone(),
+            metrics: Arc::clone(&metrics),
+        };
+        let generations = Arc::new(Generations::new(files.generation(1, &reviewing)?));
         let (listener, address) = listen(config.listen).await?;
         let (admin_listener, admin_address) = listen(config.admin_listen).await?;
         info!(name: "server.listening", address = %address, admin_address = %admin_address, cluster = %cluster.cluster_url,
@@ -111,7 +117,8 @@ impl Headcount {
             files,
             generations,
             cluster,
-            write_client,
+            client,
+            metrics,
             listener,
             admin_listener,
             address,
@@ -140,12 +147,12 @@ impl Headcount {
             files,
             generations,
             cluster,
-            write_client,
+            client,
+            metrics,
             listener,
             admin_listener,
             ..
         } = self;
-        let metrics = Arc::new(Metrics::default());
         let store = Arc::new(Store::new(&config.managed.namespaces));
         let status = Arc::new(InformerStatus::new(store));
         let (stopping, informer_stop) = (CancellationToken::new(), CancellationToken::new());
@@ -161,7 +168,7 @@ impl Headcount {
             generations.labels(),
             informer_stop,
         )?;
-        let deployments = Deployments::new(write_client, Arc::clone(&status));
+        let deployments = Deployments::new(client.clone(), Arc::clone(&status));
         let api = Arc::new(Api::new(
             Arc::clone(&status),
             deployments,
@@ -173,7 +180,10 @@ impl Headcount {
             files,
             Arc::clone(&generations),
             Arc::clone(&reloading),
-            Arc::clone(&metrics),
+            reload::Cluster {
+                client,
+                metrics: Arc::clone(&metrics),
+            },
         );
         let server = Server::new(
             generations,

@@ -20,6 +20,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
+    access::{KubernetesNames, Reviewer},
     api::Rules,
     config::{Config, ConfigError},
     generation::{Generation, Generations},
@@ -45,6 +46,20 @@ pub enum ReloadError {
     Tls(#[from] TlsError),
 }
 
+/// How the cluster is asked, where that decides who may do what.
+#[derive(Clone)]
+pub(crate) struct Cluster {
+    pub(crate) client: kube::Client,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl Cluster {
+    fn reviewer(&self, names: &KubernetesNames) -> Reviewer {
+        let metrics = Arc::clone(&self.metrics.reviews);
+        Reviewer::new(self.client.clone(), names.clone(), metrics)
+    }
+}
+
 /// All files that a generation is made of, as they were at one time.
 pub(crate) struct Files {
     config: Config,
@@ -67,7 +82,11 @@ impl Files {
     }
 
     /// A generation of these files, not in force yet.
-    pub(crate) fn generation(&self, number: u64) -> Result<Generation, ReloadError> {
+    pub(crate) fn generation(
+        &self,
+        number: u64,
+        cluster: &Cluster,
+    ) -> Result<Generation, ReloadError> {
         let tls = self.tls.build(&self.config.tls_settings)?;
         Ok(Generation {
             number,
@@ -77,6 +96,7 @@ impl Files {
             rules: Arc::new(Rules::new(
                 self.config.writes,
                 self.config.authorization.clone(),
+                |names| cluster.reviewer(names),
             )),
         })
     }
@@ -126,7 +146,7 @@ pub(crate) struct Reloader {
     refused: Option<[u8; 32]>,
     generations: Arc<Generations>,
     status: Arc<ReloadStatus>,
-    metrics: Arc<Metrics>,
+    cluster: Cluster,
 }
 
 impl Reloader {
@@ -135,7 +155,7 @@ impl Reloader {
         first: Files,
         generations: Arc<Generations>,
         status: Arc<ReloadStatus>,
-        metrics: Arc<Metrics>,
+        cluster: Cluster,
     ) -> Self {
         Self {
             config: first.config,
@@ -143,7 +163,7 @@ impl Reloader {
             refused: None,
             generations,
             status,
-            metrics,
+            cluster,
         }
     }
 
@@ -165,13 +185,14 @@ impl Reloader {
     async fn look(&mut self) -> bool {
         let (config, in_force, refused) = (self.config.clone(), self.in_force, self.refused);
         let number = self.generations.number() + 1;
+        let cluster = self.cluster.clone();
         // Reading, parsing and signing once with the new key: not on a thread that requests need.
-        let look = spawn_blocking(move || look(&config, in_force, refused, number)).await;
+        let look = spawn_blocking(move || look(&config, in_force, refused, number, &cluster)).await;
         match look {
             Ok(Look::Same) => {
                 if self.refused.take().is_some() {
                     self.status.set(None);
-                    self.metrics.reload_failing(false);
+                    self.cluster.metrics.reload_failing(false);
                     info!(name: "reload.withdrawn", "the files are again what is in force");
                 }
                 false
@@ -205,23 +226,29 @@ impl Reloader {
         self.generations.replace(generation);
         (self.config, self.in_force, self.refused) = (config, hash, None);
         self.status.set(None);
-        self.metrics.reloaded("applied");
-        self.metrics.reload_failing(false);
+        self.cluster.metrics.reloaded("applied");
+        self.cluster.metrics.reload_failing(false);
         info!(name: "reload.applied", generation = number, "changed files are in force");
     }
 
     fn refuse(&mut self, hash: [u8; 32], why: &str) {
         self.refused = Some(hash);
         self.status.set(Some(why.to_owned()));
-        self.metrics.reloaded("failed");
-        self.metrics.reload_failing(true);
+        self.cluster.metrics.reloaded("failed");
+        self.cluster.metrics.reload_failing(true);
         warn!(name: "reload.failed", error = why, generation = self.generations.number(),
             "changed files can't be put in force: what was in force before them stays");
     }
 }
 
 /// Reads until two readings are the same, and makes a generation of them if they are news.
-fn look(config: &Config, in_force: [u8; 32], refused: Option<[u8; 32]>, number: u64) -> Look {
+fn look(
+    config: &Config,
+    in_force: [u8; 32],
+    refused: Option<[u8; 32]>,
+    number: u64,
+    cluster: &Cluster,
+) -> Look {
     let mut before = None;
     for _ in 0..READS {
         let read = Files::read(config);
@@ -240,7 +267,7 @@ fn look(config: &Config, in_force: [u8; 32], refused: Option<[u8; 32]>, number: 
             return Look::RefusedBefore;
         }
         if before == Some(hash) {
-            let made = read.and_then(|files| Ok((files.generation(number)?, files)));
+            let made = read.and_then(|files| Ok((files.generation(number, cluster)?, files)));
             return match made {
                 Ok((generation, files)) => Look::Next(Box::new(files), Box::new(generation)),
                 Err(error) => Look::Refused(hash, error),

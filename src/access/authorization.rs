@@ -23,6 +23,8 @@ pub enum Authorization {
 }
 
 /// What callers are named to the cluster.
+///
+/// The prefixes keep certificates from naming users and groups that the cluster knows otherwise; neither may be empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KubernetesNames {
     /// What stands before a principal's name.

@@ -7,6 +7,7 @@ mod bounds;
 mod images;
 mod policy;
 mod principal;
+mod review;
 mod verb;
 
 pub use authorization::{Authorization, AuthorizationFile, KubernetesNames, PolicyError};
@@ -14,4 +15,5 @@ pub use bounds::{Annotation, AnnotationBounds, Bounds, BoundsViolation, SetBy};
 pub use images::{Digest, ImageRules, ImageViolation};
 pub use policy::{Decision, Effect, Explanation, Mismatch, Permissions, Policy, Rule, RuleSummary};
 pub use principal::{IdentityRules, NameKind, NoPrincipal, Principal};
+pub use review::{Denied, Reviewer, Visible};
 pub use verb::{NotAVerb, Verb, Verbs};

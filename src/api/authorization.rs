@@ -3,9 +3,13 @@
 
 use std::sync::Arc;
 
-use super::{Api, ApiError, Caller, path::shown};
+use super::{
+    Api, ApiError, Caller,
+    error::COME_BACK,
+    path::{shown, valid_names},
+};
 use crate::{
-    access::{Authorization, Bounds, Decision, Verb},
+    access::{self, AnnotationBounds, Authorization, Bounds, Decision, Denied, Reviewer, Verb},
     image_reference::ImageReference,
     selector::Labels,
     store::{Record, Snapshot, View, Visible},
@@ -45,6 +49,61 @@ pub(super) fn authorize(
         Ok(())
     } else {
         Err(forbidden(caller, verb, Some((namespace, name))))
+    }
+}
+
+/// Asks the cluster whether a request for one Deployment is allowed.
+pub(super) async fn review(
+    reviewer: &Reviewer,
+    caller: &Caller,
+    verb: Verb,
+    names: (&str, &str),
+) -> Result<(), ApiError> {
+    let Ok(principal) = &caller.principal else {
+        return Err(forbidden(caller, verb, Some(names)));
+    };
+    // The cluster isn't asked of what can't exist.
+    valid_names(names)?;
+    let may = reviewer.may(principal, verb, Some(names.0), Some(names.1));
+    may.await.map_err(denied)
+}
+
+/// What the caller may see of a snapshot where the cluster decides; `None` for all of it.
+pub(super) async fn reviewed_view(
+    reviewer: &Reviewer,
+    caller: &Caller,
+    verb: Verb,
+    snapshot: &Arc<Snapshot>,
+) -> Result<Option<View>, ApiError> {
+    let Ok(principal) = &caller.principal else {
+        return Err(forbidden(caller, verb, None));
+    };
+    let mut namespaces = Vec::new();
+    snapshot.view(|namespace| {
+        namespaces.push(namespace.to_owned());
+        Visible::<fn(&Record<'_>) -> bool>::None
+    });
+    let seen = reviewer.sees(principal, verb, namespaces).await;
+    match seen.map_err(denied)? {
+        access::Visible::All => Ok(None),
+        access::Visible::Namespaces(some) if some.is_empty() => Err(forbidden(caller, verb, None)),
+        some => Ok(Some(snapshot.view(|namespace| {
+            if some.contains(namespace) {
+                Visible::<fn(&Record<'_>) -> bool>::All
+            } else {
+                Visible::None
+            }
+        }))),
+    }
+}
+
+fn denied(why: Denied) -> ApiError {
+    match &why {
+        Denied::No { .. } => ApiError::Forbidden(why.to_string()),
+        Denied::Unavailable(_) => ApiError::Unavailable {
+            retry_after: why.retry_after().unwrap_or(COME_BACK),
+            why: why.to_string(),
+        },
     }
 }
 
@@ -129,7 +188,7 @@ pub(super) fn judge_image(
     image: &ImageReference,
 ) -> Result<(), ApiError> {
     let decision = decide(caller, Verb::Image, record)?;
-    let annotations: crate::access::AnnotationBounds = record.annotation_bounds().into();
+    let annotations: AnnotationBounds = record.annotation_bounds().into();
     annotations.judge_change()?;
     if let Some(rules) = decision.images() {
         rules.judge(image.repository(), image.tag(), image.digest())?;

@@ -78,7 +78,10 @@ enum Seen {
 
 impl Seen {
     async fn by(caller: &Arc<Caller>, snapshot: Arc<Snapshot>) -> Result<Self, ApiError> {
-        let view = if snapshot.len() <= SEARCHED_AT_ONCE
+        let view = if let Some(reviewer) = &caller.rules.reviewer {
+            let view = authorization::reviewed_view(reviewer, caller, Verb::List, &snapshot);
+            Box::pin(view).await?
+        } else if snapshot.len() <= SEARCHED_AT_ONCE
             || caller.permissions.sees_everything(Verb::List)
         {
             authorization::view(caller, Verb::List, &snapshot)?

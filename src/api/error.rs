@@ -9,7 +9,7 @@ use crate::access::{BoundsViolation, ImageViolation};
 use crate::kubernetes::{ReadError, WriteError};
 
 /// How soon to come back when nobody said otherwise.
-const COME_BACK: Duration = Duration::from_secs(3);
+pub(super) const COME_BACK: Duration = Duration::from_secs(3);
 
 /// A failure as its caller is told of it. `Display` is the sentence in `{"error": …}`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

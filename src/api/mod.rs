@@ -33,7 +33,9 @@ use request::{RequestId, Trace};
 use write::Origin;
 
 use crate::{
-    access::{Authorization, NoPrincipal, Permissions, Principal, Verb, Verbs},
+    access::{
+        Authorization, KubernetesNames, NoPrincipal, Permissions, Principal, Reviewer, Verb, Verbs,
+    },
     kubernetes::{Deployments, InformerStatus},
     store::LabelKeys,
     telemetry::metrics::Metrics,
@@ -116,19 +118,30 @@ pub struct Rules {
     pub authorization: Authorization,
     /// The labels that decide over it.
     pub labels: LabelKeys,
+    /// Asks the cluster, where that decides.
+    pub reviewer: Option<Reviewer>,
 }
 
 impl Rules {
-    /// What these settings mean for requests.
-    pub fn new(writes: WriteRules, authorization: Authorization) -> Self {
+    /// What these settings mean for requests. `reviewer` makes what asks the cluster, if that is to decide.
+    pub fn new(
+        writes: WriteRules,
+        authorization: Authorization,
+        reviewer: impl FnOnce(&KubernetesNames) -> Reviewer,
+    ) -> Self {
         let labels = match &authorization {
             Authorization::Policy(policy) => policy.label_keys().into_iter().collect(),
             _ => LabelKeys::default(),
+        };
+        let reviewer = match &authorization {
+            Authorization::Kubernetes(names) => Some(reviewer(names)),
+            _ => None,
         };
         Self {
             writes,
             authorization,
             labels,
+            reviewer,
         }
     }
 
@@ -138,8 +151,11 @@ impl Rules {
             (Authorization::Policy(policy), Some(principal)) => {
                 policy.permissions(&principal.name, &principal.groups)
             }
-            // Nobody in particular may do nothing; and where the cluster decides, it is asked.
-            (Authorization::Policy(_), None) | (Authorization::Kubernetes(_), _) => {
+            // The cluster is asked before anything else is judged.
+            (Authorization::Kubernetes(_), Some(_)) if self.reviewer.is_some() => {
+                Permissions::any(Verbs::ALL)
+            }
+            (Authorization::Policy(_) | Authorization::Kubernetes(_), _) => {
                 Permissions::any(Verbs::default())
             }
         }
@@ -238,26 +254,31 @@ impl Api {
     }
 
     /// Whether the caller has the permission that a path needs with this method; health and whoami need none.
-    fn authorize(
+    async fn authorize(
         &self,
         caller: &Caller,
         route: &Route<'_>,
         method: &Method,
     ) -> Result<(), ApiError> {
         let puts = *method == Method::PUT;
-        match route {
-            Route::Health | Route::WhoAmI => Ok(()),
-            Route::Deployments => authorization::authorize_list(caller, Verb::List),
-            Route::Replicas { namespace, name } => {
-                let verb = if puts { Verb::Scale } else { Verb::Get };
-                authorization::authorize(self, caller, verb, (namespace, name))
-            }
-            Route::Containers { namespace, name } => {
-                authorization::authorize(self, caller, Verb::Get, (namespace, name))
+        let (verb, names) = match route {
+            Route::Health | Route::WhoAmI => return Ok(()),
+            // What the caller may see of them is found out with the list.
+            Route::Deployments => return authorization::authorize_list(caller, Verb::List),
+            Route::Replicas { namespace, name } if puts => (Verb::Scale, (namespace, name)),
+            Route::Replicas { namespace, name } | Route::Containers { namespace, name } => {
+                (Verb::Get, (namespace, name))
             }
             Route::Image {
                 namespace, name, ..
-            } => authorization::authorize(self, caller, Verb::Image, (namespace, name)),
+            } => (Verb::Image, (namespace, name)),
+        };
+        let names = (&**names.0, &**names.1);
+        authorization::authorize(self, caller, verb, names)?;
+        match &caller.rules.reviewer {
+            None => Ok(()),
+            // Boxed: who doesn't ask doesn't carry it around.
+            Some(reviewer) => Box::pin(authorization::review(reviewer, caller, verb, names)).await,
         }
     }
 
@@ -276,7 +297,7 @@ impl Api {
     {
         let (route, admission) = match admitted(caller, route, request) {
             Ok(route) => {
-                let permitted = self.authorize(caller, &route, &request.method);
+                let permitted = self.authorize(caller, &route, &request.method).await;
                 (route, permitted)
             }
             // The refusal of a write is logged where writes are.

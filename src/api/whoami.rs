@@ -21,7 +21,18 @@ struct WhoAmI<'a> {
     no_principal: Option<String>,
     certificate: Certificate<'a>,
     authorization: &'static str,
-    permissions: Vec<RuleSummary<'a>>,
+    /// Where this server decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    permissions: Option<Vec<RuleSummary<'a>>>,
+    /// Where the cluster decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<AsTheClusterKnows>,
+}
+
+#[derive(Serialize)]
+struct AsTheClusterKnows {
+    user: Option<String>,
+    groups: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -51,7 +62,15 @@ pub(super) fn get(caller: &Caller) -> Response<Body> {
             valid_until: seconds(identity.valid_until),
         },
         authorization: caller.rules.authorization.mode(),
-        permissions: caller.permissions.summary(),
+        permissions: caller
+            .rules
+            .reviewer
+            .is_none()
+            .then(|| caller.permissions.summary()),
+        cluster: (caller.rules.reviewer.as_ref().zip(principal)).map(|(reviewer, principal)| {
+            let (user, groups) = reviewer.named(principal);
+            AsTheClusterKnows { user, groups }
+        }),
     };
     // A struct of strings and numbers always has a JSON form.
     Body::json(

@@ -95,7 +95,8 @@ impl Deployments {
     }
 }
 
-/// A strategic merge patch: containers merge by name, and with another version or uid in it the API server answers 409.
+/// A strategic merge patch: containers merge by name, and the API server answers 409 when it is at another version. The uid
+/// is there for a cluster that was restored to one where another object has the same version.
 ///
 /// A JSON Patch with `test` operations would say as much, but a failed test is a 422 there, as an invalid image is.
 fn patch(containers: &Containers, container: &str, image: &str) -> String {

@@ -1,7 +1,10 @@
-//! All that talks to Kubernetes: lists, watches and probes for the informer, writes, and reads of what the store doesn't hold.
+//! All that talks to Kubernetes: lists, watches and probes for the informer, writes, reads of what the store doesn't hold, and
+//! SubjectAccessReviews.
 //!
-//! Nothing outside this module holds a client, and reads of counts never come here.
+//! Nothing outside this module holds a client. What reads of counts show never comes from here; whether a caller may see it
+//! does, where the cluster decides that.
 
+mod access_review;
 mod backoff;
 mod buffered;
 mod calls;
@@ -14,6 +17,7 @@ mod status;
 mod wire;
 mod write;
 
+pub use access_review::{AccessReview, AccessReviewError, AccessReviews, Verdict};
 pub use connect::{ConnectError, client, connection};
 pub use containers::{Container, Containers, ReadError};
 pub use informer::Informer;

@@ -24,6 +24,8 @@ pub struct Metrics {
     reload_failing: Gauge,
     /// Of the informer.
     pub informer: Arc<InformerMetrics>,
+    /// Of what the cluster is asked about callers.
+    pub reviews: Arc<ReviewMetrics>,
     synced: Gauge,
     connected: Gauge,
     age: Gauge<f64, AtomicU64>,
@@ -91,10 +93,35 @@ impl InformerMetrics {
     }
 }
 
+/// What is counted of SubjectAccessReviews.
+#[derive(Debug, Default)]
+pub struct ReviewMetrics {
+    asked: Family<ReviewLabels, Counter>,
+    remembered: Counter,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReviewLabels {
+    result: &'static str,
+}
+
+impl ReviewMetrics {
+    /// The cluster was asked, with `allowed`, `denied` or `failed`.
+    pub(crate) fn asked(&self, result: &'static str) {
+        self.asked.get_or_create(&ReviewLabels { result }).inc();
+    }
+
+    /// An earlier answer served again.
+    pub(crate) fn remembered(&self) {
+        self.remembered.inc();
+    }
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("headcount");
         let informer = Arc::<InformerMetrics>::default();
+        let reviews = Arc::<ReviewMetrics>::default();
         let requests = Family::<RequestLabels, Counter>::default();
         let reads = requests.get_or_create_owned(&READS);
         let handshakes = Family::default();
@@ -156,6 +183,16 @@ impl Default for Metrics {
             informer.undecodable.clone(),
         );
         registry.register(
+            "access_reviews",
+            "SubjectAccessReviews that the cluster was asked for, by result: allowed, denied or failed",
+            reviews.asked.clone(),
+        );
+        registry.register(
+            "access_reviews_remembered",
+            "Questions that an earlier SubjectAccessReview answered",
+            reviews.remembered.clone(),
+        );
+        registry.register(
             "informer_synced",
             "1 when the first list is complete",
             Gauge::clone(&synced),
@@ -179,6 +216,7 @@ impl Default for Metrics {
             reloads,
             reload_failing,
             informer,
+            reviews,
             synced,
             connected,
             age,

@@ -180,7 +180,7 @@ impl TlsFiles {
             client_crl,
             deny_list,
         } = self;
-        let material = TlsMaterial {
+        Ok(TlsMaterial {
             cert: Content::read("server certificate", cert)?,
             key: Content::read("private key", key)?,
             client_ca: client_ca
@@ -195,8 +195,7 @@ impl TlsFiles {
                 .as_ref()
                 .map(|path| Content::read("deny list", path))
                 .transpose()?,
-        };
-        Ok(material)
+        })
     }
 
     /// Reads the files and makes a server configuration of them.
@@ -231,7 +230,7 @@ impl TlsMaterial {
         }
     }
 
-    /// Makes a server configuration of it. Nothing is read, and nothing is remembered of earlier ones.
+    /// Makes a server configuration of it. No file is read, and nothing is remembered of earlier ones.
     ///
     /// # Errors
     /// Says which file's content doesn't fit.

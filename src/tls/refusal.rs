@@ -79,10 +79,17 @@ impl Refusal {
             Error::DecryptError | Error::PeerMisbehaved(_) => ("Misbehaved", true),
             _ => ("Failed", false),
         };
+        let detail = match error {
+            // Rustls would show how it is stored.
+            Error::InvalidCertificate(CertificateError::Other(OtherError(other))) => {
+                format!("invalid peer certificate: {other}")
+            }
+            other => other.to_string(),
+        };
         Self {
             reason,
             suspicious,
-            detail: error.to_string(),
+            detail,
         }
     }
 }

@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on says where")]
 #![allow(unreachable_pub, reason = "nothing of a test binary is public")]
 
+mod authorization;
 mod cli;
 mod deploy;
 mod http;
+mod images;
 mod informer;
 mod logs;
 mod pki;

@@ -90,7 +90,11 @@ impl<'a> Fields<'a> {
             11 if !wanted.is_empty() => {
                 let (key, value) = entry(value.bytes()?)?;
                 if let Some(key) = wanted.find(key) {
-                    self.labels.push((key, value));
+                    // So there are never more of them than are wanted, whatever arrives.
+                    match self.labels.iter_mut().find(|(known, _)| *known == key) {
+                        Some((_, known)) => *known = value,
+                        None => self.labels.push((key, value)),
+                    }
                 }
             }
             12 => {

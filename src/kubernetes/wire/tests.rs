@@ -156,6 +156,7 @@ fn of_repeated_keys_and_fields_the_last_one_counts() {
     };
     let bytes = with_metadata(
         &[
+            field(11, &[field(1, b"team"), field(2, b"\xff")].concat()),
             entry(11, "team", "db"),
             entry(12, "headcount/min-replicas", "x"),
             entry(11, "team", "web"),
@@ -469,5 +470,19 @@ fn a_status_is_read_in_protobuf_in_json_and_as_words() {
     for body in bodies {
         let status = Status::read(410, &body);
         assert_eq!((status.message.as_str(), status.code), ("gone", 410));
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn bytes_that_were_changed_are_read_or_refused(changes in proptest::collection::vec((0usize..200, 0u8..), 1..6)) {
+        let mut bytes = with(&[("team", "web")], &[("headcount/max-replicas", "7")]).encode_to_vec();
+        for (at, byte) in changes {
+            let at = at % bytes.len();
+            bytes[at] = byte;
+        }
+        if let Ok(read) = object::deployment(&bytes, &["team"].into_iter().collect()) {
+            proptest::prop_assert!(read.replicas >= 0 && !read.name.is_empty());
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use headcount::{
-    access::{NameKind, Principal},
+    access::{Authorization, NameKind, Principal, Verb, Verbs},
     api::{Api, Caller, Rules},
     kubernetes::{Connection, Deployments, Informer, InformerStatus, Managed},
     store::{LabelKeys, Store},
@@ -69,6 +69,15 @@ pub(crate) type Shaping = Box<dyn Fn(&Sent) -> Shape + Send>;
 
 /// One Deployment as both sides tell it: namespace, name, uid, count, version, whether it is being deleted.
 pub(crate) type Seen = (String, String, String, i32, u64, bool);
+
+/// What tests of images need beyond the usual.
+fn enabling_images() -> Rules {
+    let verbs = Verbs::USUAL.with([Verb::Image].into_iter().collect());
+    Rules {
+        authorization: Authorization::Any(verbs),
+        ..Rules::default()
+    }
+}
 
 /// Informer and API of one server.
 pub(crate) struct InProcess {
@@ -173,7 +182,7 @@ impl InProcess {
                     groups: Vec::new(),
                 }),
                 SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
-                Arc::new(Rules::default()),
+                Arc::new(enabling_images()),
             )),
             sent,
             detour,

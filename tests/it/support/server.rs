@@ -9,6 +9,7 @@ use std::{
 
 use headcount::{
     Headcount,
+    access::{Authorization, Verb, Verbs},
     api::WriteRules,
     config::Config,
     kubernetes::Managed,
@@ -53,6 +54,9 @@ impl Setup {
             admin_listen: local,
             managed: self.managed,
             writes: self.writes,
+            authorization: Authorization::Any(
+                Verbs::USUAL.with([Verb::Image].into_iter().collect()),
+            ),
             ..Config::of(TlsFiles {
                 cert: files.server.certificate.clone(),
                 key: files.server.key.clone(),
