@@ -149,28 +149,33 @@ impl Api {
         B: http_body::Body<Data = Bytes> + Unpin,
         B::Error: std::fmt::Display,
     {
-        let (route, admission) = match admitted(caller, route, request, self.writes) {
-            Ok(route) => (route, Ok(())),
-            // The refusal of a write is logged where writes are.
-            Err((error, Some(route))) if request.method == Method::PUT => (route, Err(error)),
-            Err((error, _)) => return Err(error),
+        let acceptable = acceptable(request);
+        let route = match route {
+            Some(route) if route.methods().contains(&request.method) => route,
+            refused => {
+                acceptable?;
+                let allow = refused.ok_or(ApiError::NoSuchPath)?.methods().header;
+                return Err(ApiError::MethodNotAllowed { allow });
+            }
         };
+        let puts = request.method == Method::PUT;
+        let admission = acceptable.and_then(|()| admitted(caller, &route, self.writes));
+        if !puts {
+            // That of a write goes on to where writes are logged.
+            admission.clone()?;
+            if !content.is_end_stream() {
+                // Of no use, and still bounded: some clients lose their way when a stream succeeds before it was sent.
+                request::whole_body(request, content).await?;
+            }
+        }
         let origin = || Origin {
             caller: Arc::clone(caller),
             id: id.clone(),
             trace: Trace::of(&request.headers),
         };
-        if request.method != Method::PUT && !content.is_end_stream() {
-            // Of no use, and still bounded: some clients lose their way when a stream succeeds before it was sent.
-            request::whole_body(request, content).await?;
-        }
-        let puts = request.method == Method::PUT;
         match route {
-            Route::Health => admission.map(|()| health::get(self)),
-            Route::Deployments => {
-                admission?;
-                deployments::list(self, request).await
-            }
+            Route::Health => Ok(health::get(self)),
+            Route::Deployments => deployments::list(self, request).await,
             Route::Replicas { namespace, name } => {
                 let names = (&*namespace, &*name);
                 if puts {
@@ -190,7 +195,6 @@ impl Api {
                 }
             }
             Route::Containers { namespace, name } => {
-                admission?;
                 containers::get(self, (&namespace, &name), request).await
             }
             Route::Image {
@@ -215,29 +219,15 @@ impl Api {
     }
 }
 
-/// What is judged before the resource's own: the request as such, path, method, caller, permission. A refusal keeps the path.
-fn admitted<'a>(
-    caller: &Caller,
-    route: Option<Route<'a>>,
-    request: &Parts,
-    writes: WriteRules,
-) -> Result<Route<'a>, (ApiError, Option<Route<'a>>)> {
-    if let Err(error) = acceptable(request) {
-        return Err((error, route));
-    }
-    let route = route.ok_or((ApiError::NoSuchPath, None))?;
-    let allowed = route.methods();
-    if !allowed.contains(&request.method) {
-        let allow = allowed.header;
-        return Err((ApiError::MethodNotAllowed { allow }, None));
-    }
+/// Whether this caller may do this here: the one place for who is let in (401) and for permissions (403).
+fn admitted(caller: &Caller, route: &Route<'_>, writes: WriteRules) -> Result<(), ApiError> {
     if caller.identity.expired() {
-        return Err((ApiError::CertificateExpired, Some(route)));
+        return Err(ApiError::CertificateExpired);
     }
     if matches!(route, Route::Image { .. }) && !writes.enable_image {
-        return Err((ApiError::Forbidden("image"), Some(route)));
+        return Err(ApiError::Forbidden("image"));
     }
-    Ok(route)
+    Ok(())
 }
 
 /// What is judged before anything else: sizes and the Host.
