@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! Kubernetes list/watch ──▶ informer ──▶ store ──▶ snapshot ──▶ handler ──▶ caller       (reads never go left)
-//! caller ──▶ TLS ──▶ judgement ──▶ scale ──▶ Kubernetes ──▶ … informer ──▶ store (version seen) ──▶ answer
+//! caller ──▶ TLS ──▶ judgement ──▶ write ──▶ Kubernetes ──▶ … informer ──▶ store (version seen) ──▶ answer
 //! ```
 
 pub mod access;
