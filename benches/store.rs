@@ -65,5 +65,20 @@ fn list(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, look_up, event, list);
+fn view(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("view");
+    for size in SIZES {
+        let store = fixture::store(size);
+        group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
+            bencher.iter(|| {
+                let view = store.snapshot().view(fixture::ten_rules);
+                view.list()
+                    .map(|piece| black_box(piece).len())
+                    .sum::<usize>()
+            });
+        });
+    }
+}
+
+criterion_group!(benches, look_up, event, list, view);
 criterion_main!(benches);

@@ -2,11 +2,14 @@
 //!
 //! All three say the same things; flags win, then the environment, then the file, then the defaults.
 
+mod address;
 mod environment;
+mod source;
 
 use std::{
     ffi::OsString,
-    net::{AddrParseError, SocketAddr},
+    fmt::Display,
+    net::SocketAddr,
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -14,12 +17,18 @@ use std::{
 use clap::Args;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
+pub use address::{Address, NotAnAddress};
+pub use source::Source;
+
 use crate::{
+    access::{Authorization, AuthorizationFile, Bounds, IdentityRules, Verb, Verbs},
     api::WriteRules,
-    kubernetes::{Managed, is_label_selector},
+    kubernetes::Managed,
     name,
+    selector::LabelSelector,
     telemetry::log::{Format, Severity},
-    tls::TlsFiles,
+    tls::{Checks, CipherSuite, Group, TlsFiles, TlsSettings},
+    yaml::given,
 };
 
 /// The version of the configuration file's form.
@@ -38,16 +47,24 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where a kubelet and a Prometheus connect, without TLS.
     pub admin_listen: SocketAddr,
-    /// Certificate, key and client CAs.
+    /// Certificate, key, client CAs, and what takes clients' rights away.
     pub tls: TlsFiles,
+    /// What clients are judged by besides, and what handshakes are made with.
+    pub tls_settings: TlsSettings,
     /// What is managed.
     pub managed: Managed,
     /// What may be written.
     pub writes: WriteRules,
+    /// Who may do what.
+    pub authorization: Authorization,
     /// The form of log lines.
     pub log_format: Format,
     /// The least severity that is logged.
     pub log_level: Severity,
+    /// Whom a client's certificate names.
+    pub identity: IdentityRules,
+    /// What it was made of, for reading it again.
+    pub source: Source,
 }
 
 /// A configuration that nothing can be started with.
@@ -131,6 +148,25 @@ pub struct Settings {
     #[arg(long, value_name = "FILE")]
     #[serde(default, deserialize_with = "one_or_many")]
     client_ca: Vec<PathBuf>,
+    /// Certificate revocation lists of the CAs and of intermediates (PEM or DER); repeatable
+    #[arg(long, value_name = "FILE")]
+    #[serde(default, deserialize_with = "one_or_many")]
+    client_crl: Vec<PathBuf>,
+    /// Certificates that are let in no more, by serial number, key or name (YAML)
+    #[arg(long, value_name = "FILE")]
+    #[serde(default, deserialize_with = "given")]
+    deny_list: Option<PathBuf>,
+    #[arg(skip)]
+    #[serde(default, deserialize_with = "given")]
+    client_certificates: Option<Checks>,
+    /// Cipher suite of TLS 1.3 that may be used; repeatable [default: all three]
+    #[arg(long, value_name = "NAME")]
+    #[serde(default, deserialize_with = "named")]
+    tls_cipher_suite: Vec<CipherSuite>,
+    /// Key-exchange group that may be used; repeatable [default: x25519, secp256r1, secp384r1, X25519MLKEM768]
+    #[arg(long, value_name = "NAME")]
+    #[serde(default, deserialize_with = "named")]
+    tls_group: Vec<Group>,
     /// Manage this namespace only; repeatable [default: all]
     #[arg(long, value_name = "NAME")]
     #[serde(default, deserialize_with = "one_or_many")]
@@ -155,6 +191,16 @@ pub struct Settings {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
     #[serde(default, deserialize_with = "given")]
     max_replicas: Option<i32>,
+    #[arg(skip)]
+    #[serde(default, deserialize_with = "given")]
+    identity: Option<IdentityRules>,
+    /// Allow this verb to every client of a known CA, beside get, list, watch and scale; repeatable
+    #[arg(long, value_name = "VERB")]
+    #[serde(skip)]
+    enable: Vec<Verb>,
+    #[arg(skip)]
+    #[serde(default, deserialize_with = "given")]
+    authorization: Option<AuthorizationFile>,
 }
 
 impl Settings {
@@ -171,12 +217,20 @@ impl Settings {
             tls_cert,
             tls_key,
             client_ca,
+            client_crl,
+            deny_list,
+            client_certificates,
+            tls_cipher_suite,
+            tls_group,
             namespace,
             label_selector,
             read_only,
             log_format,
             log_level,
             max_replicas,
+            identity,
+            enable,
+            authorization,
         } = self;
         Self {
             api_version: api_version.or(others.api_version),
@@ -192,6 +246,11 @@ impl Settings {
             } else {
                 client_ca
             },
+            client_crl: either(client_crl, others.client_crl),
+            deny_list: deny_list.or(others.deny_list),
+            client_certificates: client_certificates.or(others.client_certificates),
+            tls_cipher_suite: either(tls_cipher_suite, others.tls_cipher_suite),
+            tls_group: either(tls_group, others.tls_group),
             namespace: if namespace.is_empty() {
                 others.namespace
             } else {
@@ -202,6 +261,9 @@ impl Settings {
             log_format: log_format.or(others.log_format),
             log_level: log_level.or(others.log_level),
             max_replicas: max_replicas.or(others.max_replicas),
+            identity: identity.or(others.identity),
+            enable: either(enable, others.enable),
+            authorization: authorization.or(others.authorization),
         }
     }
 
@@ -224,12 +286,15 @@ impl Settings {
                 "",
                 "it bounds nothing; leave it out to manage all Deployments",
             )?,
-            Some(selector) if !is_label_selector(selector) => wrong(
+            Some(selector) if selector.parse::<LabelSelector>().is_err() => wrong(
                 "--label-selector",
                 selector,
                 "it is no label selector, which looks like team=web,tier in (front,back)",
             )?,
             _ => {}
+        }
+        if let Some(Err(why)) = self.identity.as_ref().map(IdentityRules::check) {
+            return wrong("--identity", "principal", why);
         }
         match self.max_replicas {
             Some(count) if count < 0 => {
@@ -239,38 +304,70 @@ impl Settings {
         }
     }
 
-    fn validate(self) -> Result<Config, ConfigError> {
+    /// Who may do what: as the file says, with the verbs that were enabled elsewhere in place of the file's.
+    fn authorization(&self, file: Authorization) -> Result<Authorization, ConfigError> {
+        let Some(first) = self.enable.first() else {
+            return Ok(file);
+        };
+        match file {
+            Authorization::Any(_) => {
+                let enabled = self.enable.iter().copied().collect();
+                Ok(Authorization::Any(Verbs::USUAL.with(enabled)))
+            }
+            _ => Err(ConfigError::Invalid {
+                setting: "--enable",
+                value: first.to_string(),
+                why: "the configuration file's authorization has another mode than any, which decides alone",
+            }),
+        }
+    }
+
+    /// The largest count that may be set.
+    fn max_replicas(&self) -> i32 {
+        self.max_replicas.unwrap_or(10_000)
+    }
+
+    fn validate(self, file: Authorization) -> Result<Config, ConfigError> {
         self.check()?;
+        let authorization = self.authorization(file)?;
+        let max_replicas = self.max_replicas();
         let mut namespaces = self.namespace;
         namespaces.sort();
         namespaces.dedup();
         if self.client_ca.is_empty() {
             return Err(ConfigError::Missing("--client-ca"));
         }
+        let defaults = Config::of(TlsFiles {
+            cert: self.tls_cert.ok_or(ConfigError::Missing("--tls-cert"))?,
+            key: self.tls_key.ok_or(ConfigError::Missing("--tls-key"))?,
+            client_ca: self.client_ca,
+            client_crl: self.client_crl,
+            deny_list: self.deny_list,
+        });
+        let writes = defaults.writes;
         Ok(Config {
             kubeconfig: self.kubeconfig,
             context: self.context,
-            listen: self
-                .listen
-                .map_or(SocketAddr::from(([0, 0, 0, 0], 8443)), |a| a.0),
-            admin_listen: self
-                .admin_listen
-                .map_or(SocketAddr::from(([127, 0, 0, 1], 8081)), |a| a.0),
-            tls: TlsFiles {
-                cert: self.tls_cert.ok_or(ConfigError::Missing("--tls-cert"))?,
-                key: self.tls_key.ok_or(ConfigError::Missing("--tls-key"))?,
-                client_ca: self.client_ca,
+            listen: self.listen.map_or(defaults.listen, |a| a.0),
+            admin_listen: self.admin_listen.map_or(defaults.admin_listen, |a| a.0),
+            tls_settings: TlsSettings {
+                checks: self.client_certificates.unwrap_or_default(),
+                cipher_suites: either(self.tls_cipher_suite, CipherSuite::all()),
+                groups: either(self.tls_group, Group::usual()),
             },
             managed: Managed {
                 namespaces,
                 label_selector: self.label_selector,
             },
             writes: WriteRules {
-                read_only: self.read_only.unwrap_or(false),
-                max_replicas: self.max_replicas.unwrap_or(10_000),
+                read_only: self.read_only.unwrap_or(writes.read_only),
+                max_replicas,
             },
+            authorization,
             log_format: self.log_format.unwrap_or_default(),
             log_level: self.log_level.unwrap_or_default(),
+            identity: self.identity.unwrap_or_default(),
+            ..defaults
         })
     }
 }
@@ -286,6 +383,25 @@ pub struct ServeArgs {
 }
 
 impl Config {
+    /// The defaults, with these certificates.
+    pub fn of(tls: TlsFiles) -> Self {
+        Self {
+            kubeconfig: None,
+            context: None,
+            listen: SocketAddr::from(([0, 0, 0, 0], 8443)),
+            admin_listen: SocketAddr::from(([127, 0, 0, 1], 8081)),
+            tls,
+            tls_settings: TlsSettings::default(),
+            managed: Managed::default(),
+            writes: WriteRules::default(),
+            log_format: Format::default(),
+            log_level: Severity::default(),
+            identity: IdentityRules::default(),
+            authorization: Authorization::default(),
+            source: Source::default(),
+        }
+    }
+
     /// The configuration that flags, environment variables and the file named by either make together.
     ///
     /// # Errors
@@ -295,16 +411,57 @@ impl Config {
         flags: ServeArgs,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, ConfigError> {
-        let from_environment = environment::read(environment)?;
-        let file = match flags.config.or(from_environment.config) {
-            Some(path) => from_file(&path)?,
-            None => Settings::default(),
+        let environment = environment::read(environment)?;
+        let source = Source {
+            file: flags.config.or(environment.config),
+            settings: Some(flags.settings.or(environment.settings)),
         };
-        flags
-            .settings
-            .or(from_environment.settings)
-            .or(file)
-            .validate()
+        source.config(source.text()?.as_deref())
+    }
+
+    /// The configuration of the same flags and environment with another text of the file.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::load`].
+    pub fn with_text(&self, text: Option<&str>) -> Result<Self, ConfigError> {
+        match self.source.settings {
+            Some(_) => self.source.config(text),
+            None => Ok(self.clone()),
+        }
+    }
+
+    /// All files that it names and that are read again when they change, its own included.
+    pub fn files(&self) -> Vec<&Path> {
+        self.tls
+            .paths()
+            .chain(self.source.file.as_deref())
+            .collect()
+    }
+
+    /// The settings that are others in `next` and that only a start puts in force.
+    pub fn waits_for_restart(&self, next: &Self) -> Vec<&'static str> {
+        let pairs = [
+            ("kubeconfig", self.kubeconfig != next.kubeconfig),
+            ("context", self.context != next.context),
+            ("listen", self.listen != next.listen),
+            ("adminListen", self.admin_listen != next.admin_listen),
+            ("namespace, labelSelector", self.managed != next.managed),
+            ("logFormat", self.log_format != next.log_format),
+            ("logLevel", self.log_level != next.log_level),
+        ];
+        let changed = pairs.into_iter().filter(|(_, changed)| *changed);
+        changed.map(|(setting, _)| setting).collect()
+    }
+
+    /// Who may do what, and which counts may be set at all, as a configuration file says that may name no certificates.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::load`], for what the file gives.
+    pub fn access(file: &Path) -> Result<(Authorization, Bounds), ConfigError> {
+        let (settings, authorization) = from_file(file, &read_file(file)?)?;
+        Ok((authorization, Bounds::up_to(settings.max_replicas())))
     }
 }
 
@@ -323,21 +480,24 @@ pub(crate) fn sentence(error: &clap::Error) -> String {
     words.collect::<Vec<_>>().join("; ")
 }
 
-fn from_file(path: &Path) -> Result<Settings, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|e| ConfigError::Read(path.to_owned(), e))?;
+fn read_file(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|e| ConfigError::Read(path.to_owned(), e))
+}
+
+fn from_file(path: &Path, text: &str) -> Result<(Settings, Authorization), ConfigError> {
     let wrong = |line, why| ConfigError::File {
         path: path.to_owned(),
         line,
         why,
     };
-    let settings: Settings = serde_saphyr::from_str(&text).map_err(|e| {
+    let mut settings: Settings = serde_saphyr::from_str(text).map_err(|e| {
         let (line, why) = crate::yaml::fault(&e);
         wrong(line, why)
     })?;
     let expected = |key: &str, found: &Option<String>, value: &str| match found {
         Some(found) if found == value => Ok(()),
         Some(found) => Err(wrong(
-            line_of(&text, key),
+            line_of(text, key),
             format!("{key} is {found:?}, and this version reads {value:?}"),
         )),
         None => Err(wrong(
@@ -347,6 +507,12 @@ fn from_file(path: &Path) -> Result<Settings, ConfigError> {
     };
     expected("apiVersion", &settings.api_version, API_VERSION)?;
     expected("kind", &settings.kind, KIND)?;
+    let authorization = match settings.authorization.take() {
+        Some(file) => file
+            .read()
+            .map_err(|error| wrong(error.line, format!("authorization: {error}")))?,
+        None => Authorization::default(),
+    };
     match settings.check() {
         Err(ConfigError::Invalid {
             setting,
@@ -354,10 +520,10 @@ fn from_file(path: &Path) -> Result<Settings, ConfigError> {
             why,
         }) => {
             let key = key_of(setting);
-            let line = line_of(&text, &key);
+            let line = line_of(text, &key);
             Err(wrong(line, format!("{key} {value:?} can't be: {why}")))
         }
-        other => other.map(|()| settings),
+        other => other.map(|()| (settings, authorization)),
     }
 }
 
@@ -383,44 +549,22 @@ fn line_of(text: &str, key: &str) -> Option<u64> {
         .map(|(number, _)| number)
 }
 
-/// An address to listen at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Address(SocketAddr);
-
-/// Not an address.
-#[derive(Debug, thiserror::Error)]
-#[error("give an IP address and a port, like 0.0.0.0:8443 or [::]:8443")]
-pub struct NotAnAddress(#[from] AddrParseError);
-
-impl FromStr for Address {
-    type Err = NotAnAddress;
-
-    fn from_str(text: &str) -> Result<Self, NotAnAddress> {
-        Ok(Self(text.parse()?))
-    }
+/// A list where it is given, another one elsewhere.
+fn either<T>(list: Vec<T>, others: Vec<T>) -> Vec<T> {
+    if list.is_empty() { others } else { list }
 }
 
-impl TryFrom<String> for Address {
-    type Error = NotAnAddress;
-
-    fn try_from(text: String) -> Result<Self, NotAnAddress> {
-        text.parse()
-    }
-}
-
-/// A value: a key with nothing behind it isn't one, and was meant to be something.
-fn given<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+/// A list of names, or the one that it would hold. Read as text first, so that what is wrong with a name is said.
+fn named<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
-    T: Deserialize<'de>,
+    T: FromStr<Err: Display>,
 {
-    match Option::deserialize(deserializer)? {
-        Some(value) => Ok(Some(value)),
-        None => Err(D::Error::custom(
-            "the key has no value; leave it out to have the default",
-        )),
-    }
+    let read = |name: String| {
+        let parsed = name.parse();
+        parsed.map_err(|error| D::Error::custom(format!("{name:?}: {error}")))
+    };
+    one_or_many(deserializer)?.into_iter().map(read).collect()
 }
 
 /// A list, or the one thing that it would hold.

@@ -6,12 +6,17 @@
 //! caller ──▶ TLS ──▶ judgement ──▶ scale ──▶ Kubernetes ──▶ … informer ──▶ store (version seen) ──▶ answer
 //! ```
 
+pub mod access;
 pub mod api;
 pub mod cli;
 pub mod config;
+pub mod generation;
+pub mod image_reference;
 pub mod kubernetes;
 pub mod name;
 pub mod pki;
+pub mod reload;
+pub mod selector;
 pub mod server;
 pub mod store;
 pub mod telemetry;
@@ -25,17 +30,22 @@ use std::{
     time::Duration,
 };
 
-use tokio::{net::TcpListener, sync::oneshot, time::timeout};
+use tokio::{
+    net::TcpListener,
+    sync::{oneshot, watch},
+    time::timeout,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use api::Api;
 use config::Config;
-use kubernetes::{ConnectError, Informer, InformerStatus, Scaler};
+use generation::Generations;
+use kubernetes::{ConnectError, Deployments, Informer, InformerStatus};
+use reload::{Files, ReloadError, ReloadStatus, Reloader};
 use server::{Server, admin::Admin};
-use store::Store;
+use store::{LabelKeys, Store};
 use telemetry::metrics::Metrics;
-use tls::TlsError;
 
 /// How long requests and writes under way may take once a shutdown has begun.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -45,9 +55,9 @@ const INFORMER_STOP: Duration = Duration::from_millis(500);
 /// Why the server can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A certificate, key or CA file.
+    /// A file that the configuration names.
     #[error(transparent)]
-    Tls(#[from] TlsError),
+    Files(#[from] ReloadError),
     /// The way to the cluster.
     #[error(transparent)]
     Cluster(#[from] ConnectError),
@@ -70,9 +80,11 @@ pub enum RunError {
 /// A server that listens and doesn't serve yet.
 pub struct Headcount {
     config: Config,
-    tls: Arc<rustls::ServerConfig>,
+    files: Files,
+    generations: Arc<Generations>,
     cluster: kube::Config,
-    scale_client: kube::Client,
+    client: kube::Client,
+    metrics: Arc<Metrics>,
     listener: TcpListener,
     admin_listener: TcpListener,
     address: SocketAddr,
@@ -86,19 +98,27 @@ impl Headcount {
     ///
     /// With bad files nothing listens; the error says which and why.
     pub async fn bind(config: Config) -> Result<Self, StartError> {
-        let tls = config.tls.load()?;
+        let files = Files::read(&config)?;
         let cluster =
             kubernetes::connection(config.kubeconfig.as_deref(), config.context.as_deref()).await?;
-        let scale_client = kubernetes::client(&cluster)?;
+        let client = kubernetes::client(&cluster)?;
+        let metrics = Arc::new(Metrics::default());
+        let reviewing = reload::Cluster {
+            client: client.clone(),
+            metrics: Arc::clone(&metrics),
+        };
+        let generations = Arc::new(Generations::new(files.generation(1, &reviewing)?));
         let (listener, address) = listen(config.listen).await?;
         let (admin_listener, admin_address) = listen(config.admin_listen).await?;
         info!(name: "server.listening", address = %address, admin_address = %admin_address, cluster = %cluster.cluster_url,
             "listening at {address}");
         Ok(Self {
             config,
-            tls,
+            files,
+            generations,
             cluster,
-            scale_client,
+            client,
+            metrics,
             listener,
             admin_listener,
             address,
@@ -124,14 +144,15 @@ impl Headcount {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
         let Self {
             config,
-            tls,
+            files,
+            generations,
             cluster,
-            scale_client,
+            client,
+            metrics,
             listener,
             admin_listener,
             ..
         } = self;
-        let metrics = Arc::new(Metrics::default());
         let store = Arc::new(Store::new(&config.managed.namespaces));
         let status = Arc::new(InformerStatus::new(store));
         let (stopping, informer_stop) = (CancellationToken::new(), CancellationToken::new());
@@ -144,18 +165,28 @@ impl Headcount {
             &config,
             Arc::clone(&status),
             Arc::clone(&metrics),
+            generations.labels(),
             informer_stop,
         )?;
-        let scaler = Scaler::new(scale_client, Arc::clone(&status));
+        let deployments = Deployments::new(client.clone(), Arc::clone(&status));
         let api = Arc::new(Api::new(
             Arc::clone(&status),
-            scaler,
-            config.writes,
+            deployments,
             Arc::clone(&metrics),
             writes.clone(),
         ));
+        let reloading = Arc::new(ReloadStatus::default());
+        let reloader = Reloader::new(
+            files,
+            Arc::clone(&generations),
+            Arc::clone(&reloading),
+            reload::Cluster {
+                client,
+                metrics: Arc::clone(&metrics),
+            },
+        );
         let server = Server::new(
-            tls,
+            generations,
             api,
             Arc::clone(&metrics),
             stopping.clone(),
@@ -165,18 +196,22 @@ impl Headcount {
         let admin = Arc::new(Admin {
             status,
             metrics,
+            reloading,
             stopping: stopping.clone(),
         });
         let mut admin = tokio::spawn(admin.run(admin_listener, admin_connections));
 
+        let mut reloader = tokio::spawn(reloader.run());
         tokio::select! {
             () = shutdown => {}
+            _ = &mut reloader => return Err(RunError::Ended("reloader")),
             _ = &mut informer_ended => return Err(RunError::Ended("informer")),
             _ = &mut server => return Err(RunError::Ended("server")),
             _ = &mut admin => return Err(RunError::Ended("admin server")),
         }
         info!(name: "server.draining", connections = connections.len(), writes = writes.len(), "shutting down: finishing what is under way");
         stopping.cancel();
+        reloader.abort();
         connections.close();
         writes.close();
         let drained = timeout(DRAIN, async {
@@ -208,6 +243,7 @@ fn spawn_informer(
     config: &Config,
     status: Arc<InformerStatus>,
     metrics: Arc<Metrics>,
+    labels: watch::Receiver<Arc<LabelKeys>>,
     stop: CancellationToken,
 ) -> Result<oneshot::Receiver<()>, RunError> {
     let (started, starting) = mpsc::sync_channel(1);
@@ -226,8 +262,13 @@ fn spawn_informer(
         runtime.block_on(async move {
             match kubernetes::client(&cluster) {
                 Ok(client) => {
-                    let informer =
-                        Informer::new(client, managed, status, Arc::clone(&metrics.informer));
+                    let informer = Informer::new(
+                        client,
+                        managed,
+                        labels,
+                        status,
+                        Arc::clone(&metrics.informer),
+                    );
                     started.send(Ok(())).unwrap_or(());
                     let following = tokio::spawn(informer.run());
                     tokio::select! {

@@ -1,7 +1,12 @@
-//! What Kubernetes accepts as a namespace and as a Deployment's name (RFC 1123, as its apimachinery validates them).
+//! What Kubernetes accepts as the name of a namespace, a Deployment and a container (RFC 1123, as its apimachinery validates them).
 
 /// Whether it is an RFC 1123 label of 1 to 63 characters: a namespace.
 pub fn is_namespace(text: &str) -> bool {
+    text.len() <= 63 && is_label(text)
+}
+
+/// Whether it is an RFC 1123 label of 1 to 63 characters: a container.
+pub fn is_container(text: &str) -> bool {
     text.len() <= 63 && is_label(text)
 }
 
@@ -37,6 +42,7 @@ mod tests {
             assert!(!is_namespace(bad) && !is_deployment(bad), "{bad:?}");
         }
         assert!(!is_namespace("a.b") && is_deployment("a.b"));
+        assert!(is_container("web-1") && !is_container("a.b") && !is_container(&"a".repeat(64)));
         assert!(!is_namespace(&"a".repeat(64)) && is_deployment(&"a".repeat(64)));
         assert!(is_deployment(&"a".repeat(253)) && !is_deployment(&"a".repeat(254)));
     }

@@ -14,6 +14,7 @@ use crate::faults::Faults;
 use crate::json::ManagedFields;
 use crate::log::{Counts, Log, SeenRequest};
 use crate::object::{Deployment, NewDeployment, Object, Pairs, Rollout};
+use crate::review::{AccessReview, Authorizer, Verdict};
 use crate::serve::ApiServer;
 use crate::state::{Namespace, State};
 
@@ -90,6 +91,7 @@ pub(crate) struct Shared {
     pub(crate) log: Log,
     pub(crate) managed_fields: ManagedFields,
     pub(crate) controller: Controller,
+    pub(crate) authorizer: Authorizer,
     /// What the next audit id is made from.
     pub(crate) answers: AtomicU64,
     started: (SystemTime, Instant),
@@ -190,6 +192,7 @@ impl Cluster {
                 log: Log::default(),
                 managed_fields: ManagedFields::new(managed_fields),
                 controller: Controller::default(),
+                authorizer: Authorizer::default(),
                 answers: AtomicU64::new(0),
                 started,
             }),
@@ -215,6 +218,14 @@ impl Cluster {
     /// When turned on for the first time outside a tokio runtime.
     pub fn set_rollout(&self, time: Option<Duration>) {
         Controller::set(&self.shared, time);
+    }
+
+    /// Decides SubjectAccessReviews from now on. Until then everything is allowed, as to everybody who calls this API.
+    pub fn set_authorizer(
+        &self,
+        decide: impl Fn(&AccessReview) -> Verdict + Send + Sync + 'static,
+    ) {
+        self.shared.authorizer.set(decide);
     }
 
     /// Creates a Deployment, and its namespace if that isn't there; the version that made it, or `None` if it exists.
@@ -245,6 +256,19 @@ impl Cluster {
         let labels: Pairs = labels.iter().copied().collect();
         self.change(namespace, name, |state, object| {
             state.set_labels(object, labels)
+        })
+    }
+
+    /// Replaces all annotations; the object's version afterwards, or `None` if it is absent.
+    pub fn set_annotations(
+        &self,
+        namespace: &str,
+        name: &str,
+        annotations: &[(&str, &str)],
+    ) -> Option<u64> {
+        let annotations: Pairs = annotations.iter().copied().collect();
+        self.change(namespace, name, |state, object| {
+            state.set_annotations(object, annotations)
         })
     }
 
@@ -383,6 +407,11 @@ impl Cluster {
     /// The last requests, oldest first, at most 10,000.
     pub fn requests(&self) -> Vec<SeenRequest> {
         self.shared.log.seen()
+    }
+
+    /// The last SubjectAccessReviews that were decided, oldest first, at most 10,000.
+    pub fn reviews(&self) -> Vec<AccessReview> {
+        self.shared.authorizer.seen()
     }
 
     /// Empties the log of requests; the counters stay.

@@ -17,6 +17,7 @@ pub(crate) enum Call {
     ScaleGet,
     Scale,
     Write,
+    Review,
     Other,
 }
 
@@ -34,12 +35,14 @@ pub enum On {
     Probe,
     /// The start of a watch.
     Watch,
-    /// Reads of one Deployment or of its scale.
+    /// Reads of one Deployment, also by a list of its name, or of its scale.
     Get,
     /// A write of a scale: PUT or PATCH.
     Scale,
     /// Every write, those of scales among them.
     Write,
+    /// A SubjectAccessReview, which isn't a write.
+    Review,
     /// The watches that are open when the rule is added; later ones go on undisturbed.
     OpenWatches,
     /// A single event of any watch, bookmarks not among them.
@@ -57,6 +60,7 @@ impl On {
             Self::Get => matches!(call, Call::Get | Call::ScaleGet),
             Self::Scale => call == Call::Scale,
             Self::Write => matches!(call, Call::Scale | Call::Write),
+            Self::Review => call == Call::Review,
             Self::OpenWatches | Self::Event => false,
         }
     }

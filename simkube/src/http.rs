@@ -18,12 +18,13 @@ use crate::list::{BAD_JSON, Token};
 use crate::log::SeenRequest;
 use crate::negotiate::{Encoding, JSON};
 use crate::object::Object;
+use crate::patch::Patch;
 use crate::request::Expected;
 use crate::route::{Query, Route};
 use crate::serve::TransportError;
 use crate::status::{APPS, DEPLOYMENTS, Status};
 use crate::write::{self, Deleted};
-use crate::{json, list, scale, watch, wire};
+use crate::{json, list, review, scale, watch, wire};
 
 /// The largest body of a request.
 const MAX_BODY: usize = 3 * 1024 * 1024;
@@ -117,7 +118,11 @@ impl Exchange {
     /// The status with which a fault answers this request, if it is one that answers.
     fn refusal(&self, fault: &Fault) -> Option<Status> {
         let (resource, name, namespace) = self.route.subject();
-        let group = if resource == "namespaces" { "" } else { APPS };
+        let group = match resource {
+            "namespaces" => "",
+            "subjectaccessreviews" => review::GROUP,
+            _ => APPS,
+        };
         let plain = resource.split('/').next().unwrap_or_default();
         Some(match fault {
             Fault::Status { code, retry_after } => {
@@ -169,6 +174,7 @@ impl Exchange {
         match (self.call, &self.parts.method) {
             (Call::Watch, _) => "watch",
             (Call::List { .. } | Call::Probe, _) => "list",
+            (Call::Get, _) if matches!(self.route, Route::Deployments(_)) => "list",
             (_, &Method::POST) => "create",
             (_, &Method::PUT) => "update",
             (_, &Method::PATCH) => "patch",
@@ -244,6 +250,12 @@ impl Exchange {
             (Route::Scale(namespace, name), method) => {
                 self.one_scale(&namespace, &name, &method, body).await
             }
+            (Route::AccessReviews, Method::POST) => {
+                let body = self
+                    .read(body, Expected::Object("SubjectAccessReview"))
+                    .await?;
+                Ok(self.json(201, &review::answer(&shared, body)?))
+            }
             (Route::UnknownResource, _) => Err(Status::no_such_path()),
             (Route::Unknown, _) => Ok(response(
                 404,
@@ -277,13 +289,9 @@ impl Exchange {
                 &self.read(body, Expected::Object("Deployment")).await?,
                 dry,
             )?,
-            Method::PATCH => write::patch(
-                shared,
-                namespace,
-                name,
-                &self.read(body, Expected::Patch).await?,
-                dry,
-            )?,
+            Method::PATCH => {
+                write::patch(shared, namespace, name, &self.read_patch(body).await?, dry)?
+            }
             Method::DELETE => {
                 let options = self.read(body, Expected::Options).await?;
                 let dry = dry || options["dryRun"][0] == "All";
@@ -320,13 +328,9 @@ impl Exchange {
                 &self.read(body, Expected::Object("Scale")).await?,
                 dry,
             )?,
-            Method::PATCH => scale::patch(
-                shared,
-                namespace,
-                name,
-                self.read(body, Expected::Patch).await?,
-                dry,
-            )?,
+            Method::PATCH => {
+                scale::patch(shared, namespace, name, self.read_patch(body).await?, dry)?
+            }
             _ => return Err(Status::method_not_allowed()),
         };
         let selector = scale::selector(&object);
@@ -343,23 +347,36 @@ impl Exchange {
             .ok_or_else(|| Status::not_found(APPS, DEPLOYMENTS, name))
     }
 
+    async fn read_patch<B>(&self, body: B) -> Result<Patch, Status>
+    where
+        B: http_body::Body + Send,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let of = Patch::of(self.media_type()).ok_or_else(Status::no_patch)?;
+        Ok(of(self.read(body, Expected::Patch).await?))
+    }
+
+    fn media_type(&self) -> &str {
+        let content_type = self
+            .parts
+            .headers
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok());
+        content_type
+            .unwrap_or_default()
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+    }
+
     async fn read<B>(&self, body: B, expected: Expected) -> Result<Value, Status>
     where
         B: http_body::Body + Send,
         B::Data: Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let content_type = self
-            .parts
-            .headers
-            .get(CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok());
-        let media_type = content_type
-            .unwrap_or_default()
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim();
         let bytes = match Limited::new(body, MAX_BODY).collect().await {
             Ok(collected) => collected.to_bytes(),
             Err(error) if error.is::<LengthLimitError>() => {
@@ -372,7 +389,7 @@ impl Exchange {
                 )));
             }
         };
-        expected.read(media_type, &bytes)
+        expected.read(self.media_type(), &bytes)
     }
 
     fn deployment(&self, code: u16, object: &Object) -> Response<Body> {

@@ -2,7 +2,7 @@
 //!
 //! What it offers behaves as kube-apiserver does: paged lists from one version of the cluster, watches
 //! with bookmarks, `410 Expired`, JSON and protobuf, the `scale` subresource with its preconditions,
-//! one resourceVersion counter. What it doesn't know is 404.
+//! one resourceVersion counter, SubjectAccessReviews. What it doesn't know is 404.
 //!
 //! ```text
 //! tests ── Cluster::create, scale, delete … ─┐
@@ -37,7 +37,9 @@ mod list;
 mod log;
 mod negotiate;
 mod object;
+mod patch;
 mod request;
+mod review;
 mod route;
 mod scale;
 mod selector;
@@ -53,4 +55,5 @@ pub use cluster::{Cluster, Options, Snapshot};
 pub use faults::{Fault, Faults, On, Rule, RuleId};
 pub use log::{Counts, SeenRequest};
 pub use object::{Deployment, NewDeployment};
+pub use review::{AccessReview, Verdict};
 pub use serve::{ApiServer, TransportError};

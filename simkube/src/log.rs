@@ -60,6 +60,8 @@ pub struct Counts {
     pub scales: u64,
     /// All other writes.
     pub writes: u64,
+    /// SubjectAccessReviews.
+    pub reviews: u64,
 }
 
 #[derive(Debug, Default)]
@@ -74,6 +76,7 @@ pub(crate) struct Log {
     gets: AtomicU64,
     scales: AtomicU64,
     writes: AtomicU64,
+    reviews: AtomicU64,
 }
 
 impl Log {
@@ -87,6 +90,7 @@ impl Log {
             Call::Get | Call::ScaleGet => &self.gets,
             Call::Scale => &self.scales,
             Call::Write => &self.writes,
+            Call::Review => &self.reviews,
             Call::Other => return self.remember(request),
         };
         counter.fetch_add(1, Ordering::Relaxed);
@@ -122,6 +126,7 @@ impl Log {
             gets: get(&self.gets),
             scales: get(&self.scales),
             writes: get(&self.writes),
+            reviews: get(&self.reviews),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::status::Status;
 pub(crate) enum Expected {
     /// An object of this kind.
     Object(&'static str),
-    /// A merge patch.
+    /// A patch of any kind.
     Patch,
     /// `DeleteOptions`, which may be left out.
     Options,
@@ -19,21 +19,9 @@ pub(crate) enum Expected {
 impl Expected {
     /// Reads a body of this media type.
     pub(crate) fn read(self, media_type: &str, bytes: &Bytes) -> Result<Value, Status> {
-        let patches = [
-            "application/merge-patch+json",
-            "application/strategic-merge-patch+json",
-        ];
         match (self, media_type) {
-            (Self::Patch, media_type) if patches.contains(&media_type) => {
-                serde_json::from_slice(bytes)
-                    .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))
-            }
-            (Self::Patch, _) => {
-                let mut status =
-                    Status::new(415, "UnsupportedMediaType", "415: Unsupported Media Type");
-                status.details = Some(Box::default());
-                Err(status)
-            }
+            (Self::Patch, _) => serde_json::from_slice(bytes)
+                .map_err(|error| Status::bad_request(format!("error decoding patch: {error}"))),
             (Self::Options, _) if bytes.is_empty() => Ok(Value::Null),
             (_, "application/json" | "") => self.read_json(bytes),
             (_, "application/vnd.kubernetes.protobuf") => {

@@ -101,6 +101,7 @@ pub(crate) enum Route {
     Deployments(Option<String>),
     Deployment(String, String),
     Scale(String, String),
+    AccessReviews,
     /// No such resource in an API that there is.
     UnknownResource,
     Unknown,
@@ -143,6 +144,7 @@ impl Route {
                 name,
                 "scale",
             ] => Self::Scale(ns.to_owned(), name.to_owned()),
+            ["apis", "authorization.k8s.io", "v1", "subjectaccessreviews"] => Self::AccessReviews,
             ["api", "v1", ..] | ["apis", "apps", "v1", ..] => Self::UnknownResource,
             _ => Self::Unknown,
         }
@@ -152,6 +154,12 @@ impl Route {
         let reads = method == Method::GET;
         match self {
             Self::Deployments(_) if reads && query.flag("watch") => Call::Watch,
+            // A list of one name is a read of that one.
+            Self::Deployments(Some(_))
+                if reads && query.get("fieldSelector").starts_with("metadata.name=") =>
+            {
+                Call::Get
+            }
             Self::Deployments(_) if reads => match query.get("continue") {
                 "" if query.get("limit") == "1" => Call::Probe,
                 "" => Call::List { page: 1 },
@@ -162,6 +170,7 @@ impl Route {
             Self::Deployment(..) if reads => Call::Get,
             Self::Scale(..) if reads => Call::ScaleGet,
             Self::Scale(..) => Call::Scale,
+            Self::AccessReviews => Call::Review,
             _ if reads => Call::Other,
             _ => Call::Write,
         }
@@ -174,6 +183,7 @@ impl Route {
             Self::Deployment(namespace, name) => (DEPLOYMENTS, name, Some(namespace)),
             Self::Scale(namespace, name) => ("deployments/scale", name, Some(namespace)),
             Self::Namespace(name) => ("namespaces", name, Some(name)),
+            Self::AccessReviews => ("subjectaccessreviews", "", None),
             _ => ("namespaces", "", None),
         }
     }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::cluster::Shared;
 use crate::json;
 use crate::object::Object;
+use crate::patch::Patch;
 use crate::status::{APPS, DEPLOYMENTS, Status};
 
 /// The pods' selector, as text.
@@ -27,7 +28,7 @@ enum Wish<'a> {
     /// PUT: the whole Scale. Its uid is checked by the storage, before the object is looked at.
     Replace(&'a Value),
     /// PATCH: merged into the present Scale.
-    Merge(Value),
+    Merge(Patch),
 }
 
 /// Answers a PUT.
@@ -46,7 +47,7 @@ pub(crate) fn patch(
     shared: &Shared,
     namespace: &str,
     name: &str,
-    patch: Value,
+    patch: Patch,
     dry: bool,
 ) -> Result<Arc<Object>, Status> {
     write(shared, namespace, name, &Wish::Merge(patch), dry)
@@ -78,7 +79,7 @@ fn write(
         Wish::Replace(body) => (Value::clone(body), replicas(body)?),
         Wish::Merge(patch) => {
             let mut merged = json::scale(&object, "");
-            json::merge(&mut merged, patch.clone());
+            patch.apply(&mut merged);
             json::expect_kind(&merged, "Scale", "autoscaling/v1")?;
             check_place(&merged["metadata"], namespace, name)?;
             let replicas = replicas(&merged).map_err(|why| why.of_patch(&merged))?;

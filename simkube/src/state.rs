@@ -207,6 +207,19 @@ impl State {
         self.commit(changed, Some(object))
     }
 
+    pub(crate) fn set_annotations(
+        &mut self,
+        object: Arc<Object>,
+        annotations: Pairs,
+    ) -> Arc<Object> {
+        if object.annotations == annotations {
+            return object;
+        }
+        let mut changed = Object::clone(&object);
+        changed.annotations = annotations;
+        self.commit(changed, Some(object))
+    }
+
     /// How many Deployments there were at `version`; `None` if that is no longer known.
     pub(crate) fn count_at(&mut self, version: u64, scope: &Scope) -> Option<usize> {
         let present = match scope.namespace() {

@@ -159,6 +159,13 @@ impl Status {
         Self::conflict(DEPLOYMENTS, name, &why)
     }
 
+    /// A patch of a media type that isn't simulated.
+    pub(crate) fn no_patch() -> Self {
+        let mut status = Self::new(415, "UnsupportedMediaType", "415: Unsupported Media Type");
+        status.details = Some(Box::default());
+        status
+    }
+
     /// One field is wrong.
     pub(crate) fn invalid(
         group: &str,

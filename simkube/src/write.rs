@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::cluster::Shared;
 use crate::json::{self, Desired};
 use crate::object::{NewDeployment, Object, Spec};
+use crate::patch::Patch;
 use crate::scale::{check_place, check_version};
 use crate::state::Namespace;
 use crate::status::{APPS, DEPLOYMENTS, Status};
@@ -137,7 +138,7 @@ pub(crate) fn patch(
     shared: &Shared,
     namespace: &str,
     name: &str,
-    patch: &Value,
+    patch: &Patch,
     dry: bool,
 ) -> Result<Arc<Object>, Status> {
     update(shared, namespace, name, dry, |object| {
@@ -146,9 +147,11 @@ pub(crate) fn patch(
         if let Some(metadata) = whole["metadata"].as_object_mut() {
             metadata.remove("resourceVersion");
         }
-        json::merge(&mut whole, patch.clone());
+        patch.apply(&mut whole);
         check_place(&whole["metadata"], namespace, name)?;
         let desired = Desired::from_value(&whole).map_err(|why| why.of_patch(&whole))?;
+        // Before the uid: an object that was created again is a conflict for who knows the version of the one before.
+        check_version(&desired.resource_version, object)?;
         if desired.uid != object.uid.to_string() {
             let body = format!("Invalid value: \"{}\": field is immutable", desired.uid);
             return Err(Status::invalid(

@@ -7,8 +7,14 @@ use flate2::{Compression, write::GzEncoder};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts};
 use tokio::{sync::Mutex, time::Instant};
 
-use super::{Api, ApiError, Body, headers::describe, preconditions, request::min_resource_version};
-use crate::store::{Snapshot, Store};
+use super::{
+    Api, ApiError, Body, Caller, authorization, headers::describe, preconditions,
+    request::min_resource_version,
+};
+use crate::{
+    access::Verb,
+    store::{ListBody, Snapshot, Store, View},
+};
 
 /// How long a read waits for `X-Min-Resource-Version`.
 pub(super) const WAIT_FOR_VERSION: Duration = Duration::from_secs(5);
@@ -17,32 +23,97 @@ pub(super) const WAIT_FOR_VERSION: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub(super) struct Compressed(Arc<Mutex<Option<(u64, Bytes)>>>);
 
-pub(super) async fn list(api: &Api, request: &Parts) -> Result<Response<Body>, ApiError> {
+/// A list of more than this is searched for what its caller may see on a thread on which nobody waits for a read.
+const SEARCHED_AT_ONCE: usize = 2000;
+
+pub(super) async fn list(
+    api: &Api,
+    caller: &Arc<Caller>,
+    request: &Parts,
+) -> Result<Response<Body>, ApiError> {
     let wanted = min_resource_version(&request.headers)?;
     caught_up(api, wanted, |now| now.resource_version()).await?;
-    let mut snapshot = api.status.store().snapshot();
-    let known = request.headers.contains_key(header::IF_NONE_MATCH) && {
-        let tag = preconditions::list_tag(snapshot.fingerprint());
-        preconditions::not_modified(&request.headers, &tag)
-    };
-    let mut response = if known {
-        not_modified()
+    let snapshot = api.status.store().snapshot();
+    let seen = Seen::by(caller, snapshot).await?;
+    let known = request.headers.contains_key(header::IF_NONE_MATCH)
+        && preconditions::not_modified(&request.headers, &seen.tag());
+    let (mut response, seen) = if known {
+        (not_modified(), seen)
     } else if accepts_gzip(&request.headers) {
-        let bytes;
-        (snapshot, bytes) = api.compressed.newest(api.status.store()).await?;
+        let (seen, bytes) = match seen {
+            // However many ask for it, it is compressed once, and then it is the newest.
+            Seen::All(_) => {
+                let (snapshot, bytes) = api.compressed.newest(api.status.store()).await?;
+                (Seen::All(snapshot), bytes)
+            }
+            Seen::Part(view) => {
+                let list = view.list();
+                let work = tokio::task::spawn_blocking(move || gzip(list));
+                (
+                    Seen::Part(view),
+                    work.await.map_err(|_| ApiError::Panicked)?,
+                )
+            }
+        };
         let mut response = Body::json(StatusCode::OK, bytes);
         response
             .headers_mut()
             .insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        response
+        (response, seen)
     } else {
-        Body::respond(StatusCode::OK, Arc::clone(&snapshot).list().into())
+        (Body::respond(StatusCode::OK, seen.list().into()), seen)
     };
-    let tag = preconditions::list_tag(snapshot.fingerprint());
     let headers = response.headers_mut();
     headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
-    describe(headers, tag, snapshot.resource_version(), api.status.age());
+    let version = seen.snapshot().resource_version();
+    describe(headers, seen.tag(), version, api.status.age());
     Ok(response)
+}
+
+/// A snapshot as its caller may see it.
+enum Seen {
+    All(Arc<Snapshot>),
+    Part(View),
+}
+
+impl Seen {
+    async fn by(caller: &Arc<Caller>, snapshot: Arc<Snapshot>) -> Result<Self, ApiError> {
+        let view = if let Some(reviewer) = &caller.rules.reviewer {
+            let view = authorization::reviewed_view(reviewer, caller, Verb::List, &snapshot);
+            Box::pin(view).await?
+        } else if snapshot.len() <= SEARCHED_AT_ONCE
+            || caller.permissions.sees_everything(Verb::List)
+        {
+            authorization::view(caller, Verb::List, &snapshot)?
+        } else {
+            let (caller, snapshot) = (Arc::clone(caller), Arc::clone(&snapshot));
+            let search = move || authorization::view(&caller, Verb::List, &snapshot);
+            let searched = tokio::task::spawn_blocking(search).await;
+            searched.map_err(|_| ApiError::Panicked)??
+        };
+        Ok(view.map_or(Self::All(snapshot), Self::Part))
+    }
+
+    fn snapshot(&self) -> &Arc<Snapshot> {
+        match self {
+            Self::All(snapshot) => snapshot,
+            Self::Part(view) => view.snapshot(),
+        }
+    }
+
+    fn tag(&self) -> String {
+        preconditions::list_tag(match self {
+            Self::All(snapshot) => snapshot.fingerprint(),
+            Self::Part(view) => view.fingerprint(),
+        })
+    }
+
+    fn list(&self) -> ListBody {
+        match self {
+            Self::All(snapshot) => Arc::clone(snapshot).list(),
+            Self::Part(view) => view.list(),
+        }
+    }
 }
 
 /// Waits until the store has reached the wanted version; it must be synced.

@@ -5,10 +5,11 @@ use std::time::Duration;
 use http::{HeaderValue, Response, StatusCode, header};
 
 use super::Body;
-use crate::kubernetes::ScaleError;
+use crate::access::{BoundsViolation, ImageViolation};
+use crate::kubernetes::{ReadError, WriteError};
 
 /// How soon to come back when nobody said otherwise.
-const COME_BACK: Duration = Duration::from_secs(3);
+pub(super) const COME_BACK: Duration = Duration::from_secs(3);
 
 /// A failure as its caller is told of it. `Display` is the sentence in `{"error": …}`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,14 +22,30 @@ pub enum ApiError {
         "the body must be exactly one JSON object {{\"replicaCount\": N}} with N a whole number from 0 to 2147483647{0}"
     )]
     BadBody(String),
+    /// 400, as for [`ApiError::BadBody`].
+    #[error(
+        "the body must be exactly one JSON object {{\"image\": \"…\"}} with a reference to an image, such as example.org/shop:1.2{0}"
+    )]
+    BadImageBody(String),
     /// 401
     #[error(
         "the client certificate has expired since the connection was opened: renew it and connect again"
     )]
     CertificateExpired,
+    /// 401
+    #[error(
+        "the client certificate isn't accepted any more ({reason}): connect again with one that is, or ask whoever runs this server"
+    )]
+    CertificateRefused {
+        /// The reason's name, as the log has it.
+        reason: &'static str,
+    },
+    /// 403
+    #[error("{0}")]
+    Forbidden(String),
     /// 404
     #[error(
-        "there is no such path; the paths are /api/v1/deployments, /api/v1/namespaces/{{namespace}}/deployments/{{name}}/replicas and /api/v1/health"
+        "there is no such path; the paths are /api/v1/deployments, /api/v1/health, /api/v1/whoami and, below /api/v1/namespaces/{{namespace}}/deployments/{{name}}: /replicas, /containers and /containers/{{container}}/image"
     )]
     NoSuchPath,
     /// 404
@@ -40,6 +57,18 @@ pub enum ApiError {
         namespace: String,
         /// The name asked for.
         name: String,
+    },
+    /// 404
+    #[error(
+        "Deployment {name:?} in namespace {namespace:?} has no container {container:?}: its containers are at /api/v1/namespaces/{namespace}/deployments/{name}/containers"
+    )]
+    NoSuchContainer {
+        /// The Deployment's namespace.
+        namespace: String,
+        /// The Deployment's name.
+        name: String,
+        /// The container asked for.
+        container: String,
     },
     /// 405
     #[error("this path has no such method; it has {allow}")]
@@ -69,8 +98,20 @@ pub enum ApiError {
         /// Its entity tag.
         tag: String,
     },
+    /// 412
+    #[error(
+        "the precondition doesn't hold: the Deployment's containers now have the tag {tag}, and {container:?} has the image {now:?}; read them again before you decide"
+    )]
+    ContainersChanged {
+        /// The container asked for.
+        container: String,
+        /// The image that it has.
+        now: String,
+        /// The entity tag of all of them.
+        tag: String,
+    },
     /// 413
-    #[error("the body is larger than {most} bytes: send {{\"replicaCount\": N}} and nothing else")]
+    #[error("the body is larger than {most} bytes: send the one JSON object that this path takes")]
     BodyTooLarge {
         /// The most that is read.
         most: usize,
@@ -87,18 +128,14 @@ pub enum ApiError {
     )]
     UnsupportedMediaType,
     /// 422
-    #[error(
-        "replicaCount {count} is above this server's bound of {bound} (--max-replicas): ask for fewer, or have the bound raised"
-    )]
-    AboveBound {
-        /// The count asked for.
-        count: i32,
-        /// The bound.
-        bound: i32,
-    },
+    #[error("{0}")]
+    OutOfBounds(#[from] BoundsViolation),
     /// 422
-    #[error("Kubernetes refused the count: {0}")]
-    Refused(String),
+    #[error("{0}")]
+    ImageNotAllowed(#[from] ImageViolation),
+    /// 422
+    #[error("Kubernetes refused the {0}: {1}")]
+    Refused(&'static str, String),
     /// 431
     #[error("the headers are larger than {most} bytes together")]
     HeadersTooLarge {
@@ -120,7 +157,7 @@ pub enum ApiError {
     #[error("this server's copy hasn't reached resourceVersion {0} within {wait} s: come back in a moment", wait = .1.as_secs())]
     BehindVersion(u64, Duration),
     /// 503
-    #[error("this server is read-only (--read-only): counts can't be set here")]
+    #[error("this server is read-only (--read-only): nothing can be set here")]
     ReadOnly,
     /// 503
     #[error("the Kubernetes API is unavailable, nothing was changed: {why}")]
@@ -132,26 +169,35 @@ pub enum ApiError {
     },
     /// 504
     #[error(
-        "the write was sent to Kubernetes and its outcome isn't known: read the count before you decide whether to send it again ({0})"
+        "the write was sent to Kubernetes and its outcome isn't known: read the {0} before you decide whether to send it again ({1})"
     )]
-    OutcomeUnknown(String),
+    OutcomeUnknown(&'static str, String),
 }
 
 impl ApiError {
     /// The status of the answer.
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::BadRequest(_) | Self::BadBody(_) => StatusCode::BAD_REQUEST,
-            Self::CertificateExpired => StatusCode::UNAUTHORIZED,
-            Self::NoSuchPath | Self::NoSuchDeployment { .. } => StatusCode::NOT_FOUND,
+            Self::BadRequest(_) | Self::BadBody(_) | Self::BadImageBody(_) => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::CertificateExpired | Self::CertificateRefused { .. } => StatusCode::UNAUTHORIZED,
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::NoSuchPath | Self::NoSuchDeployment { .. } | Self::NoSuchContainer { .. } => {
+                StatusCode::NOT_FOUND
+            }
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::BeingDeleted | Self::Conflict => StatusCode::CONFLICT,
-            Self::PreconditionFailed { .. } => StatusCode::PRECONDITION_FAILED,
+            Self::PreconditionFailed { .. } | Self::ContainersChanged { .. } => {
+                StatusCode::PRECONDITION_FAILED
+            }
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UriTooLong { .. } => StatusCode::URI_TOO_LONG,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::AboveBound { .. } | Self::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::OutOfBounds(_) | Self::ImageNotAllowed(_) | Self::Refused(..) => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
             Self::HeadersTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Credentials => StatusCode::BAD_GATEWAY,
@@ -159,7 +205,7 @@ impl ApiError {
             | Self::BehindVersion(..)
             | Self::ReadOnly
             | Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
-            Self::OutcomeUnknown(_) => StatusCode::GATEWAY_TIMEOUT,
+            Self::OutcomeUnknown(..) => StatusCode::GATEWAY_TIMEOUT,
         }
     }
 
@@ -167,7 +213,10 @@ impl ApiError {
     fn closes(&self) -> bool {
         matches!(
             self,
-            Self::CertificateExpired | Self::BodyTooSlow { .. } | Self::BodyTooLarge { .. }
+            Self::CertificateExpired
+                | Self::CertificateRefused { .. }
+                | Self::BodyTooSlow { .. }
+                | Self::BodyTooLarge { .. }
         )
     }
 
@@ -196,23 +245,46 @@ impl ApiError {
 }
 
 impl ApiError {
-    /// What a failed write means to its caller.
-    pub(super) fn of_scale(error: ScaleError<Self>, namespace: &str, name: &str) -> Self {
+    /// What a failed write means to its caller; `noun` is what was to be set.
+    pub(super) fn of_write(
+        error: WriteError<Self>,
+        (namespace, name): (&str, &str),
+        noun: &'static str,
+    ) -> Self {
         match error {
-            ScaleError::Judged(error) => error,
-            ScaleError::NotFound => Self::NoSuchDeployment {
+            WriteError::Judged(error) => error,
+            WriteError::NotFound => Self::NoSuchDeployment {
                 namespace: namespace.into(),
                 name: name.into(),
             },
-            ScaleError::Conflict => Self::Conflict,
-            ScaleError::Refused(words) => Self::Refused(words),
+            WriteError::NoSuchContainer(container) => Self::NoSuchContainer {
+                namespace: namespace.into(),
+                name: name.into(),
+                container,
+            },
+            WriteError::Conflict => Self::Conflict,
+            WriteError::Refused(words) => Self::Refused(noun, words),
             // The cluster's words name this server's account and stay in the log.
-            ScaleError::Credentials(_) => Self::Credentials,
-            ScaleError::Unavailable(why, retry_after) => Self::Unavailable {
+            WriteError::Credentials(_) => Self::Credentials,
+            WriteError::Unavailable(why, retry_after) => Self::Unavailable {
                 why,
                 retry_after: retry_after.unwrap_or(COME_BACK),
             },
-            ScaleError::Unknown(why) => Self::OutcomeUnknown(why),
+            WriteError::Unknown(why) => Self::OutcomeUnknown(noun, why),
+        }
+    }
+
+    /// What a failed read means to its caller.
+    pub(super) fn of_read(error: ReadError, names: (&str, &str)) -> Self {
+        Self::of_write(error.into(), names, "")
+    }
+
+    /// Its sentence without what only its caller may see: parts of the body.
+    pub(super) fn logged(&self) -> String {
+        match self {
+            Self::BadBody(_) => Self::BadBody(String::new()).to_string(),
+            Self::BadImageBody(_) => Self::BadImageBody(String::new()).to_string(),
+            other => other.to_string(),
         }
     }
 }

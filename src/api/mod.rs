@@ -2,7 +2,9 @@
 //!
 //! A handler sees a request and who sent it, never a connection; every failure is an [`ApiError`].
 
+mod authorization;
 mod body;
+mod containers;
 mod deployments;
 mod error;
 mod headers;
@@ -11,6 +13,8 @@ mod path;
 mod preconditions;
 mod replicas;
 mod request;
+mod whoami;
+mod write;
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
@@ -18,16 +22,24 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{HeaderValue, Method, Request, Response, header, request::Parts};
 use tokio_util::task::TaskTracker;
+use tracing::warn;
 
 pub use body::Body;
+use containers::Image;
 pub use error::ApiError;
 use path::Route;
-use request::RequestId;
+use replicas::Replicas;
+use request::{RequestId, Trace};
+use write::Origin;
 
 use crate::{
-    kubernetes::{InformerStatus, Scaler},
+    access::{
+        Authorization, KubernetesNames, NoPrincipal, Permissions, Principal, Reviewer, Verb, Verbs,
+    },
+    kubernetes::{Deployments, InformerStatus},
+    store::LabelKeys,
     telemetry::metrics::Metrics,
-    tls::Identity,
+    tls::{Identity, Refusal},
 };
 
 /// A URI longer than this is 414.
@@ -35,17 +47,123 @@ const LONGEST_URI: usize = 8 * 1024;
 /// Headers that are larger than this together are 431.
 const LARGEST_HEADERS: usize = 32 * 1024;
 
-/// Who sent a request, and from where.
+/// Who sent a request, from where, and what decides over it.
 #[derive(Debug, Clone)]
 pub struct Caller {
     /// What its certificate says.
     pub identity: Identity,
+    /// Whom its certificate names.
+    pub principal: Result<Principal, NoPrincipal>,
     /// The address of its end of the connection.
     pub address: std::net::SocketAddr,
+    /// What its requests are judged by.
+    pub rules: Arc<Rules>,
+    /// What of the rules is about it.
+    pub permissions: Permissions,
+    /// Why its certificates, which opened the connection, are accepted no more.
+    pub refused: Option<Refusal>,
+}
+
+impl Caller {
+    /// Somebody whose certificates were accepted.
+    pub fn new(
+        identity: Identity,
+        principal: Result<Principal, NoPrincipal>,
+        address: std::net::SocketAddr,
+        rules: Arc<Rules>,
+    ) -> Self {
+        Self {
+            permissions: rules.permissions(principal.as_ref().ok()),
+            identity,
+            principal,
+            address,
+            rules,
+            refused: None,
+        }
+    }
+
+    /// Whether the certificates that opened the connection still count.
+    ///
+    /// # Errors
+    ///
+    /// The answer to every request from now on.
+    pub fn standing(&self) -> Result<(), ApiError> {
+        match &self.refused {
+            None => Ok(()),
+            Some(refusal) if refusal.reason == "Expired" => Err(ApiError::CertificateExpired),
+            Some(Refusal { reason, .. }) => Err(ApiError::CertificateRefused { reason }),
+        }
+    }
+
+    /// Tells of a request that the caller had no permission for; a write's has a line of its own.
+    fn log_denied(&self, id: &RequestId, error: &ApiError) {
+        warn!(name: "access.denied", subject = %self.identity.subject, serial = %self.identity.serial,
+            issuer = %self.identity.issuer, address = %self.address, error = %error, request_id = id.as_str(), "a request was denied");
+    }
+
+    /// Tells that an open connection's client isn't let in any more.
+    pub(crate) fn log_dismissed(&self, refusal: &Refusal) {
+        let Refusal { reason, detail, .. } = refusal;
+        warn!(name: "tls.client.dismissed", reason, subject = %self.identity.subject, serial = %self.identity.serial,
+            issuer = %self.identity.issuer, address = %self.address, error = %detail, "client dismissed: {reason}");
+    }
+}
+
+/// What requests are judged by, beside the cluster's state.
+#[derive(Debug, Clone, Default)]
+pub struct Rules {
+    /// What may be written.
+    pub writes: WriteRules,
+    /// Who may do what.
+    pub authorization: Authorization,
+    /// The labels that decide over it.
+    pub labels: LabelKeys,
+    /// Asks the cluster, where that decides.
+    pub reviewer: Option<Reviewer>,
+}
+
+impl Rules {
+    /// What these settings mean for requests. `reviewer` makes what asks the cluster, if that is to decide.
+    pub fn new(
+        writes: WriteRules,
+        authorization: Authorization,
+        reviewer: impl FnOnce(&KubernetesNames) -> Reviewer,
+    ) -> Self {
+        let labels = match &authorization {
+            Authorization::Policy(policy) => policy.label_keys().into_iter().collect(),
+            _ => LabelKeys::default(),
+        };
+        let reviewer = match &authorization {
+            Authorization::Kubernetes(names) => Some(reviewer(names)),
+            _ => None,
+        };
+        Self {
+            writes,
+            authorization,
+            labels,
+            reviewer,
+        }
+    }
+
+    fn permissions(&self, principal: Option<&Principal>) -> Permissions {
+        match (&self.authorization, principal) {
+            (Authorization::Any(verbs), _) => Permissions::any(*verbs),
+            (Authorization::Policy(policy), Some(principal)) => {
+                policy.permissions(&principal.name, &principal.groups)
+            }
+            // The cluster is asked before anything else is judged.
+            (Authorization::Kubernetes(_), Some(_)) if self.reviewer.is_some() => {
+                Permissions::any(Verbs::ALL)
+            }
+            (Authorization::Policy(_) | Authorization::Kubernetes(_), _) => {
+                Permissions::any(Verbs::default())
+            }
+        }
+    }
 }
 
 /// What the configuration says of writes.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WriteRules {
     /// Every write is refused.
     pub read_only: bool,
@@ -53,11 +171,19 @@ pub struct WriteRules {
     pub max_replicas: i32,
 }
 
+impl Default for WriteRules {
+    fn default() -> Self {
+        Self {
+            read_only: false,
+            max_replicas: 10_000,
+        }
+    }
+}
+
 /// The API of one server; connections share it.
 pub struct Api {
     status: Arc<InformerStatus>,
-    scaler: Scaler,
-    writes: WriteRules,
+    deployments: Deployments,
     metrics: Arc<Metrics>,
     compressed: deployments::Compressed,
     /// Writes go on when their caller hangs up; a shutdown waits for them.
@@ -65,18 +191,16 @@ pub struct Api {
 }
 
 impl Api {
-    /// An API that reads from the store of `status` and writes through `scaler`; `tasks` holds the writes under way.
+    /// An API that reads from the store of `status` and writes through `deployments`; `tasks` holds the writes under way.
     pub fn new(
         status: Arc<InformerStatus>,
-        scaler: Scaler,
-        writes: WriteRules,
+        deployments: Deployments,
         metrics: Arc<Metrics>,
         tasks: TaskTracker,
     ) -> Self {
         Self {
             status,
-            scaler,
-            writes,
+            deployments,
             metrics,
             tasks,
             compressed: Default::default(),
@@ -129,7 +253,36 @@ impl Api {
         }
     }
 
-    /// The order of judgement: what is wrong with the request as such, path, method, caller, then the resource's own.
+    /// Whether the caller has the permission that a path needs with this method; health and whoami need none.
+    async fn authorize(
+        &self,
+        caller: &Caller,
+        route: &Route<'_>,
+        method: &Method,
+    ) -> Result<(), ApiError> {
+        let puts = *method == Method::PUT;
+        let (verb, names) = match route {
+            Route::Health | Route::WhoAmI => return Ok(()),
+            // What the caller may see of them is found out with the list.
+            Route::Deployments => return authorization::authorize_list(caller, Verb::List),
+            Route::Replicas { namespace, name } if puts => (Verb::Scale, (namespace, name)),
+            Route::Replicas { namespace, name } | Route::Containers { namespace, name } => {
+                (Verb::Get, (namespace, name))
+            }
+            Route::Image {
+                namespace, name, ..
+            } => (Verb::Image, (namespace, name)),
+        };
+        let names = (&**names.0, &**names.1);
+        authorization::authorize(self, caller, verb, names)?;
+        match &caller.rules.reviewer {
+            None => Ok(()),
+            // Boxed: who doesn't ask doesn't carry it around.
+            Some(reviewer) => Box::pin(authorization::review(reviewer, caller, verb, names)).await,
+        }
+    }
+
+    /// The order of judgement: what is wrong with the request as such, path, method, caller, permission, then the resource's own.
     async fn judge<B>(
         self: &Arc<Self>,
         caller: &Arc<Caller>,
@@ -142,37 +295,82 @@ impl Api {
         B: http_body::Body<Data = Bytes> + Unpin,
         B::Error: std::fmt::Display,
     {
-        let route = match admitted(caller, route, request) {
-            Ok(route) => route,
-            Err((error, Some(Route::Replicas { namespace, name })))
-                if request.method == Method::PUT =>
-            {
-                let names = (&*namespace, &*name);
-                replicas::log_refused(self, caller, id, names, request, None, &error);
-                return Err(error);
+        let (route, admission) = match admitted(caller, route, request) {
+            Ok(route) => {
+                let permitted = self.authorize(caller, &route, &request.method).await;
+                (route, permitted)
             }
+            // The refusal of a write is logged where writes are.
+            Err((error, Some(route))) if request.method == Method::PUT => (route, Err(error)),
             Err((error, _)) => return Err(error),
         };
-        if request.method != Method::PUT && !content.is_end_stream() {
+        let puts = request.method == Method::PUT;
+        let admission = match admission {
+            Err(error) if !puts => {
+                if let ApiError::Forbidden(_) = error {
+                    caller.log_denied(id, &error);
+                }
+                return Err(error);
+            }
+            admission => admission,
+        };
+        let origin = || Origin {
+            caller: Arc::clone(caller),
+            id: id.clone(),
+            trace: Trace::of(&request.headers),
+        };
+        if !puts && !content.is_end_stream() {
             // Of no use, and still bounded: some clients lose their way when a stream succeeds before it was sent.
             request::whole_body(request, content).await?;
         }
         match route {
             Route::Health => Ok(health::get(self)),
-            Route::Deployments => deployments::list(self, request).await,
+            Route::WhoAmI => Ok(whoami::get(caller)),
+            Route::Deployments => deployments::list(self, caller, request).await,
             Route::Replicas { namespace, name } => {
                 let names = (&*namespace, &*name);
-                if request.method == Method::PUT {
-                    replicas::put(self, caller, id, names, request, content).await
+                if puts {
+                    let parameter = Replicas;
+                    write::put(
+                        self,
+                        origin(),
+                        names,
+                        parameter,
+                        admission,
+                        request,
+                        content,
+                    )
+                    .await
                 } else {
                     replicas::get(self, names, request).await
                 }
+            }
+            Route::Containers { namespace, name } => {
+                containers::get(self, (&namespace, &name), request).await
+            }
+            Route::Image {
+                namespace,
+                name,
+                container,
+            } => {
+                let names = (&*namespace, &*name);
+                let parameter = Image::of(&container);
+                write::put(
+                    self,
+                    origin(),
+                    names,
+                    parameter,
+                    admission,
+                    request,
+                    content,
+                )
+                .await
             }
         }
     }
 }
 
-/// What is judged before the resource's own: the request as such, path, method, caller. A refusal keeps the path.
+/// What is judged before anything of the resource: the request as such, path, method, caller. A refusal keeps the path.
 fn admitted<'a>(
     caller: &Caller,
     route: Option<Route<'a>>,
@@ -187,10 +385,10 @@ fn admitted<'a>(
         let allow = allowed.header;
         return Err((ApiError::MethodNotAllowed { allow }, None));
     }
-    if caller.identity.expired() {
-        return Err((ApiError::CertificateExpired, Some(route)));
+    match caller.standing() {
+        Ok(()) => Ok(route),
+        Err(error) => Err((error, Some(route))),
     }
-    Ok(route)
 }
 
 /// What is judged before anything else: sizes and the Host.

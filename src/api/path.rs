@@ -12,22 +12,34 @@ use crate::name;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Route<'a> {
     Health,
+    WhoAmI,
     Deployments,
     Replicas {
         namespace: Cow<'a, str>,
         name: Cow<'a, str>,
     },
+    Containers {
+        namespace: Cow<'a, str>,
+        name: Cow<'a, str>,
+    },
+    Image {
+        namespace: Cow<'a, str>,
+        name: Cow<'a, str>,
+        container: Cow<'a, str>,
+    },
 }
 
 /// The methods of a path.
 pub(super) struct Methods {
+    get: bool,
     put: bool,
     pub(super) header: &'static str,
 }
 
 impl Methods {
     pub(super) fn contains(&self, method: &Method) -> bool {
-        *method == Method::GET || *method == Method::HEAD || (self.put && *method == Method::PUT)
+        (self.get && (*method == Method::GET || *method == Method::HEAD))
+            || (self.put && *method == Method::PUT)
     }
 }
 
@@ -40,16 +52,26 @@ impl<'a> Route<'a> {
         }
         let route = match &*segments.next()? {
             "health" => Self::Health,
+            "whoami" => Self::WhoAmI,
             "deployments" => Self::Deployments,
             "namespaces" => {
                 let namespace = segments.next()?;
                 let collection = segments.next()?;
                 let name = segments.next()?;
                 let subresource = segments.next()?;
-                if collection != "deployments" || subresource != "replicas" {
+                if collection != "deployments" {
                     return None;
                 }
-                Self::Replicas { namespace, name }
+                match (&*subresource, segments.next()) {
+                    ("replicas", None) => return Some(Self::Replicas { namespace, name }),
+                    ("containers", None) => return Some(Self::Containers { namespace, name }),
+                    ("containers", Some(container)) if segments.next()? == "image" => Self::Image {
+                        namespace,
+                        name,
+                        container,
+                    },
+                    _ => return None,
+                }
             }
             _ => return None,
         };
@@ -60,20 +82,34 @@ impl<'a> Route<'a> {
     pub(super) fn template(&self) -> &'static str {
         match self {
             Self::Health => "/api/v1/health",
+            Self::WhoAmI => "/api/v1/whoami",
             Self::Deployments => "/api/v1/deployments",
             Self::Replicas { .. } => "/api/v1/namespaces/{namespace}/deployments/{name}/replicas",
+            Self::Containers { .. } => {
+                "/api/v1/namespaces/{namespace}/deployments/{name}/containers"
+            }
+            Self::Image { .. } => {
+                "/api/v1/namespaces/{namespace}/deployments/{name}/containers/{container}/image"
+            }
         }
     }
 
     pub(super) fn methods(&self) -> Methods {
         match self {
-            Self::Health | Self::Deployments => Methods {
+            Self::Health | Self::WhoAmI | Self::Deployments | Self::Containers { .. } => Methods {
+                get: true,
                 put: false,
                 header: "GET, HEAD",
             },
             Self::Replicas { .. } => Methods {
+                get: true,
                 put: true,
                 header: "GET, HEAD, PUT",
+            },
+            Self::Image { .. } => Methods {
+                get: false,
+                put: true,
+                header: "PUT",
             },
         }
     }
@@ -162,6 +198,36 @@ mod tests {
             "/api/v1/namespaces/web/statefulsets/shop/replicas",
             "/api/v1/namespaces/a/b/deployments/shop/replicas",
             "/API/v1/health",
+        ] {
+            assert_eq!(Route::of(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn containers_and_their_images_have_paths_and_nothing_beside_them_has() {
+        let (namespace, name) = ("web".into(), "shop".into());
+        assert_eq!(
+            Route::of("/api/v1/namespaces/web/deployments/shop/containers"),
+            Some(Route::Containers { namespace, name })
+        );
+        let image = Route::of("/api/v1/namespaces/web/deployments/shop/containers/a%70p/image");
+        let (namespace, name, container) = ("web".into(), "shop".into(), "app".into());
+        assert_eq!(
+            image,
+            Some(Route::Image {
+                namespace,
+                name,
+                container
+            })
+        );
+        for path in [
+            "/api/v1/namespaces/web/deployments/shop/containers/",
+            "/api/v1/namespaces/web/deployments/shop/containers/app",
+            "/api/v1/namespaces/web/deployments/shop/containers/app/",
+            "/api/v1/namespaces/web/deployments/shop/containers/app/images",
+            "/api/v1/namespaces/web/deployments/shop/containers/app/image/",
+            "/api/v1/namespaces/web/deployments/shop/containers/app/image/x",
+            "/api/v1/namespaces/web/deployments/shop/replicas/app/image",
         ] {
             assert_eq!(Route::of(path), None, "{path}");
         }

@@ -30,14 +30,30 @@ pub(super) fn not_modified(headers: &HeaderMap, tag: &str) -> bool {
     })
 }
 
-/// Judges a write by `If-Match` (strong comparison) and `If-None-Match`: this is where a 412 is decided.
+/// Judges a write of a count by `If-Match` and `If-None-Match`.
 pub(super) fn judge(headers: &HeaderMap, record: &Record<'_>) -> Result<(), ApiError> {
+    unless_changed(
+        headers,
+        || count_tag(record.uid(), record.replicas()),
+        |tag| ApiError::PreconditionFailed {
+            now: record.replicas(),
+            tag,
+        },
+    )
+}
+
+/// Judges a write by `If-Match` (strong comparison) and `If-None-Match`: this is where a 412 is decided.
+pub(super) fn unless_changed(
+    headers: &HeaderMap,
+    tag: impl FnOnce() -> String,
+    changed: impl FnOnce(String) -> ApiError,
+) -> Result<(), ApiError> {
     let guarded =
         headers.contains_key(header::IF_MATCH) || headers.contains_key(header::IF_NONE_MATCH);
     if !guarded {
         return Ok(());
     }
-    let tag = count_tag(record.uid(), record.replicas());
+    let tag = tag();
     let matches = !headers.contains_key(header::IF_MATCH)
         || any(headers, &header::IF_MATCH, |given| {
             given == "*" || given == tag
@@ -45,10 +61,7 @@ pub(super) fn judge(headers: &HeaderMap, record: &Record<'_>) -> Result<(), ApiE
     if matches && !not_modified(headers, &tag) {
         Ok(())
     } else {
-        Err(ApiError::PreconditionFailed {
-            now: record.replicas(),
-            tag,
-        })
+        Err(changed(tag))
     }
 }
 

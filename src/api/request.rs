@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Version, header, request::Parts};
 use http_body_util::BodyExt as _;
 use percent_encoding::percent_decode_str;
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use tokio::time::timeout;
 
 use super::{ApiError, headers, path::shown};
@@ -200,22 +200,27 @@ struct ReplicaCount {
 
 /// The count in a body that is exactly one JSON object with it.
 pub(super) fn replica_count(body: &[u8]) -> Result<i32, ApiError> {
-    // serde would also take an array of the fields' values.
-    if body.trim_ascii_start().first() != Some(&b'{') {
-        return Err(ApiError::BadBody(String::new()));
-    }
-    let read: ReplicaCount = serde_json::from_slice(body).map_err(|e| {
-        let why = e.to_string();
-        // It has keys and values of the body, which may be long.
-        let cut: String = why.chars().take(160).collect();
-        let more = if cut.len() < why.len() { "…" } else { "" };
-        ApiError::BadBody(format!(": {cut}{more}"))
-    })?;
+    let read: ReplicaCount = one_object(body).map_err(ApiError::BadBody)?;
     if read.replica_count < 0 {
         Err(ApiError::BadBody(String::new()))
     } else {
         Ok(read.replica_count)
     }
+}
+
+/// A body that is exactly one JSON object of this kind; or what it has in its place, after a colon.
+pub(super) fn one_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    // serde would also take an array of the fields' values.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(String::new());
+    }
+    serde_json::from_slice(body).map_err(|e| {
+        let why = e.to_string();
+        // It has keys and values of the body, which may be long.
+        let cut: String = why.chars().take(160).collect();
+        let more = if cut.len() < why.len() { "…" } else { "" };
+        format!(": {cut}{more}")
+    })
 }
 
 /// Whether `?dryRun=true` is asked for. A write refuses parameters that it doesn't know: a misspelt dry run would be a real one.

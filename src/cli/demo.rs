@@ -16,9 +16,7 @@ use tokio::{net::TcpListener, time::sleep};
 use super::{Signals, failed, not_started, on_runtime};
 use crate::{
     Headcount,
-    api::WriteRules,
     config::Config,
-    kubernetes::Managed,
     pki::{self, DemoFiles},
     telemetry::log::{Format, Severity},
     tls::TlsFiles,
@@ -78,21 +76,16 @@ async fn demo(args: &DemoArgs) -> ExitCode {
     };
     let config = Config {
         kubeconfig: Some(kubeconfig.clone()),
-        context: None,
         listen: args.listen,
         admin_listen: args.admin_listen,
-        tls: TlsFiles {
+        log_format: args.log_format,
+        log_level: args.log_level,
+        ..Config::of(TlsFiles {
             cert: files.server.certificate.clone(),
             key: files.server.key.clone(),
             client_ca: vec![files.ca.clone()],
-        },
-        managed: Managed::default(),
-        writes: WriteRules {
-            read_only: false,
-            max_replicas: 10_000,
-        },
-        log_format: args.log_format,
-        log_level: args.log_level,
+            ..TlsFiles::default()
+        })
     };
     let headcount = match Headcount::bind(config).await {
         Ok(headcount) => headcount,

@@ -2,9 +2,15 @@
 
 mod demo;
 mod pki;
+mod policy;
 mod serve;
 
-use std::{ffi::OsString, fmt::Display, io, process::ExitCode};
+use std::{
+    ffi::OsString,
+    fmt::Display,
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand, error::ErrorKind};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -34,9 +40,11 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Make, renew, revoke, deny and show certificates: for development and small installations
     Pki(Box<pki::PkiArgs>),
+    /// Say what a configuration's rules decide, and test them
+    Policy(policy::PolicyArgs),
 }
 
-/// Runs the program; the exit code is 0, 64 for a bad configuration, or 1 for another failure.
+/// Runs the program; the exit code is 0, 64 for a bad configuration, 3 for what a policy denies, or 1 for another failure.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -45,10 +53,13 @@ pub fn main() -> ExitCode {
             let _ = error.print();
             return ExitCode::SUCCESS;
         }
-        Err(error) if pki::is_meant() => return pki::refused(&crate::config::sentence(&error)),
+        Err(error) if is_for_a_person() => {
+            say(&crate::config::sentence(&error));
+            return ExitCode::from(BAD_CONFIGURATION);
+        }
         Err(error) if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             return refused_unstarted(
-                &"the command is missing: serve, demo or pki; `headcount --help` tells more",
+                &"the command is missing: serve, demo, pki or policy; `headcount --help` tells more",
             );
         }
         Err(error) => return refused_unstarted(&crate::config::sentence(&error)),
@@ -57,7 +68,22 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(*args),
         Command::Demo(args) => demo::run(&args),
         Command::Pki(args) => pki::run(*args),
+        Command::Policy(args) => policy::run(args),
     }
+}
+
+/// Whether the command is one that a person runs and reads, who needs no log line, even if it can't be understood.
+fn is_for_a_person() -> bool {
+    let command = std::env::args_os().nth(1);
+    command.is_some_and(|word| word == "pki" || word == "policy")
+}
+
+/// Says to a person why nothing was done.
+fn say(error: &dyn Display) {
+    let text = error.to_string();
+    let lines: Vec<_> = text.lines().map(crate::pki::printable).collect();
+    // A closed stderr changes nothing about what wasn't done.
+    let _ = writeln!(io::stderr(), "error: {}", lines.join("\n"));
 }
 
 /// Starts the log lines and a runtime, and runs `work` on it.
@@ -130,7 +156,7 @@ fn failed(error: &dyn std::error::Error) -> ExitCode {
 /// The exit code for a server that didn't start.
 fn not_started(error: &StartError) -> ExitCode {
     match error {
-        StartError::Tls(_) | StartError::Cluster(_) => refused(error),
+        StartError::Files(_) | StartError::Cluster(_) => refused(error),
         StartError::Listen(..) => failed(error),
     }
 }

@@ -1,7 +1,6 @@
 //! `headcount pki`: a small certificate authority in a folder, and what certificates say in a person's words.
 
 use std::{
-    fmt::Display,
     io::{self, Write as _},
     net::IpAddr,
     path::{Path, PathBuf},
@@ -11,7 +10,7 @@ use std::{
 
 use clap::{Args, Subcommand};
 
-use super::BAD_CONFIGURATION;
+use super::{BAD_CONFIGURATION, say};
 use crate::pki::{
     self, CertificateError, DenyBy, DenyError, Folder, FolderError, Leaf, NewAuthority,
     PresentedError, Reason, Trust, Usage, in_words, is_common_name, is_dns_name, is_file_stem,
@@ -251,24 +250,6 @@ pub(super) fn run(args: PkiArgs) -> ExitCode {
             error.exit_code()
         }
     }
-}
-
-/// Whether the command line is one of this subcommand's, even if it can't be understood.
-pub(super) fn is_meant() -> bool {
-    std::env::args_os().nth(1).is_some_and(|word| word == "pki")
-}
-
-/// A command line that can't be understood. It is a person's, who needs no log line.
-pub(super) fn refused(error: &dyn Display) -> ExitCode {
-    say(error);
-    ExitCode::from(BAD_CONFIGURATION)
-}
-
-fn say(error: &dyn Display) {
-    let text = error.to_string();
-    let lines: Vec<_> = text.lines().map(printable).collect();
-    // A closed stderr changes nothing about what wasn't done.
-    let _ = writeln!(io::stderr(), "error: {}", lines.join("\n"));
 }
 
 fn init(args: &InitArgs) -> Result<String, PkiError> {

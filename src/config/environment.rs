@@ -45,7 +45,8 @@ pub(super) fn read(
             .ok_or_else(|| wrong("it isn't UTF-8".into()))?;
         let flag = name[PREFIX.len()..].to_ascii_lowercase().replace('_', "-");
         let values: Vec<&str> = match flag.as_str() {
-            "client-ca" | "namespace" => value
+            "client-ca" | "client-crl" | "namespace" | "enable" | "tls-cipher-suite"
+            | "tls-group" => value
                 .split(',')
                 .map(str::trim)
                 .filter(|v| !v.is_empty())

@@ -226,3 +226,176 @@ fn a_value_that_cannot_be_is_an_error_that_names_it() {
         .to_string();
     assert!(missing.starts_with("--client-ca is missing"), "{missing}");
 }
+
+const HEAD: &str = "apiVersion: headcount/v1alpha1\nkind: Configuration\n";
+
+fn enabled(verbs: &[Verb]) -> Authorization {
+    Authorization::Any(Verbs::USUAL.with(verbs.iter().copied().collect()))
+}
+
+#[test]
+fn verbs_are_enabled_by_flags_or_the_environment_or_the_file() {
+    let file = format!("{HEAD}authorization: {{enable: [restart]}}\n");
+    let environment = [("HEADCOUNT_ENABLE", "image,restart")];
+    let authorization = |flags: &[&str], environment: &[_]| {
+        load_file(&file, flags, environment).map(|config| config.authorization)
+    };
+    assert_eq!(load(&[], &[]).unwrap().authorization, enabled(&[]));
+    assert_eq!(authorization(&[], &[]), Ok(enabled(&[Verb::Restart])));
+    let both = enabled(&[Verb::Image, Verb::Restart]);
+    assert_eq!(authorization(&[], &environment), Ok(both.clone()));
+    assert_eq!(
+        authorization(&["--enable=image", "--enable=restart"], &[]),
+        Ok(both)
+    );
+    assert_eq!(
+        authorization(&["--enable=image"], &environment),
+        Ok(enabled(&[Verb::Image]))
+    );
+    let error = load(&[], &[("HEADCOUNT_ENABLE", "delete")]).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("get, list, watch, scale, image and restart"),
+        "{error}"
+    );
+    let error = load_file(&format!("{HEAD}enable: [image]\n"), &[], &[]).unwrap_err();
+    assert!(
+        error.contains("line 3") && error.contains("enable"),
+        "{error}"
+    );
+}
+
+const RULES: &str =
+    "authorization:\n  mode: policy\n  rules:\n    - {name: a, subjects: [a], verbs: [get]}\n";
+
+#[test]
+fn a_wrong_rule_is_named_with_the_file_the_line_and_the_rule() {
+    let error = load_file(
+        &format!("{HEAD}{}", RULES.replace("[get]", "[get, go]")),
+        &[],
+        &[],
+    );
+    let start = "failed to understand the configuration file \"FILE\" at line 6: authorization: rule \"a\": verbs: \"go\" is no verb";
+    let error = error.unwrap_err();
+    assert!(error.starts_with(start), "{error}");
+    for nothing in ["authorization:", "authorization: ~"] {
+        let error = load_file(&format!("{HEAD}{nothing}\n"), &[], &[]).unwrap_err();
+        assert!(error.contains("line 3"), "{error}");
+    }
+}
+
+#[test]
+fn verbs_are_enabled_in_mode_any_alone() {
+    let error = load_file(&format!("{HEAD}{RULES}"), &["--enable=image"], &[]).unwrap_err();
+    assert!(error.starts_with("--enable \"image\" can't be"), "{error}");
+}
+
+#[test]
+fn who_may_do_what_is_known_without_certificates() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(format!("{HEAD}{RULES}maxReplicas: 7\n").as_bytes())
+        .unwrap();
+    let (authorization, server) = Config::access(file.path()).unwrap();
+    assert_eq!((authorization.mode(), server.max), ("policy", Some(7)));
+}
+
+#[test]
+fn what_clients_are_judged_by_is_the_strictest_unless_the_file_says_otherwise() {
+    let config = load(&[], &[]).unwrap();
+    assert_eq!(config.tls_settings, TlsSettings::default());
+    let checks = config.tls_settings.checks;
+    assert!(
+        checks.require_extended_key_usage
+            && checks.key_usage
+            && checks.refuse_self_signed
+            && checks.root_validity
+            && checks.root_path_length
+            && checks.root_usage
+    );
+    assert_eq!(checks.expired_crl, crate::tls::ExpiredCrl::Refuse);
+    assert_eq!(
+        (checks.require_crl, checks.maximum_lifetime_days),
+        (false, None)
+    );
+    let file = "apiVersion: headcount/v1alpha1\nkind: Configuration\nclientCrl: r.crl\ndenyList: d.yaml\n\
+        tlsCipherSuite: TLS_AES_128_GCM_SHA256\ntlsGroup: [x25519, SECP384R1]\n\
+        clientCertificates:\n  keyUsage: false\n  maximumLifetimeDays: 90\n  minimumRsaBits: 3072\n  minimumHash: sha384\n  \
+        requireCrl: true\n  expiredCrl: accept\n";
+    let Config {
+        tls, tls_settings, ..
+    } = load_file(file, &[], &[]).unwrap();
+    assert_eq!(tls.client_crl, [PathBuf::from("r.crl")]);
+    assert_eq!(tls.deny_list, Some(PathBuf::from("d.yaml")));
+    assert_eq!(
+        tls_settings.cipher_suites[0].to_string(),
+        "TLS_AES_128_GCM_SHA256"
+    );
+    assert_eq!(
+        tls_settings
+            .groups
+            .iter()
+            .map(Group::to_string)
+            .collect::<Vec<_>>(),
+        ["x25519", "secp384r1"]
+    );
+    let expected = Checks {
+        key_usage: false,
+        maximum_lifetime_days: std::num::NonZeroU32::new(90),
+        minimum_rsa_bits: 3072.try_into().unwrap(),
+        minimum_hash: crate::tls::Hash::Sha384,
+        require_crl: true,
+        expired_crl: crate::tls::ExpiredCrl::Accept,
+        ..Checks::default()
+    };
+    assert_eq!(tls_settings.checks, expected);
+    let more = ["--client-crl=a", "--client-crl=b", "--tls-group=x25519"];
+    let environment = [
+        ("HEADCOUNT_TLS_GROUP", "secp256r1"),
+        (
+            "HEADCOUNT_TLS_CIPHER_SUITE",
+            "TLS_AES_128_GCM_SHA256,TLS_AES_256_GCM_SHA384",
+        ),
+    ];
+    let config = load(&more, &environment).unwrap();
+    assert_eq!(config.tls.client_crl.len(), 2);
+    assert_eq!(config.tls_settings.groups, ["x25519".parse().unwrap()]);
+    assert_eq!(config.tls_settings.cipher_suites.len(), 2);
+}
+
+#[test]
+fn a_check_that_does_not_exist_or_cannot_be_is_named_with_its_line() {
+    let head = "apiVersion: headcount/v1alpha1\nkind: Configuration\n";
+    for (lines, part) in [
+        ("clientCertificates:\n  keyusage: false", "keyusage"),
+        (
+            "clientCertificates:\n  minimumRsaBits: 1024",
+            "1024 is no length of usable RSA keys",
+        ),
+        (
+            "clientCertificates:\n  minimumRsaBits: 16384",
+            "16384 is no length of usable RSA keys",
+        ),
+        ("clientCertificates:\n  minimumHash: sha1", "sha1"),
+        ("clientCertificates:\n  maximumLifetimeDays: 0", "line 4"),
+        ("clientCertificates:\n  maximumLifetimeDays: -1", "line 4"),
+        ("clientCertificates:\n  expiredCrl: ignore", "ignore"),
+        ("clientCertificates:", "line 3"),
+        ("clientCrl: []", "line 3"),
+        ("denyList:", "line 3"),
+        (
+            "tlsGroup: x448",
+            "\"x448\": there is no such key-exchange group; choose among x25519, ",
+        ),
+        (
+            "tlsCipherSuite: [TLS_AES_128_GCM_SHA256, TLS_NULL]",
+            "\"TLS_NULL\": there is no such cipher suite",
+        ),
+    ] {
+        let error = load_file(&format!("{head}{lines}\n"), &[], &[]).unwrap_err();
+        assert!(
+            error.contains(part) && error.contains("line"),
+            "{lines}: {error}"
+        );
+    }
+}

@@ -11,7 +11,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::timeout;
 
 use super::wire::{DecodeError, ListDecoder, ListMeta, PROTOBUF, PROTOBUF_STREAM, Status};
-use crate::store::Deployment;
+use crate::store::{Deployment, LabelKeys};
 
 /// Objects in one page: large enough that a sync isn't a chain of round trips, small enough to hold.
 const PAGE: usize = 2000;
@@ -19,8 +19,8 @@ const PAGE: usize = 2000;
 const ANSWER: Duration = Duration::from_secs(10);
 /// How long a whole page may take, however steadily it trickles in.
 const WHOLE_PAGE: Duration = Duration::from_secs(60);
-/// Answers that aren't lists or watches are small: a Scale, a Status.
-const SMALL_BODY: usize = 1 << 20;
+/// Answers that aren't pages or watches are small: a Scale, a Status, one Deployment (of which etcd takes 1.5 MiB).
+const SMALL_BODY: usize = 4 << 20;
 
 /// A request that didn't do what it was sent for.
 #[derive(Debug, thiserror::Error)]
@@ -146,17 +146,18 @@ impl Calls {
         request
     }
 
-    /// One page of a consistent list: the first, or the one that `token` continues with.
-    pub(super) async fn page(&self, token: &str) -> Result<Page, CallError> {
-        self.list(PAGE, token).await
+    /// One page of a consistent list: the first, or the one that `token` continues with. Its Deployments have the labels of
+    /// these keys.
+    pub(super) async fn page(&self, token: &str, labels: &LabelKeys) -> Result<Page, CallError> {
+        self.list(PAGE, token, labels).await
     }
 
     /// The version that the API server is at, by the smallest consistent list there is.
     pub(super) async fn version(&self) -> Result<ListMeta, CallError> {
-        Ok(self.list(1, "").await?.metadata)
+        Ok(self.list(1, "", &LabelKeys::default()).await?.metadata)
     }
 
-    async fn list(&self, limit: usize, token: &str) -> Result<Page, CallError> {
+    async fn list(&self, limit: usize, token: &str, labels: &LabelKeys) -> Result<Page, CallError> {
         // Never resourceVersion=0: the limit would be ignored and the answer might be old.
         let mut query = format!("limit={limit}");
         if !token.is_empty() {
@@ -169,7 +170,7 @@ impl Calls {
             let mut body = send(&self.client, self.get(&query, PROTOBUF), ANSWER)
                 .await?
                 .into_body();
-            let mut decoder = ListDecoder::default();
+            let mut decoder = ListDecoder::new(labels);
             while let Some(chunk) = next_chunk(&mut body, ANSWER).await? {
                 decoder.push(&chunk)?;
             }

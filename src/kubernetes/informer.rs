@@ -5,16 +5,20 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
 use tracing::{debug, info, warn};
 
 use super::{
     Calls, InformerStatus, Managed,
+    backoff::Backoff,
     calls::{CallError, next_chunk},
     wire::{DecodeError, Frame, ListMeta, WatchDecoder, version},
 };
 use crate::{
-    store::{Deployment, Event, Scope, Store, Transition},
+    store::{Event, LabelKeys, Scope, Store, Transition},
     telemetry::metrics::InformerMetrics,
 };
 
@@ -30,13 +34,8 @@ const WATCH_PROVEN: Duration = Duration::from_secs(1);
 const PROBE: Duration = Duration::from_secs(3);
 /// A version below the store's must be seen so often before it counts as a restore and not as a stale answer.
 const PROBES_BEFORE_RESTORE: u32 = 2;
-/// Waits between attempts double from the first to the last of these.
-const FIRST_WAIT: Duration = Duration::from_millis(200);
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// Relists that follow each other faster than this wait longer and longer.
 const RELIST_PACE: Duration = Duration::from_secs(10);
-/// No `Retry-After` is obeyed for longer.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// Keeps one store like the cluster. [`Informer::run`] never returns.
 pub struct Informer {
@@ -44,6 +43,7 @@ pub struct Informer {
     metrics: Arc<InformerMetrics>,
     client: kube::Client,
     managed: Managed,
+    labels: watch::Receiver<Arc<LabelKeys>>,
 }
 
 /// Why a list has to be fetched (again).
@@ -55,6 +55,7 @@ enum Relist {
     OutOfOrder,
     WatchError,
     Restored,
+    Labels,
 }
 
 impl Relist {
@@ -66,6 +67,7 @@ impl Relist {
             Self::OutOfOrder => "events came out of order",
             Self::WatchError => "the watch reported an error",
             Self::Restored => "the cluster went back to an older state",
+            Self::Labels => "labels are wanted that weren't read before",
         }
     }
 }
@@ -79,10 +81,13 @@ enum WatchEnd {
 }
 
 impl Informer {
-    /// An informer for the store that `status` is about.
+    /// An informer for the store that `status` is about, which keeps the labels of the keys that `labels` holds.
+    ///
+    /// New keys make it list everything again; [`Snapshot::has_labels`](crate::store::Snapshot::has_labels) tells when it has.
     pub fn new(
         client: kube::Client,
         managed: Managed,
+        labels: watch::Receiver<Arc<LabelKeys>>,
         status: Arc<InformerStatus>,
         metrics: Arc<InformerMetrics>,
     ) -> Self {
@@ -91,6 +96,7 @@ impl Informer {
             metrics,
             client,
             managed,
+            labels,
         }
     }
 
@@ -101,6 +107,7 @@ impl Informer {
             metrics,
             client,
             managed,
+            labels,
         } = self;
         let calls = |namespace: Option<&str>| {
             Calls::new(client.clone(), namespace, managed.label_selector.as_deref())
@@ -112,6 +119,8 @@ impl Informer {
                     namespace: namespace.unwrap_or_else(|| "all".into()),
                     scope,
                     position,
+                    wanted: labels.clone(),
+                    labels: Arc::default(),
                     status: Arc::clone(&status),
                     metrics: Arc::clone(&metrics),
                     backoff: Backoff::default(),
@@ -133,6 +142,9 @@ struct Follower {
     namespace: String,
     scope: Scope,
     position: usize,
+    wanted: watch::Receiver<Arc<LabelKeys>>,
+    /// The keys of the labels that all records of the scope have, since the last list.
+    labels: Arc<LabelKeys>,
     status: Arc<InformerStatus>,
     metrics: Arc<InformerMetrics>,
     backoff: Backoff,
@@ -148,6 +160,7 @@ impl Follower {
     async fn run(mut self) {
         let mut restores = self.status.restores.subscribe();
         let mut doubts = self.status.doubts.subscribe();
+        let mut wanted = self.wanted.clone();
         let mut why = Relist::Start;
         let mut relists = Backoff::default();
         loop {
@@ -183,9 +196,11 @@ impl Follower {
                 } else {
                     WATCH_SECONDS
                 };
+                let read = Arc::clone(&self.labels);
                 let end = tokio::select! {
                     end = self.watch(version, seconds) => end,
                     _ = restores.changed() => WatchEnd::Relist(Relist::Restored),
+                    Ok(_) = wanted.wait_for(|keys| !read.include(keys)) => WatchEnd::Relist(Relist::Labels),
                     // A new connection, and a bookmark soon; the next doubt waits until this watch has ended.
                     Ok(()) = doubts.changed(), if !doubted => {
                         doubts.mark_changed();
@@ -214,10 +229,11 @@ impl Follower {
     async fn relist(&mut self, why: Relist) -> Result<(), CallError> {
         info!(name: "informer.relist", namespace = %self.namespace, reason = why.reason(), "listing Deployments");
         let start = Instant::now();
-        let mut draft = self.store().draft(self.scope);
+        let labels = Arc::clone(&self.wanted.borrow_and_update());
+        let mut draft = self.store().draft(self.scope, Arc::clone(&labels));
         let mut token = String::new();
         let reached = loop {
-            let page = self.calls.page(&token).await?;
+            let page = self.calls.page(&token, &labels).await?;
             page.undecodable
                 .iter()
                 .for_each(|problem| self.undecodable(problem));
@@ -237,6 +253,7 @@ impl Follower {
         }
         let count = draft.len();
         let transitions = self.store().replace(draft, reached);
+        self.labels = labels;
         self.metrics.relist();
         self.status.listed(self.position);
         self.status.store_changed(self.position);
@@ -257,7 +274,7 @@ impl Follower {
         };
         let opened = Instant::now();
         debug!(name: "informer.watch.opened", namespace = %self.namespace, resource_version = from, "watching");
-        let mut frames = WatchDecoder::default();
+        let mut frames = WatchDecoder::new(Arc::clone(&self.labels));
         let mut seen = from;
         let mut proven = false;
         loop {
@@ -319,7 +336,6 @@ impl Follower {
                     *seen = version;
                     marked = true;
                 }
-                Ok(Some(Frame::Bookmark(_))) => break Some(WatchEnd::Relist(Relist::OutOfOrder)),
                 Ok(Some(Frame::Error(status))) if status.code == 410 => {
                     break Some(WatchEnd::Relist(Relist::Expired));
                 }
@@ -328,22 +344,17 @@ impl Follower {
                         reason = %status.reason, error = %status.message, "the watch reported an error");
                     break Some(WatchEnd::Relist(Relist::WatchError));
                 }
-                Ok(Some(Frame::Upsert(object))) => match Deployment::try_from(object) {
-                    Ok(deployment) if deployment.resource_version >= *seen => {
-                        *seen = deployment.resource_version;
-                        self.add(&mut batch, Event::Upsert(deployment));
-                    }
-                    Ok(_) => break Some(WatchEnd::Relist(Relist::OutOfOrder)),
-                    Err(problem) => self.undecodable(&problem.to_string()),
-                },
-                Ok(Some(Frame::Delete(object))) => match Deployment::try_from(object) {
-                    Ok(deployment) if deployment.resource_version >= *seen => {
-                        *seen = deployment.resource_version;
-                        self.add(&mut batch, Event::Delete(deployment));
-                    }
-                    Ok(_) => break Some(WatchEnd::Relist(Relist::OutOfOrder)),
-                    Err(problem) => self.undecodable(&problem.to_string()),
-                },
+                Ok(Some(Frame::Upsert(deployment))) if deployment.resource_version >= *seen => {
+                    *seen = deployment.resource_version;
+                    self.add(&mut batch, Event::Upsert(deployment));
+                }
+                Ok(Some(Frame::Delete(deployment))) if deployment.resource_version >= *seen => {
+                    *seen = deployment.resource_version;
+                    self.add(&mut batch, Event::Delete(deployment));
+                }
+                Ok(Some(Frame::Upsert(_) | Frame::Delete(_) | Frame::Bookmark(_))) => {
+                    break Some(WatchEnd::Relist(Relist::OutOfOrder));
+                }
                 Err(error @ DecodeError::TooLarge(_)) => {
                     break Some(WatchEnd::Failed(error.into()));
                 }
@@ -469,29 +480,4 @@ async fn asked_within(calls: &Calls) -> Result<ListMeta, CallError> {
     timeout(PROBE, calls.version())
         .await
         .unwrap_or(Err(CallError::Silent(PROBE)))
-}
-
-/// Waits that double, with jitter, so that many servers don't come back at once.
-#[derive(Debug, Default)]
-struct Backoff {
-    failures: u32,
-}
-
-impl Backoff {
-    fn reset(&mut self) {
-        self.failures = 0;
-    }
-
-    fn next(&mut self, retry_after: Option<Duration>) -> Duration {
-        let wait = LONGEST_WAIT.min(FIRST_WAIT * 2u32.saturating_pow(self.failures.min(16)));
-        self.failures += 1;
-        let jitter = 0.5 + fastrand::f64() / 2.0;
-        // Whole milliseconds, as the log tells them.
-        let wait = Duration::from_millis((wait.as_millis() as f64 * jitter) as u64);
-        match retry_after.map(|r| r.min(LONGEST_RETRY_AFTER)) {
-            // Never earlier than asked for, and not all at the same time.
-            Some(asked) => wait.max(asked + Duration::from_millis(fastrand::u64(..200))),
-            None => wait,
-        }
-    }
 }

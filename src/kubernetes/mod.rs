@@ -1,26 +1,33 @@
-//! All that talks to Kubernetes: lists, watches and probes for the informer, writes of the `scale` subresource.
+//! All that talks to Kubernetes: lists, watches and probes for the informer, writes, reads of what the store doesn't hold, and
+//! SubjectAccessReviews.
 //!
-//! Nothing outside this module holds a client, and reads of the API never come here.
+//! Nothing outside this module holds a client. What reads of counts show never comes from here; whether a caller may see it
+//! does, where the cluster decides that.
 
+mod access_review;
+mod backoff;
 mod buffered;
 mod calls;
 mod connect;
+mod containers;
+mod image;
 mod informer;
 mod scale;
-mod selector;
 mod status;
 mod wire;
+mod write;
 
+pub use access_review::{AccessReview, AccessReviewError, AccessReviews, Verdict};
 pub use connect::{ConnectError, client, connection};
+pub use containers::{Container, Containers, ReadError};
 pub use informer::Informer;
-pub use scale::{ScaleError, ScaleRequest, Scaled, Scaler};
-pub use selector::is_label_selector;
 pub use status::{Connection, InformerStatus};
+pub use write::{Deployments, WriteError, WriteRequest, Written};
 
 use calls::Calls;
 
 /// What the server manages: some namespaces or all, and within them what a label selector matches.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Managed {
     /// The namespaces; none means all.
     pub namespaces: Vec<String>,

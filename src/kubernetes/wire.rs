@@ -2,15 +2,19 @@
 //!
 //! Field numbers are those of `k8s.io/api/apps/v1/generated.proto` and `k8s.io/apimachinery/pkg/…/generated.proto`.
 
+mod object;
+
+use std::sync::Arc;
+
 use bytes::{Buf, Bytes, BytesMut};
 use prost::{
     Message,
     encoding::{WireType, decode_key, decode_varint},
 };
 use serde::Deserialize;
-use uuid::Uuid;
 
-use crate::{name, store};
+use crate::store::{Deployment, LabelKeys};
+use object::Undecodable;
 
 /// The media type of lists, single objects and errors.
 pub(super) const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
@@ -28,6 +32,10 @@ pub(super) enum DecodeError {
     Protobuf(#[from] prost::DecodeError),
     #[error("the answer doesn't start as Kubernetes' protobuf does")]
     Envelope,
+    #[error("failed to decode protobuf: a field of a Deployment isn't of Kubernetes' type")]
+    Field,
+    #[error(transparent)]
+    Undecodable(#[from] Undecodable),
     #[error("the answer is a {0}, not what was asked for")]
     Kind(String),
     #[error("an item of {0} bytes is larger than any that Kubernetes stores")]
@@ -56,81 +64,6 @@ pub(super) struct ListMeta {
     pub(super) resource_version: String,
     #[prost(string, tag = "3")]
     pub(super) continue_token: String,
-}
-
-/// A message of which only the presence matters.
-#[derive(Clone, PartialEq, Message)]
-struct Present {}
-
-#[derive(Clone, PartialEq, Message)]
-struct ObjectMeta {
-    #[prost(string, tag = "1")]
-    name: String,
-    #[prost(string, tag = "3")]
-    namespace: String,
-    #[prost(string, tag = "5")]
-    uid: String,
-    #[prost(string, tag = "6")]
-    resource_version: String,
-    #[prost(message, optional, tag = "9")]
-    deletion_timestamp: Option<Present>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct DeploymentSpec {
-    #[prost(int32, optional, tag = "1")]
-    replicas: Option<i32>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct Deployment {
-    #[prost(message, optional, tag = "1")]
-    metadata: Option<ObjectMeta>,
-    #[prost(message, optional, tag = "2")]
-    spec: Option<DeploymentSpec>,
-}
-
-/// An object that can't be taken into the store: it is skipped and counted, the others live on.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("failed to read a Deployment: its {field} is {value:?}")]
-pub(super) struct Undecodable {
-    field: &'static str,
-    value: String,
-}
-
-impl TryFrom<Deployment> for store::Deployment {
-    type Error = Undecodable;
-
-    fn try_from(object: Deployment) -> Result<Self, Undecodable> {
-        let metadata = object.metadata.unwrap_or_default();
-        let wrong = |field, value: &str| Undecodable {
-            field,
-            value: value.chars().take(80).collect(),
-        };
-        // Valid names need no escaping in JSON and fit the store's rows.
-        if !name::is_namespace(&metadata.namespace) {
-            return Err(wrong("namespace", &metadata.namespace));
-        }
-        if !name::is_deployment(&metadata.name) {
-            return Err(wrong("name", &metadata.name));
-        }
-        let uid = Uuid::try_parse(&metadata.uid).map_err(|_| wrong("uid", &metadata.uid))?;
-        let resource_version = version(&metadata.resource_version)
-            .ok_or_else(|| wrong("resourceVersion", &metadata.resource_version))?;
-        // A Deployment that doesn't say how many replicas it wants runs one.
-        let replicas = object.spec.and_then(|s| s.replicas).unwrap_or(1);
-        if replicas < 0 {
-            return Err(wrong("replicas", &replicas.to_string()));
-        }
-        Ok(Self {
-            namespace: metadata.namespace.into(),
-            name: metadata.name.into(),
-            uid,
-            replicas,
-            resource_version,
-            deleting: metadata.deletion_timestamp.is_some(),
-        })
-    }
 }
 
 /// A resourceVersion as the number that it is within one resource type; never 0, which means "any".
@@ -245,12 +178,21 @@ pub(super) enum Frame {
 }
 
 /// Splits a watch's bytes into frames: four bytes of length, then a bare `WatchEvent` whose object is in an envelope.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct WatchDecoder {
     buffer: BytesMut,
+    labels: Arc<LabelKeys>,
 }
 
 impl WatchDecoder {
+    /// For a watch of Deployments, of which the labels of these keys are read.
+    pub(super) fn new(labels: Arc<LabelKeys>) -> Self {
+        Self {
+            buffer: BytesMut::new(),
+            labels,
+        }
+    }
+
     pub(super) fn push(&mut self, chunk: &[u8]) {
         self.buffer.extend_from_slice(chunk);
     }
@@ -274,19 +216,16 @@ impl WatchDecoder {
         self.buffer.advance(4);
         let frame = self.buffer.split_to(length).freeze();
         let event = WatchEvent::decode(frame)?;
-        let object = event.object.unwrap_or_default().raw;
+        let raw = event.object.unwrap_or_default().raw;
+        let object = || envelope(&raw, "Deployment");
         Ok(Some(match event.kind.as_str() {
-            "ADDED" | "MODIFIED" => {
-                Frame::Upsert(Deployment::decode(envelope(&object, "Deployment")?)?)
-            }
-            "DELETED" => Frame::Delete(Deployment::decode(envelope(&object, "Deployment")?)?),
+            "ADDED" | "MODIFIED" => Frame::Upsert(object::deployment(&object()?, &self.labels)?),
+            // Of what is gone no label matters: a bad one mustn't keep it.
+            "DELETED" => Frame::Delete(object::deployment(&object()?, &LabelKeys::default())?),
             "BOOKMARK" => {
-                let metadata = Deployment::decode(envelope(&object, "Deployment")?)?
-                    .metadata
-                    .unwrap_or_default();
-                Frame::Bookmark(version(&metadata.resource_version).ok_or(DecodeError::Envelope)?)
+                Frame::Bookmark(object::resource_version(&object()?)?.ok_or(DecodeError::Envelope)?)
             }
-            "ERROR" => Frame::Error(Status::decode(envelope(&object, "Status")?)?),
+            "ERROR" => Frame::Error(Status::decode(envelope(&raw, "Status")?)?),
             other => {
                 return Err(DecodeError::Kind(format!(
                     "watch event of type {:?}",
@@ -311,12 +250,13 @@ fn envelope(bytes: &Bytes, kind: &str) -> Result<Bytes, DecodeError> {
 }
 
 /// Takes a page of a list apart while it arrives, so that no page is held whole.
-#[derive(Debug, Default)]
-pub(super) struct ListDecoder {
+#[derive(Debug)]
+pub(super) struct ListDecoder<'a> {
     buffer: BytesMut,
     place: Place,
+    labels: &'a LabelKeys,
     metadata: Option<ListMeta>,
-    items: Vec<store::Deployment>,
+    items: Vec<Deployment>,
     undecodable: Vec<String>,
 }
 
@@ -332,7 +272,19 @@ enum Place {
     Tail,
 }
 
-impl ListDecoder {
+impl<'a> ListDecoder<'a> {
+    /// For a page of Deployments, of which the labels of these keys are read.
+    pub(super) fn new(labels: &'a LabelKeys) -> Self {
+        Self {
+            buffer: BytesMut::new(),
+            place: Place::default(),
+            labels,
+            metadata: None,
+            items: Vec::new(),
+            undecodable: Vec::new(),
+        }
+    }
+
     /// Takes the next bytes of the page.
     pub(super) fn push(&mut self, chunk: &[u8]) -> Result<(), DecodeError> {
         self.buffer.extend_from_slice(chunk);
@@ -386,7 +338,10 @@ impl ListDecoder {
                     );
                     match (field.tag, field.is_message) {
                         (1, true) => self.metadata = Some(ListMeta::decode(body)?),
-                        (2, true) => self.item(body),
+                        (2, true) => match object::deployment(&body, self.labels) {
+                            Ok(deployment) => self.items.push(deployment),
+                            Err(why) => self.undecodable.push(why.to_string()),
+                        },
                         _ => {}
                     }
                 }
@@ -395,14 +350,6 @@ impl ListDecoder {
                     return Ok(());
                 }
             }
-        }
-    }
-
-    fn item(&mut self, body: Bytes) {
-        let item = Deployment::decode(body).map_err(|e| e.to_string());
-        match item.and_then(|d| store::Deployment::try_from(d).map_err(|e| e.to_string())) {
-            Ok(deployment) => self.items.push(deployment),
-            Err(why) => self.undecodable.push(why),
         }
     }
 
@@ -419,9 +366,7 @@ impl ListDecoder {
     }
 
     /// The page's end: its metadata, its Deployments, and why items were skipped.
-    pub(super) fn finish(
-        self,
-    ) -> Result<(ListMeta, Vec<store::Deployment>, Vec<String>), DecodeError> {
+    pub(super) fn finish(self) -> Result<(ListMeta, Vec<Deployment>, Vec<String>), DecodeError> {
         match (self.place, self.metadata) {
             (Place::Tail | Place::List(0), Some(metadata)) => {
                 Ok((metadata, self.items, self.undecodable))

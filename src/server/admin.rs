@@ -17,6 +17,7 @@ use tracing::warn;
 
 use crate::{
     kubernetes::{Connection, InformerStatus},
+    reload::ReloadStatus,
     telemetry::metrics::Metrics,
 };
 
@@ -29,6 +30,8 @@ const REQUEST: Duration = Duration::from_secs(5);
 pub struct Admin {
     /// The informer's state, for readiness.
     pub status: Arc<InformerStatus>,
+    /// How reloads go, for `/readyz?verbose`.
+    pub reloading: Arc<ReloadStatus>,
     /// All metrics.
     pub metrics: Arc<Metrics>,
     /// Cancelled once a shutdown has begun: no longer ready.
@@ -88,7 +91,7 @@ impl Admin {
         }
         match request.uri().path() {
             "/livez" => text(StatusCode::OK, "ok\n".into()),
-            "/readyz" => self.ready(),
+            "/readyz" => self.ready(request.uri().query()),
             _ => {
                 let connected = self.status.connection() == Connection::Connected;
                 let synced = self.status.store().snapshot().synced();
@@ -108,21 +111,59 @@ impl Admin {
     }
 
     /// Ready once synced, until the drain. A lost cluster changes nothing: reads go on, and if all servers
-    /// became unready together nobody would be served.
-    fn ready(&self) -> Response<Full<Bytes>> {
-        if self.stopping.is_cancelled() {
-            text(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "not ready: shutting down\n".into(),
-            )
+    /// became unready together nobody would be served. Nor does a failed reload: what was in force goes on.
+    fn ready(&self, query: Option<&str>) -> Response<Full<Bytes>> {
+        let not_ready = if self.stopping.is_cancelled() {
+            Some("shutting down")
         } else if !self.status.store().snapshot().synced() {
-            text(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "not ready: the first list of Deployments isn't complete\n".into(),
-            )
+            Some("the first list of Deployments isn't complete")
         } else {
-            text(StatusCode::OK, "ok\n".into())
+            None
+        };
+        let status = match not_ready {
+            None => StatusCode::OK,
+            Some(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        let summary = match not_ready {
+            None => "ok\n".to_owned(),
+            Some(why) => format!("not ready: {why}\n"),
+        };
+        let verbose = query.is_some_and(|q| {
+            q.split('&')
+                .any(|p| p == "verbose" || p.starts_with("verbose="))
+        });
+        if verbose {
+            text(status, self.details() + &summary)
+        } else {
+            text(status, summary)
         }
+    }
+
+    /// A line for each thing that a person would look at, in the form of Kubernetes' own `/readyz?verbose`.
+    fn details(&self) -> String {
+        let line = |name: &str, trouble: Option<String>| match trouble {
+            None => format!("[+]{name} ok\n"),
+            Some(why) => format!("[-]{name} {why}\n"),
+        };
+        let synced = self.status.store().snapshot().synced();
+        let cluster = match self.status.connection() {
+            Connection::Connected => None,
+            Connection::NotSynced(why) | Connection::Lost(why) => Some(format!("failing: {why}")),
+        };
+        let reload = self.reloading.failing().map(|(since, why)| {
+            let since = jiff::Timestamp::try_from(since).unwrap_or_default();
+            format!("failed at {since:.0}, what was in force before goes on: {why}")
+        });
+        [
+            line("synced", (!synced).then(|| "not yet".to_owned())),
+            line("cluster", cluster),
+            line("reload", reload),
+            line(
+                "shutdown",
+                self.stopping.is_cancelled().then(|| "under way".to_owned()),
+            ),
+        ]
+        .concat()
     }
 }
 

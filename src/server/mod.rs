@@ -12,20 +12,20 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
-    time::{sleep, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info, warn};
 
 use crate::{
-    api::{Api, Caller},
+    api::Api,
+    generation::{Generations, Session},
     telemetry::metrics::Metrics,
-    tls::{Identity, Refusal},
+    tls::Refusal,
 };
 use activity::{Activity, Held, Watched};
 
@@ -44,9 +44,13 @@ const BUFFER: usize = 64 * 1024;
 /// 287 with 16.
 const RECORDS: usize = 32 * 1024;
 
+/// How long a client that is let in no more has for a request that is answered with 401, before its connection is closed: with
+/// the time that a reload takes at most it is less than 5 s.
+const DISMISSED: Duration = Duration::from_millis(2500);
+
 /// Serves the API to callers with a certificate.
 pub struct Server {
-    tls: TlsAcceptor,
+    generations: Arc<Generations>,
     api: Arc<Api>,
     metrics: Arc<Metrics>,
     /// Ends when a shutdown begins.
@@ -57,14 +61,14 @@ pub struct Server {
 impl Server {
     /// A server that stops accepting and drains when `stopping` is cancelled; `connections` holds what is open.
     pub fn new(
-        tls: Arc<ServerConfig>,
+        generations: Arc<Generations>,
         api: Arc<Api>,
         metrics: Arc<Metrics>,
         stopping: CancellationToken,
         connections: TaskTracker,
     ) -> Self {
         Self {
-            tls: TlsAcceptor::from(tls),
+            generations,
             api,
             metrics,
             stopping,
@@ -101,10 +105,10 @@ impl Server {
             client = self.handshake(tcp, address) => client,
             () = self.stopping.cancelled() => None,
         };
-        if let Some((mut stream, caller)) = client {
+        if let Some((mut stream, session)) = client {
             let multiplexed = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             stream.get_mut().1.set_buffer_limit(Some(RECORDS));
-            self.serve(stream, multiplexed, Arc::new(caller)).await;
+            self.serve(stream, multiplexed, session).await;
         }
     }
 
@@ -113,21 +117,24 @@ impl Server {
         &self,
         tcp: TcpStream,
         address: SocketAddr,
-    ) -> Option<(TlsStream<TcpStream>, Caller)> {
-        let refusal = match timeout(HANDSHAKE, self.tls.accept(tcp).into_fallible()).await {
-            Ok(Ok(stream)) => match Identity::read(stream.get_ref().1.peer_certificates()) {
-                Ok(identity) => {
-                    self.metrics.handshake("accepted");
-                    info!(name: "tls.client.accepted", subject = %identity.subject, serial = %identity.serial,
-                        issuer = %identity.issuer, address = %address, "client accepted");
-                    return Some((stream, Caller { identity, address }));
+    ) -> Option<(TlsStream<TcpStream>, Session)> {
+        let generation = Arc::clone(&self.generations.current());
+        let acceptor = TlsAcceptor::from(Arc::clone(&generation.tls));
+        let refusal = match timeout(HANDSHAKE, acceptor.accept(tcp).into_fallible()).await {
+            Ok(Ok(stream)) => {
+                let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+                match generation.admit(chain, address) {
+                    Ok(caller) => {
+                        self.metrics.handshake("accepted");
+                        info!(name: "tls.client.accepted", subject = %caller.identity.subject, serial = %caller.identity.serial,
+                            issuer = %caller.identity.issuer, address = %address, "client accepted");
+                        let (chain, number) = (chain.to_vec(), generation.number);
+                        let generations = Arc::clone(&self.generations);
+                        return Some((stream, Session::new(chain, number, caller, generations)));
+                    }
+                    Err(refusal) => Some(refusal),
                 }
-                Err(error) => Some(Refusal {
-                    reason: "Unreadable",
-                    suspicious: true,
-                    detail: error.to_string(),
-                }),
-            },
+            }
             Ok(Err((error, tcp))) => {
                 let refusal = Refusal::of(&error);
                 linger(tcp).await;
@@ -156,22 +163,24 @@ impl Server {
         None
     }
 
-    /// Serves a known caller on any stream of bytes; `multiplexed`: HTTP/2 was agreed on. What measurements without a
+    /// Serves the caller of a session on any stream of bytes; `multiplexed`: HTTP/2 was agreed on. What measurements without a
     /// network call.
-    pub async fn serve<S>(&self, stream: S, multiplexed: bool, caller: Arc<Caller>)
+    pub async fn serve<S>(&self, stream: S, multiplexed: bool, session: Session)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let activity = Arc::new(Activity::new(multiplexed));
         let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
         // One count of references for all that a request needs: the API's own would be counted by all threads.
-        let connection = Arc::new((Arc::clone(&self.api), caller, Arc::clone(&activity)));
+        let connection = Arc::new((Arc::clone(&self.api), session, Arc::clone(&activity)));
+        let served = Arc::clone(&connection);
         let service = service_fn(move |request: Request<Incoming>| {
             let under_way = connection.2.request();
             let connection = Arc::clone(&connection);
             async move {
-                let (api, caller, activity) = &*connection;
-                if caller.identity.expired() {
+                let (api, session, activity) = &*connection;
+                let caller = session.caller();
+                if caller.standing().is_err() {
                     // HTTP/2 knows no Connection header: the connection itself is ended behind the answer.
                     activity.close();
                 }
@@ -180,7 +189,7 @@ impl Server {
                     let coming = (!body.is_end_stream()).then(|| activity.request());
                     Held::new(body, coming)
                 });
-                let response = api.answer(caller, request).await;
+                let response = api.answer(&caller, request).await;
                 Ok::<_, Infallible>(response.map(|body| Held::new(body, under_way)))
             }
         });
@@ -191,7 +200,7 @@ impl Server {
                 .max_concurrent_streams(STREAMS)
                 .max_header_list_size(BUFFER as u32);
             let connection = std::pin::pin!(http2.serve_connection(io, service));
-            self.drive(connection, &activity, |c| c.graceful_shutdown())
+            self.drive(connection, &served.1, &activity, |c| c.graceful_shutdown())
                 .await;
         } else {
             let mut http1 = http1::Builder::new();
@@ -201,22 +210,28 @@ impl Server {
                 .header_read_timeout(None)
                 .max_buf_size(BUFFER);
             let connection = std::pin::pin!(http1.serve_connection(io, service));
-            self.drive(connection, &activity, |c| c.graceful_shutdown())
+            self.drive(connection, &served.1, &activity, |c| c.graceful_shutdown())
                 .await;
         }
     }
 
-    /// Runs a connection to its end: the peer's, an overdue deadline's, or a shutdown's, which lets requests finish.
+    /// Runs a connection to its end: the peer's, an overdue deadline's, its certificate's, or a shutdown's, which lets requests
+    /// finish.
     async fn drive<C>(
         &self,
         mut connection: Pin<&mut C>,
+        session: &Session,
         activity: &Activity,
         finish: impl Fn(Pin<&mut C>),
     ) where
         C: Future<Output = hyper::Result<()>>,
     {
+        let mut generations = self.generations.changes();
         let mut finishing = false;
+        let mut dismissed = None;
         loop {
+            let deadline = activity.look_again();
+            let look_again = dismissed.map_or(deadline, |end| deadline.min(end));
             tokio::select! {
                 ended = connection.as_mut() => {
                     if let Err(error) = ended {
@@ -226,15 +241,26 @@ impl Server {
                 }
                 () = self.stopping.cancelled(), if !finishing => {}
                 () = activity.closing(), if !finishing => {}
-                () = sleep_until(activity.look_again()) => match activity.overdue() {
-                    Some(why) => {
+                _ = generations.changed(), if !finishing => {
+                    if session.caller().standing().is_err() {
+                        dismissed = dismissed.or(Some(Instant::now() + DISMISSED));
+                    }
+                    continue;
+                }
+                () = sleep_until(look_again) => {
+                    if let Some(why) = activity.overdue() {
                         debug!(name: "server.connection.cut", reason = why, "a connection was cut: {why}");
                         return;
                     }
-                    None => continue,
-                },
+                    if dismissed.is_none() && session.caller().standing().is_err() {
+                        dismissed = Some(Instant::now() + DISMISSED);
+                    }
+                    if finishing || dismissed.is_none_or(|end| Instant::now() < end) {
+                        continue;
+                    }
+                }
             }
-            finishing = true;
+            (finishing, dismissed) = (true, None);
             finish(connection.as_mut());
         }
     }

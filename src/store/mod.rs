@@ -3,10 +3,13 @@
 //! Owns the records, their order and their rendered JSON. Never does I/O, never waits, never reads a clock; only the
 //! informer writes to it.
 
+mod attributes;
+mod list;
 mod record;
 mod segment;
 mod snapshot;
 mod tree;
+mod view;
 
 #[cfg(test)]
 mod tests;
@@ -18,10 +21,13 @@ use std::{
 
 use arc_swap::ArcSwap;
 
+pub use attributes::{Annotation, AnnotationBounds, Attributes, LabelKeys};
+pub use list::ListBody;
 pub use record::{Deployment, Event, Key, Transition};
 pub use segment::Record;
-pub use snapshot::{ListBody, Snapshot};
+pub use snapshot::Snapshot;
 use tree::Tree;
+pub use view::{View, Visible};
 
 /// The store: one current [`Snapshot`], replaced whole with every change.
 ///
@@ -89,8 +95,8 @@ impl Store {
         transitions
     }
 
-    /// A list of this scope in the making.
-    pub fn draft(&self, scope: Scope) -> Draft {
+    /// A list of this scope in the making, whose Deployments have the labels of these keys.
+    pub fn draft(&self, scope: Scope, labels: Arc<LabelKeys>) -> Draft {
         let now = self.snapshot();
         // With several scopes the others go on changing the store meanwhile: theirs is not taken along.
         let base = match now.namespace_of(scope.0) {
@@ -99,6 +105,7 @@ impl Store {
         };
         Draft {
             scope,
+            labels,
             seen: base.masks(),
             tree: base.clone(),
             base,
@@ -111,6 +118,7 @@ impl Store {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.current.load();
         let scope = draft.scope.0;
+        let labels = Arc::clone(&draft.labels);
         let listed = draft.swept();
         // A first sync adds everything: its transitions would say no more than the count does.
         let first = now.version_of(scope) == 0;
@@ -131,7 +139,9 @@ impl Store {
                 now.tree().apply(there.chain(gone).collect())
             }
         };
-        self.current.store(Arc::new(now.next(tree, scope, version)));
+        let mut next = now.next(tree, scope, version);
+        next.keeps_labels(scope, labels);
+        self.current.store(Arc::new(next));
         transitions
     }
 }
@@ -142,6 +152,7 @@ impl Store {
 #[derive(Debug)]
 pub struct Draft {
     scope: Scope,
+    labels: Arc<LabelKeys>,
     base: Tree,
     /// Which of the base's records the list has had so far; the others are gone.
     seen: Vec<Vec<u128>>,

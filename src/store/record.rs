@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::segment::Record;
+use super::{attributes::Attributes, segment::Record};
 
 /// One Deployment as the API server showed it: the fields that are served or that a write is judged on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct Deployment {
     pub resource_version: u64,
     /// Whether it has a deletionTimestamp.
     pub deleting: bool,
+    /// What is kept of its labels and annotations; a change of it comes with another version.
+    pub attributes: Attributes,
 }
 
 impl Deployment {

@@ -10,8 +10,10 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{
+    attributes::{AnnotationBounds, NOWHERE, Packed, Shelf},
     record::{Deployment, Event, Key},
     tree::Node,
+    view::runs,
 };
 
 /// Records in one segment at most: large enough that a list is few slices, small enough that rewriting one is cheap.
@@ -33,8 +35,17 @@ pub(super) struct Segment {
     rows: Box<[Row]>,
     /// A part of each key's hash: a lookup reads these few cache lines instead of searching through the text.
     hashes: Box<[u32]>,
+    /// The packed attributes of the records that have some, where their rows say.
+    attributes: Box<[u8]>,
     /// The sum of the rows' fingerprints, since a branch adds up those of all its segments with every change.
     fingerprint: u64,
+}
+
+/// What some records of a segment add to a list.
+pub(super) struct Sums {
+    /// Bytes, with a comma before each record.
+    pub(super) text_len: usize,
+    pub(super) fingerprint: u64,
 }
 
 /// The numbers of one record; its names are read out of the text.
@@ -44,6 +55,8 @@ struct Row {
     resource_version: u64,
     replicas: i32,
     start: u32,
+    /// Where its attributes start, or `NOWHERE`.
+    attributes: u32,
     namespace_len: u8,
     name_len: u8,
     deleting: bool,
@@ -123,6 +136,22 @@ impl<'a> Record<'a> {
         self.row().deleting
     }
 
+    /// The value of a label, if the Deployment has it and its key is one of those that are kept ([`Snapshot::has_labels`]).
+    ///
+    /// [`Snapshot::has_labels`]: super::Snapshot::has_labels
+    pub fn label(&self, key: &str) -> Option<&'a str> {
+        self.attributes().label(key)
+    }
+
+    /// The bounds that its annotations set.
+    pub fn annotation_bounds(&self) -> AnnotationBounds {
+        self.attributes().bounds()
+    }
+
+    fn attributes(&self) -> Packed<'a> {
+        self.segment.attributes_of(self.row())
+    }
+
     /// Its form in the API's contract, shared with the segment, not copied.
     pub fn json(&self) -> Bytes {
         let Range { start, end } = self.segment.place(self.position..self.position + 1);
@@ -132,7 +161,7 @@ impl<'a> Record<'a> {
     /// Whether another record says the same of the same object.
     pub(super) fn same_as(&self, other: &Record<'_>) -> bool {
         let numbers = |row: &Row| (row.uid, row.resource_version, row.replicas, row.deleting);
-        numbers(self.row()) == numbers(other.row())
+        numbers(self.row()) == numbers(other.row()) && self.attributes() == other.attributes()
     }
 
     /// Whether it is just this.
@@ -144,12 +173,14 @@ impl<'a> Record<'a> {
             replicas,
             resource_version,
             deleting,
+            attributes,
         } = deployment;
         self.key() == deployment.key()
             && self.uid() == *uid
             && self.replicas() == *replicas
             && self.resource_version() == *resource_version
             && self.deleting() == *deleting
+            && self.attributes() == attributes.packed()
     }
 
     /// A copy that outlives the snapshot.
@@ -161,6 +192,7 @@ impl<'a> Record<'a> {
             replicas: self.replicas(),
             resource_version: self.resource_version(),
             deleting: self.deleting(),
+            attributes: self.attributes().to_attributes(),
         }
     }
 }
@@ -206,6 +238,59 @@ impl Segment {
         self.fingerprint
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The position behind the last record that is in the namespace of this one.
+    pub(super) fn end_of_namespace(&self, position: usize) -> usize {
+        let namespace = |row: &Row| self.key_of(row).namespace;
+        let here = namespace(&self.rows[position]);
+        // Mostly all that follow are.
+        match self.rows.last() {
+            Some(last) if namespace(last) == here => self.rows.len(),
+            _ => position + self.rows[position..].partition_point(|row| namespace(row) == here),
+        }
+    }
+
+    /// The text of the records whose bits are set: a slice if they follow each other, else a copy.
+    pub(super) fn text_of(&self, mask: u128) -> Bytes {
+        let mut runs = runs(mask).map(|run| self.place(run));
+        match (runs.next(), runs.next()) {
+            (None, _) => Bytes::new(),
+            (Some(all), None) => self.text.slice(all),
+            (Some(first), Some(second)) => {
+                let mut text = Vec::with_capacity(self.text.len());
+                for place in [first, second].into_iter().chain(runs) {
+                    text.extend_from_slice(&self.text[place]);
+                }
+                text.into()
+            }
+        }
+    }
+
+    /// What the records whose bits are set add to a list.
+    pub(super) fn sums_of(&self, mask: u128) -> Sums {
+        if mask.count_ones() as usize == self.rows.len() {
+            return Sums {
+                text_len: self.text.len(),
+                fingerprint: self.fingerprint,
+            };
+        }
+        let text_len = runs(mask).map(|run| self.place(run).len()).sum();
+        let rows = runs(mask).flat_map(|run| &self.rows[run]);
+        let sum = |sum: u64, row: &Row| sum.wrapping_add(row.fingerprint());
+        Sums {
+            text_len,
+            fingerprint: rows.fold(0, sum),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn attributes_len(&self) -> usize {
+        self.attributes.len()
+    }
+
     pub(super) fn position(&self, key: Key<'_>) -> Option<usize> {
         let hash = hash(key);
         // `contains` compares many at once, with vector instructions.
@@ -237,6 +322,13 @@ impl Segment {
         Key {
             namespace: &self.text[row.namespace()],
             name: &self.text[row.name()],
+        }
+    }
+
+    fn attributes_of(&self, row: &Row) -> Packed<'_> {
+        match row.attributes {
+            NOWHERE => Packed::EMPTY,
+            place => Packed::at_start(&self.attributes[place as usize..]),
         }
     }
 
@@ -273,6 +365,7 @@ impl Segment {
         let mut text = Vec::with_capacity(sources.iter().map(Source::text_len).sum());
         let mut rows = Vec::with_capacity(sources.iter().map(Source::records).sum());
         let mut hashes = Vec::with_capacity(rows.capacity());
+        let mut attributes = Shelf::default();
         let mut digits = itoa::Buffer::new();
         for source in sources {
             let start = text.len() as u32;
@@ -283,6 +376,7 @@ impl Segment {
                     text.extend_from_slice(&segment.text[place]);
                     rows.extend(segment.rows[run.clone()].iter().map(|row| Row {
                         start: row.start - from + start,
+                        attributes: attributes.put(segment.attributes_of(row)),
                         ..*row
                     }));
                     hashes.extend_from_slice(&segment.hashes[run.clone()]);
@@ -300,6 +394,7 @@ impl Segment {
                         resource_version: d.resource_version,
                         replicas: d.replicas,
                         start,
+                        attributes: attributes.put(d.attributes.packed()),
                         namespace_len: d.namespace.len() as u8,
                         name_len: d.name.len() as u8,
                         deleting: d.deleting,
@@ -314,6 +409,7 @@ impl Segment {
             text: Bytes::from(text),
             rows: rows.into_boxed_slice(),
             hashes: hashes.into_boxed_slice(),
+            attributes: attributes.into_bytes(),
         }
     }
 }

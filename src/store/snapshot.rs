@@ -1,15 +1,14 @@
 //! One consistent state of the store, which no later change alters.
 
-use std::{
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
+use std::sync::Arc;
+
+use super::{
+    attributes::LabelKeys,
+    list::{ListBody, list_len},
+    record::Key,
+    segment::Record,
+    tree::Tree,
 };
-
-use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
-
-use super::{record::Key, segment::Record, tree::Tree};
 
 /// One state of the store.
 #[derive(Debug)]
@@ -24,6 +23,8 @@ struct ScopeState {
     namespace: Option<Arc<str>>,
     /// How far the scope's list and watch have come; 0 before the first complete list.
     version: u64,
+    /// The labels that every record of the scope was read with.
+    labels: Arc<LabelKeys>,
 }
 
 impl Snapshot {
@@ -31,6 +32,7 @@ impl Snapshot {
         let scope = |namespace: Option<Arc<str>>| ScopeState {
             namespace,
             version: 0,
+            labels: Arc::default(),
         };
         let mut scopes: Vec<_> = namespaces
             .iter()
@@ -49,6 +51,10 @@ impl Snapshot {
         let mut scopes = self.scopes.clone();
         scopes[scope].version = version;
         Self { tree, scopes }
+    }
+
+    pub(super) fn keeps_labels(&mut self, scope: usize, labels: Arc<LabelKeys>) {
+        self.scopes[scope].labels = labels;
     }
 
     pub(super) fn tree(&self) -> &Tree {
@@ -79,11 +85,20 @@ impl Snapshot {
 
     /// The resourceVersion that one namespace has reached; 0 for a namespace that isn't managed.
     pub fn resource_version_in(&self, namespace: &str) -> u64 {
-        let mut managed = self
-            .scopes
+        self.scope_of(namespace).map_or(0, |s| s.version)
+    }
+
+    /// Whether the labels of all these keys are known of every Deployment in a namespace: those of keys that are new, only
+    /// once it was listed with them. Before that a label that a record doesn't have may well be there.
+    pub fn has_labels(&self, namespace: &str, keys: &LabelKeys) -> bool {
+        self.scope_of(namespace)
+            .is_none_or(|s| s.labels.include(keys))
+    }
+
+    fn scope_of(&self, namespace: &str) -> Option<&ScopeState> {
+        self.scopes
             .iter()
-            .filter(|s| s.namespace.as_deref().is_none_or(|n| n == namespace));
-        managed.next().map_or(0, |s| s.version)
+            .find(|s| s.namespace.as_deref().is_none_or(|n| n == namespace))
     }
 
     /// The Deployment of that name, if the snapshot has it.
@@ -120,80 +135,12 @@ impl Snapshot {
 
     /// The length of the list response in bytes.
     pub fn list_len(&self) -> usize {
-        // Two brackets around the text, less the comma before the first record.
-        match self.tree.text_len() {
-            0 => 2,
-            text => text + 1,
-        }
+        list_len(self.tree.text_len())
     }
 
     /// The list response: a chain of the segments' texts, which keeps the snapshot as long as it is being sent.
     pub fn list(self: Arc<Self>) -> ListBody {
-        ListBody {
-            left: self.list_len(),
-            place: Place::Start,
-            snapshot: self,
-        }
-    }
-}
-
-/// The JSON array of all records, a segment a frame.
-#[derive(Debug)]
-pub struct ListBody {
-    snapshot: Arc<Snapshot>,
-    place: Place,
-    left: usize,
-}
-
-#[derive(Debug)]
-enum Place {
-    Start,
-    Segment((usize, usize)),
-    End,
-}
-
-impl Iterator for ListBody {
-    type Item = Bytes;
-
-    fn next(&mut self) -> Option<Bytes> {
-        let piece = match self.place {
-            Place::Start => {
-                self.place = Place::Segment((0, 0));
-                Bytes::from_static(b"[")
-            }
-            Place::Segment(place) => match self.snapshot.tree.segment_at(place) {
-                Some((segment, next)) => {
-                    self.place = Place::Segment(next);
-                    segment.text().slice(usize::from(place == (0, 0))..)
-                }
-                None => {
-                    self.place = Place::End;
-                    Bytes::from_static(b"]")
-                }
-            },
-            Place::End => return None,
-        };
-        self.left -= piece.len();
-        Some(piece)
-    }
-}
-
-impl Body for ListBody {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        Poll::Ready(self.next().map(|piece| Ok(Frame::data(piece))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        matches!(self.place, Place::End)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left as u64)
+        let length = self.list_len();
+        ListBody::new(self, None, length)
     }
 }

@@ -3,9 +3,14 @@ use std::{collections::BTreeMap, sync::Arc};
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::{Deployment, Event, Store, Transition};
+use super::{AnnotationBounds, Attributes, Deployment, Event, LabelKeys, Store, Transition};
 
-fn deployment(namespace: &str, name: &str, replicas: i32, resource_version: u64) -> Deployment {
+pub(super) fn deployment(
+    namespace: &str,
+    name: &str,
+    replicas: i32,
+    resource_version: u64,
+) -> Deployment {
     let uid = Uuid::from_u64_pair(namespace.len() as u64, name.bytes().map(u64::from).sum());
     Deployment {
         namespace: namespace.into(),
@@ -14,10 +19,30 @@ fn deployment(namespace: &str, name: &str, replicas: i32, resource_version: u64)
         replicas,
         resource_version,
         deleting: false,
+        attributes: Attributes::default(),
     }
 }
 
-fn json(list: &[Deployment]) -> String {
+/// The same with some labels.
+pub(super) fn labelled(labels: &[(&str, &str)], deployment: Deployment) -> Deployment {
+    Deployment {
+        attributes: Attributes::new(labels.iter().copied(), AnnotationBounds::default()),
+        ..deployment
+    }
+}
+
+fn protected() -> AnnotationBounds {
+    AnnotationBounds {
+        protected: true,
+        ..AnnotationBounds::default()
+    }
+}
+
+fn keys(keys: &[&str]) -> Arc<LabelKeys> {
+    Arc::new(keys.iter().copied().collect())
+}
+
+pub(super) fn json(list: &[Deployment]) -> String {
     let one = |d: &Deployment| {
         format!(
             r#"{{"namespace":"{}","name":"{}","replicaCount":{}}}"#,
@@ -34,7 +59,7 @@ fn listed(store: &Store) -> String {
     String::from_utf8(body).unwrap()
 }
 
-fn all(store: &Store) -> super::Scope {
+pub(super) fn all(store: &Store) -> super::Scope {
     store.scopes()[0].0
 }
 
@@ -48,7 +73,7 @@ fn an_empty_store_is_not_synced_and_lists_nothing() {
 #[test]
 fn a_complete_list_makes_the_store_synced_and_tells_no_transitions_the_first_time() {
     let store = Store::new(&[]);
-    let mut draft = store.draft(all(&store));
+    let mut draft = store.draft(all(&store), Arc::default());
     draft.add(vec![deployment("b", "x", 2, 8), deployment("a", "y", 1, 7)]);
     assert_eq!(store.replace(draft, 10), []);
     assert!(store.snapshot().synced());
@@ -80,7 +105,7 @@ fn namespaces_are_sorted_as_pairs_and_not_as_the_joined_string() {
 fn a_relist_tells_what_was_missed() {
     let store = Store::new(&[]);
     let list = |records: Vec<Deployment>, version| {
-        let mut draft = store.draft(all(&store));
+        let mut draft = store.draft(all(&store), Arc::default());
         draft.add(records);
         store.replace(draft, version)
     };
@@ -176,11 +201,11 @@ fn a_snapshot_stays_as_it_was() {
 fn each_namespace_of_several_has_a_version_of_its_own() {
     let store = Store::new(&["a".into(), "b".into()]);
     let scopes = store.scopes();
-    let mut draft = store.draft(scopes[1].0);
+    let mut draft = store.draft(scopes[1].0, Arc::default());
     draft.add(vec![deployment("b", "x", 1, 4)]);
     store.replace(draft, 5);
     assert!(!store.snapshot().synced());
-    store.replace(store.draft(scopes[0].0), 7);
+    store.replace(store.draft(scopes[0].0, Arc::default()), 7);
     let snapshot = store.snapshot();
     assert!(snapshot.synced());
     assert_eq!(snapshot.resource_version(), 5);
@@ -191,7 +216,7 @@ fn each_namespace_of_several_has_a_version_of_its_own() {
         ),
         (7, 0)
     );
-    store.replace(store.draft(scopes[1].0), 9);
+    store.replace(store.draft(scopes[1].0, Arc::default()), 9);
     assert_eq!(listed(&store), "[]");
 }
 
@@ -202,7 +227,7 @@ fn a_relist_shares_what_it_finds_unchanged() {
         .map(|i| deployment("a", &format!("d{i:04}"), 1, i))
         .collect();
     let list = |records: Vec<Deployment>, version| {
-        let mut draft = store.draft(all(&store));
+        let mut draft = store.draft(all(&store), Arc::default());
         records
             .chunks(100)
             .for_each(|page| draft.add(page.to_vec()));
@@ -222,11 +247,113 @@ fn a_relist_shares_what_it_finds_unchanged() {
 fn a_restored_cluster_may_have_the_same_version_with_another_count() {
     let store = Store::new(&[]);
     for (count, told) in [(3, 0), (5, 1)] {
-        let mut draft = store.draft(all(&store));
+        let mut draft = store.draft(all(&store), Arc::default());
         draft.add(vec![deployment("a", "x", count, 9)]);
         assert_eq!(store.replace(draft, 9).len(), told);
         assert_eq!(store.snapshot().get("a", "x").unwrap().replicas(), count);
     }
+}
+
+#[test]
+fn a_record_tells_its_labels_and_its_bounds() {
+    let store = Store::new(&[]);
+    let labels = [("tier", "front"), ("team", "web")];
+    let both = Deployment {
+        attributes: Attributes::new(labels, protected()),
+        ..deployment("a", "both", 1, 1)
+    };
+    let neither = deployment("a", "neither", 1, 2);
+    let events = [both, neither].map(Event::Upsert);
+    store.apply(all(&store), events.into(), 2);
+    let snapshot = store.snapshot();
+    let record = |name| snapshot.get("a", name).unwrap();
+    let told = |name| {
+        let record = record(name);
+        ["team", "tier", "app"].map(|key| record.label(key))
+    };
+    assert_eq!(told("both"), [Some("web"), Some("front"), None]);
+    assert_eq!(told("neither"), [None; 3]);
+    assert_eq!(record("both").annotation_bounds(), protected());
+    let none = AnnotationBounds::default();
+    assert_eq!(record("neither").annotation_bounds(), none);
+}
+
+#[test]
+fn a_changed_label_is_a_change_of_the_record_and_not_of_the_list() {
+    let store = Store::new(&[]);
+    let scope = all(&store);
+    let web = |version| labelled(&[("team", "web")], deployment("a", "x", 5, version));
+    let db = |version| labelled(&[("team", "db")], deployment("a", "x", 5, version));
+    store.apply(scope, vec![Event::Upsert(web(1))], 1);
+    let (before, list) = (store.snapshot().fingerprint(), listed(&store));
+    let told = store.apply(scope, vec![Event::Upsert(db(2))], 2);
+    assert_eq!(told, [Transition::Changed { from: 5, to: db(2) }]);
+    let label = || store.snapshot().get("a", "x").unwrap().label("team") == Some("db");
+    assert!(label());
+    assert_eq!(
+        (store.snapshot().fingerprint(), listed(&store)),
+        (before, list)
+    );
+    // A restored cluster may have the same version with other labels.
+    for (d, told) in [(web(2), 1), (db(2), 1), (db(2), 0)] {
+        let mut draft = store.draft(scope, keys(&["team"]));
+        draft.add(vec![d]);
+        assert_eq!(store.replace(draft, 2).len(), told);
+    }
+    assert!(label());
+}
+
+#[test]
+fn labels_are_known_once_their_namespace_was_listed_with_them() {
+    let store = Store::new(&["a".into(), "b".into()]);
+    let scopes = store.scopes();
+    let (team, both) = (keys(&["team"]), keys(&["team", "tier"]));
+    let known = |namespace, keys: &LabelKeys| store.snapshot().has_labels(namespace, keys);
+    assert!(!known("a", &team) && known("a", &LabelKeys::default()));
+    let list = |scope: usize, labels: &Arc<LabelKeys>, version| {
+        let mut draft = store.draft(scopes[scope].0, Arc::clone(labels));
+        let d = deployment(["a", "b"][scope], "x", 1, version);
+        draft.add(vec![labelled(&[("team", "web")], d)]);
+        assert!(labels.iter().count() == 1 || !known("a", labels));
+        store.replace(draft, version);
+    };
+    list(0, &team, 1);
+    assert!(known("a", &team) && !known("b", &team) && !known("a", &both));
+    list(1, &both, 2);
+    assert!(known("b", &team) && known("b", &both) && !known("a", &both));
+    // Events are read with the keys of the list before them.
+    store.apply(scopes[0].0, vec![], 3);
+    assert!(known("a", &team));
+    list(0, &both, 4);
+    assert!(known("a", &both));
+}
+
+#[test]
+fn equal_attributes_of_neighbours_are_kept_once_whatever_changes_between_them() {
+    let store = Store::new(&[]);
+    let scope = all(&store);
+    let d = |i: u64, version| {
+        let one = deployment("a", &format!("d{i:02}"), (version % 7) as i32, version);
+        labelled(&[("team", "web")], one)
+    };
+    let kept = || store.snapshot().tree().attributes_len();
+    store.apply(
+        scope,
+        (1..=60).map(|i| Event::Upsert(d(i, i))).collect(),
+        60,
+    );
+    let once = kept();
+    for version in 61..200 {
+        store.apply(
+            scope,
+            vec![Event::Upsert(d(version * 13 % 60 + 1, version))],
+            version,
+        );
+    }
+    assert_eq!(kept(), once);
+    let gone = |i| Event::Delete(d(i, 200 + i));
+    store.apply(scope, (1..=60).map(gone).collect(), 300);
+    assert_eq!(kept(), 0);
 }
 
 #[derive(Debug, Clone)]
@@ -262,7 +389,13 @@ proptest! {
         let mut version = 0;
         let mut next = |ns: u8, name: u16, count: i32| {
             version += 1;
-            deployment(namespace(ns), &format!("d{name}"), count, version)
+            let d = deployment(namespace(ns), &format!("d{name}"), count, version);
+            match count % 4 {
+                0 => labelled(&[("team", "web")], d),
+                1 => labelled(&[("team", "db"), ("app", &format!("d{name}"))], d),
+                2 => Deployment { attributes: Attributes::new([], protected()), ..d },
+                _ => d,
+            }
         };
         let key = |d: &Deployment| (d.namespace.to_string(), d.name.to_string());
         for step in steps {
@@ -288,7 +421,7 @@ proptest! {
                     let list: Vec<_> = all.into_iter().map(|(ns, name, c)| next(ns, name, c)).collect();
                     let before: Vec<_> = model.values().cloned().collect();
                     model = list.iter().map(|d| (key(d), d.clone())).collect();
-                    let mut draft = store.draft(scope);
+                    let mut draft = store.draft(scope, Arc::default());
                     list.chunks(97).for_each(|page| draft.add(page.to_vec()));
                     let version = list.last().map_or(1, |d| d.resource_version);
                     let synced = store.snapshot().version_of(0) > 0;
@@ -323,7 +456,7 @@ proptest! {
     fn the_fingerprint_depends_on_the_content_and_not_on_the_way_there(counts in prop::collection::vec(0i32..50, 1..300)) {
         let records: Vec<_> = (1..).zip(&counts).map(|(i, c)| deployment("a", &format!("d{i}"), *c, i)).collect();
         let (one, other) = (Store::new(&[]), Store::new(&[]));
-        let mut draft = one.draft(all(&one));
+        let mut draft = one.draft(all(&one), Arc::default());
         draft.add(records.clone());
         one.replace(draft, 1);
         for d in records.into_iter().rev() {

@@ -287,6 +287,11 @@ impl Tree {
         self.branches.nodes.iter().map(|b| b.text_len).sum()
     }
 
+    #[cfg(test)]
+    pub(super) fn attributes_len(&self) -> usize {
+        self.segments().map(Segment::attributes_len).sum()
+    }
+
     pub(super) fn fingerprint(&self) -> u64 {
         self.branches
             .nodes
@@ -312,7 +317,7 @@ impl Tree {
         self.segments().flat_map(|s| s.records())
     }
 
-    fn segments(&self) -> impl Iterator<Item = &Segment> {
+    pub(super) fn segments(&self) -> impl Iterator<Item = &Segment> {
         let branches = self.branches.nodes.iter();
         branches
             .flat_map(|b| &b.segments.nodes)

@@ -18,10 +18,14 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     /// Those of single counts that are read, which come a hundred thousand a second: found without hashing labels.
     reads: Counter,
-    handshakes: Family<HandshakeLabels, Counter>,
+    handshakes: Family<ResultLabels, Counter>,
     connections: Gauge,
+    reloads: Family<ResultLabels, Counter>,
+    reload_failing: Gauge,
     /// Of the informer.
     pub informer: Arc<InformerMetrics>,
+    /// Of what the cluster is asked about callers.
+    pub reviews: Arc<ReviewMetrics>,
     synced: Gauge,
     connected: Gauge,
     age: Gauge<f64, AtomicU64>,
@@ -41,7 +45,7 @@ const READS: RequestLabels = RequestLabels {
 };
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct HandshakeLabels {
+struct ResultLabels {
     result: &'static str,
 }
 
@@ -89,14 +93,40 @@ impl InformerMetrics {
     }
 }
 
+/// What is counted of SubjectAccessReviews.
+#[derive(Debug, Default)]
+pub struct ReviewMetrics {
+    asked: Family<ReviewLabels, Counter>,
+    remembered: Counter,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReviewLabels {
+    result: &'static str,
+}
+
+impl ReviewMetrics {
+    /// The cluster was asked, with `allowed`, `denied` or `failed`.
+    pub(crate) fn asked(&self, result: &'static str) {
+        self.asked.get_or_create(&ReviewLabels { result }).inc();
+    }
+
+    /// An earlier answer served again.
+    pub(crate) fn remembered(&self) {
+        self.remembered.inc();
+    }
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("headcount");
         let informer = Arc::<InformerMetrics>::default();
+        let reviews = Arc::<ReviewMetrics>::default();
         let requests = Family::<RequestLabels, Counter>::default();
         let reads = requests.get_or_create_owned(&READS);
         let handshakes = Family::default();
-        let (connections, synced, connected, age) = Default::default();
+        let reloads = Family::default();
+        let (connections, reload_failing, synced, connected, age) = Default::default();
         registry.register(
             "http_requests",
             "Requests answered, by route, method and status",
@@ -111,6 +141,16 @@ impl Default for Metrics {
             "connections",
             "Open connections of callers",
             Gauge::clone(&connections),
+        );
+        registry.register(
+            "reloads",
+            "Changed sets of files, by result: applied or failed",
+            Family::clone(&reloads),
+        );
+        registry.register(
+            "reload_failing",
+            "1 while the files as they are can't be put in force",
+            Gauge::clone(&reload_failing),
         );
         registry.register(
             "informer_deployments",
@@ -143,6 +183,16 @@ impl Default for Metrics {
             informer.undecodable.clone(),
         );
         registry.register(
+            "access_reviews",
+            "SubjectAccessReviews that the cluster was asked for, by result: allowed, denied or failed",
+            reviews.asked.clone(),
+        );
+        registry.register(
+            "access_reviews_remembered",
+            "Questions that an earlier SubjectAccessReview answered",
+            reviews.remembered.clone(),
+        );
+        registry.register(
             "informer_synced",
             "1 when the first list is complete",
             Gauge::clone(&synced),
@@ -163,7 +213,10 @@ impl Default for Metrics {
             reads,
             handshakes,
             connections,
+            reloads,
+            reload_failing,
             informer,
+            reviews,
             synced,
             connected,
             age,
@@ -201,8 +254,18 @@ impl Metrics {
     /// A handshake ended, with `accepted` or the reason.
     pub(crate) fn handshake(&self, result: &'static str) {
         self.handshakes
-            .get_or_create(&HandshakeLabels { result })
+            .get_or_create(&ResultLabels { result })
             .inc();
+    }
+
+    /// Changed files were put in force (`applied`), or can't be (`failed`).
+    pub(crate) fn reloaded(&self, result: &'static str) {
+        self.reloads.get_or_create(&ResultLabels { result }).inc();
+    }
+
+    /// Whether the files as they are can't be put in force.
+    pub(crate) fn reload_failing(&self, failing: bool) {
+        self.reload_failing.set(i64::from(failing));
     }
 
     /// A connection is open until this is dropped.

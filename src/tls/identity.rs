@@ -14,8 +14,8 @@ pub struct Identity {
     pub serial: String,
     /// The subject of the CA that issued it.
     pub issuer: String,
-    /// When it expires.
-    pub not_after: SystemTime,
+    /// Until when its chain is accepted: the last second of whichever certificate or revocation list ends first.
+    pub valid_until: SystemTime,
 }
 
 /// A certificate that rustls verified and that still can't be read.
@@ -29,9 +29,9 @@ impl Identity {
     /// # Errors
     ///
     /// When there is no leaf or it isn't an X.509 certificate.
-    pub fn read(chain: Option<&[CertificateDer<'_>]>) -> Result<Self, IdentityError> {
+    pub fn read(chain: &[CertificateDer<'_>]) -> Result<Self, IdentityError> {
         let leaf = chain
-            .and_then(<[_]>::first)
+            .first()
             .ok_or_else(|| IdentityError("there is none".into()))?;
         let (_, certificate) =
             parse_x509_certificate(leaf).map_err(|e| IdentityError(e.to_string()))?;
@@ -40,13 +40,13 @@ impl Identity {
             subject: certificate.subject().to_string(),
             serial: serial(certificate.raw_serial()),
             issuer: certificate.issuer().to_string(),
-            not_after: UNIX_EPOCH + Duration::from_secs(seconds),
+            valid_until: UNIX_EPOCH + Duration::from_secs(seconds),
         })
     }
 
-    /// Whether the certificate has expired since the handshake. Its last second still counts (RFC 5280, 4.1.2.5).
+    /// Whether it has expired since the handshake. The last second still counts (RFC 5280, 4.1.2.5).
     pub fn expired(&self) -> bool {
-        SystemTime::now() > self.not_after + Duration::from_secs(1)
+        SystemTime::now() > self.valid_until + Duration::from_secs(1)
     }
 }
 

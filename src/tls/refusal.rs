@@ -4,6 +4,8 @@ use std::io;
 
 use rustls::{AlertDescription, CertificateError, Error, OtherError, PeerIncompatible};
 
+use super::{IdentityError, checks::CheckFailed};
+
 /// A refused handshake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
@@ -13,6 +15,16 @@ pub struct Refusal {
     pub suspicious: bool,
     /// The library's own words.
     pub detail: String,
+}
+
+impl From<IdentityError> for Refusal {
+    fn from(error: IdentityError) -> Self {
+        Self {
+            reason: "Unreadable",
+            suspicious: true,
+            detail: error.to_string(),
+        }
+    }
 }
 
 impl Refusal {
@@ -37,7 +49,13 @@ impl Refusal {
                 detail: error.to_string(),
             });
         };
-        let (reason, suspicious) = match tls {
+        Some(Self::of_tls(tls))
+    }
+
+    /// What an error of rustls means, that of a verifier among them.
+    #[must_use]
+    pub fn of_tls(error: &Error) -> Self {
+        let (reason, suspicious) = match error {
             Error::InvalidCertificate(certificate) => of_certificate(certificate),
             Error::NoCertificatesPresented => ("NoCertificate", false),
             Error::PeerIncompatible(
@@ -61,11 +79,18 @@ impl Refusal {
             Error::DecryptError | Error::PeerMisbehaved(_) => ("Misbehaved", true),
             _ => ("Failed", false),
         };
-        Some(Self {
+        let detail = match error {
+            // Rustls would show how it is stored.
+            Error::InvalidCertificate(CertificateError::Other(OtherError(other))) => {
+                format!("invalid peer certificate: {other}")
+            }
+            other => other.to_string(),
+        };
+        Self {
             reason,
             suspicious,
-            detail: tls.to_string(),
-        })
+            detail,
+        }
     }
 }
 
@@ -85,12 +110,46 @@ fn of_certificate(error: &CertificateError) -> (&'static str, bool) {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             ("NotValidForName", true)
         }
-        // What webpki found and rustls has no name for: its text is the name.
-        CertificateError::Other(OtherError(other)) => match &*other.to_string() {
-            "UnsupportedCriticalExtension" => ("UnhandledCriticalExtension", true),
-            "CaUsedAsEndEntity" => ("CaUsedAsClient", true),
-            _ => ("InvalidCertificate", true),
-        },
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            ("SignatureAlgorithm", true)
+        }
+        CertificateError::UnknownRevocationStatus => ("RevocationUnknown", true),
+        CertificateError::ExpiredRevocationListContext { .. } => ("CrlExpired", true),
+        CertificateError::Other(OtherError(other)) => (of_other(&**other), true),
         _ => ("InvalidCertificate", true),
+    }
+}
+
+/// What our own checks found, or webpki and rustls has no word for it.
+fn of_other(error: &(dyn std::error::Error + 'static)) -> &'static str {
+    use webpki::Error as Webpki;
+    if let Some(failed) = error.downcast_ref::<CheckFailed>() {
+        return failed.reason();
+    }
+    match error.downcast_ref() {
+        Some(Webpki::UnsupportedCriticalExtension) => "UnhandledCriticalExtension",
+        Some(Webpki::CaUsedAsEndEntity) => "CaUsedAsClient",
+        Some(Webpki::EndEntityUsedAsCa) => "IssuerNotCa",
+        Some(Webpki::PathLenConstraintViolated) => "PathLength",
+        Some(Webpki::NameConstraintViolation) => "NameConstraints",
+        Some(Webpki::EmptyEkuExtension) => "InvalidPurpose",
+        Some(Webpki::UnsupportedCertVersion) => "Version",
+        Some(
+            Webpki::MaximumPathDepthExceeded
+            | Webpki::MaximumSignatureChecksExceeded
+            | Webpki::MaximumPathBuildCallsExceeded
+            | Webpki::MaximumNameConstraintComparisonsExceeded,
+        ) => "PathTooComplex",
+        Some(
+            Webpki::ExtensionValueInvalid
+            | Webpki::MalformedExtensions
+            | Webpki::SignatureAlgorithmMismatch
+            | Webpki::InvalidNetworkMaskConstraint
+            | Webpki::MalformedNameConstraint
+            | Webpki::MalformedDnsIdentifier
+            | Webpki::InvalidSerialNumber,
+        ) => "BadEncoding",
+        _ => "InvalidCertificate",
     }
 }

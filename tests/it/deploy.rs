@@ -145,6 +145,11 @@ skip - "
     );
     server.shut_down().await;
 
+    let optional = checkout().join("deploy/optional");
+    cluster
+        .kubectl(&["apply", "--filename", optional.to_str().unwrap()])
+        .await
+        .unwrap();
     script("deploy/undeploy", &[], &environment).await;
     let left = cluster
         .kubectl(&[

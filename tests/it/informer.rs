@@ -5,6 +5,7 @@
 mod backoff;
 mod bodies;
 mod events;
+mod labels;
 mod relist;
 mod restore;
 mod scopes;

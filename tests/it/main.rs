@@ -2,13 +2,16 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on says where")]
 #![allow(unreachable_pub, reason = "nothing of a test binary is public")]
 
+mod authorization;
 mod cert_manager;
 mod cli;
 mod deploy;
 mod http;
+mod images;
 mod informer;
 mod logs;
 mod pki;
+mod policy;
 mod scenarios;
 mod support;
 mod tls;

@@ -7,6 +7,7 @@ mod kube_client;
 mod listing;
 mod port;
 mod protobuf;
+mod reviewing;
 mod scaling;
 mod support;
 mod watching;

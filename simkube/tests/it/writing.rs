@@ -1,7 +1,7 @@
 //! Whole Deployments and namespaces: create, edit, delete with finalizers.
 
 use serde_json::json;
-use simkube::{Cluster, NewDeployment, Options};
+use simkube::{Cluster, Fault, NewDeployment, On, Options, Rule};
 
 use crate::support::{SHOP, get, patch, put, request, send, shop};
 
@@ -47,6 +47,109 @@ async fn edits_of_metadata_keep_the_generation_and_edits_of_spec_raise_it() {
         200
     );
     assert_eq!(cluster.resource_version(), version + 3);
+}
+
+/// Sends a strategic merge patch.
+async fn strategic(
+    cluster: &Cluster,
+    parameters: &str,
+    patch: serde_json::Value,
+) -> crate::support::Answer {
+    let headers = [("content-type", "application/strategic-merge-patch+json")];
+    let uri = format!("{CART}{parameters}");
+    send(cluster, request("PATCH", &uri, &headers, patch.to_string())).await
+}
+
+/// A patch of one container's image.
+fn image(container: &str, image: &str) -> serde_json::Value {
+    json!({ "spec": { "template": { "spec": { "containers": [{ "name": container, "image": image }] } } } })
+}
+
+#[tokio::test]
+async fn a_strategic_patch_merges_containers_by_name_and_a_merge_patch_replaces_them() {
+    let cluster = shop();
+    let containers =
+        |object: &serde_json::Value| object["spec"]["template"]["spec"]["containers"].clone();
+    let before = get(&cluster, CART).await.json();
+    let patched = strategic(
+        &cluster,
+        "?fieldManager=me",
+        image("main", "example.org/x:2"),
+    )
+    .await;
+    let mut wanted = containers(&before);
+    wanted[0]["image"] = "example.org/x:2".into();
+    assert_eq!(containers(&patched.json()), wanted);
+    assert_eq!(patched.json()["metadata"]["generation"], 2);
+    let unknown = strategic(&cluster, "", image("side", "example.org/y:1")).await;
+    assert_eq!(
+        containers(&unknown.json())[1],
+        json!({ "name": "side", "image": "example.org/y:1" })
+    );
+    let merged = patch(&cluster, CART, image("main", "example.org/x:3")).await;
+    assert_eq!(
+        containers(&merged.json()),
+        json!([{ "name": "main", "image": "example.org/x:3" }])
+    );
+}
+
+#[tokio::test]
+async fn a_strategic_patch_that_changes_nothing_or_is_a_dry_run_makes_no_version() {
+    let cluster = shop();
+    let version = cluster.resource_version();
+    assert_eq!(
+        strategic(&cluster, "", image("main", "pause:3.10"))
+            .await
+            .status,
+        200
+    );
+    let dry = strategic(&cluster, "?dryRun=All", image("main", "example.org/x:2")).await;
+    assert_eq!(
+        dry.json()["spec"]["template"]["spec"]["containers"][0]["image"],
+        "example.org/x:2"
+    );
+    assert_eq!(cluster.resource_version(), version);
+}
+
+#[tokio::test]
+async fn a_patch_with_another_version_is_a_conflict_whatever_its_uid_says() {
+    let cluster = shop();
+    let seen = get(&cluster, CART).await.json()["metadata"].clone();
+    cluster.delete("shop", "cart");
+    assert_eq!(strategic(&cluster, "", json!({})).await.status, 404);
+    cluster.create(NewDeployment::new("shop", "cart"));
+    let (uid, version) = (&seen["uid"], &seen["resourceVersion"]);
+    let mut stale = image("main", "example.org/x:2");
+    stale["metadata"] = json!({ "uid": uid, "resourceVersion": version });
+    let answer = strategic(&cluster, "", stale.clone()).await;
+    assert_eq!(
+        (answer.status.as_u16(), &answer.json()["reason"]),
+        (409, &"Conflict".into())
+    );
+    stale["metadata"] = json!({ "uid": uid });
+    assert_eq!(strategic(&cluster, "", stale).await.status, 422);
+}
+
+#[tokio::test]
+async fn a_list_of_one_name_is_a_read_of_that_one() {
+    let cluster = shop();
+    let refused = cluster.faults().add(Rule::new(
+        On::Get,
+        Fault::Forbidden {
+            user: "me".to_owned(),
+        },
+    ));
+    let uri = format!("{SHOP}?fieldSelector=metadata.name%3Dcart");
+    let told = get(&cluster, &uri).await;
+    assert!(
+        told.json()["message"]
+            .as_str()
+            .unwrap()
+            .contains("cannot list resource")
+    );
+    cluster.faults().remove(refused);
+    assert_eq!(get(&cluster, &uri).await.names(), ["cart"]);
+    assert_eq!((cluster.counts().gets, cluster.counts().lists), (2, 0));
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ use headcount::{
 };
 use http::{Request, Response};
 use http_body::{Body, Frame};
+use tokio::sync::watch;
 use tower::service_fn;
 
 use crate::{
@@ -72,6 +73,7 @@ impl Cluster {
         let informer = Informer::new(
             self.client(),
             Managed::default(),
+            watch::channel(Arc::default()).1,
             Arc::clone(&status),
             metrics,
         );

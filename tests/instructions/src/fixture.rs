@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use headcount::store::{Deployment, Event, Scope, Store};
+use headcount::store::{Attributes, Deployment, Event, Record, Scope, Store, Visible};
 use uuid::Uuid;
 
 /// The resourceVersion of a cluster that nobody has changed yet.
@@ -21,6 +21,7 @@ pub fn deployment(position: usize, replicas: i32, resource_version: u64) -> Depl
         replicas,
         resource_version,
         deleting: false,
+        attributes: Attributes::default(),
     }
 }
 
@@ -48,10 +49,20 @@ pub fn changes(count: usize) -> impl Iterator<Item = Deployment> {
 /// A synced store of `count` Deployments.
 pub fn store(count: usize) -> Arc<Store> {
     let store = Arc::new(Store::new(&[]));
-    let mut draft = store.draft(all(&store));
+    let mut draft = store.draft(all(&store), Arc::default());
     pages(count).for_each(|page| draft.add(page));
     store.replace(draft, FIRST_VERSION);
     store
+}
+
+/// What ten rules show: every second namespace one by one, of those the Deployments with an even number; nothing of the others.
+pub fn ten_rules(namespace: &str) -> Visible<impl Fn(&Record<'_>) -> bool + use<>> {
+    const RULES: [&str; 10] = ["-x", "-y", "-z", "worker", "check", "0", "2", "4", "6", "8"];
+    let even = |text: &str| text.ends_with(['0', '2', '4', '6', '8']);
+    match even(namespace) {
+        true => Visible::Each(|r: &Record<'_>| RULES.iter().any(|end| r.name().ends_with(end))),
+        false => Visible::None,
+    }
 }
 
 /// The scope of a store that has all namespaces.

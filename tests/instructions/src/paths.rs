@@ -34,7 +34,7 @@ const LARGE: usize = 100_000;
 const USUAL: usize = 10_000;
 
 /// All that is measured. A new one needs a baseline: `.ci/gate --bless`.
-pub const ALL: [Path; 6] = [
+pub const ALL: [Path; 7] = [
     Path {
         name: "read",
         what: "one count of 100,000 Deployments read over mutual TLS and HTTP/1.1",
@@ -58,6 +58,12 @@ pub const ALL: [Path; 6] = [
         what: "one of 10,000 counts changed, and the list sent whole over HTTP/1.1",
         iterations: 30,
         run: list_changed,
+    },
+    Path {
+        name: "list-filtered",
+        what: "the part of 10,000 Deployments that ten rules show, decided and listed",
+        iterations: 30,
+        run: list_filtered,
     },
     Path {
         name: "gzip-unchanged",
@@ -187,6 +193,29 @@ async fn synced(status: &InformerStatus) -> Result<(), Failure> {
 
 fn list_changed(iterations: usize) -> Result<(), Failure> {
     changed_and_sent(iterations, "")
+}
+
+fn list_filtered(iterations: usize) -> Result<(), Failure> {
+    let runtime = runtime()?;
+    let store = fixture::store(USUAL);
+    let list = || {
+        let view = store.snapshot().view(fixture::ten_rules);
+        let pieces = view.list().map(|piece| piece.len());
+        (pieces.sum::<usize>(), view.list_len(), view.len())
+    };
+    let (sent, length, seen) = list();
+    if sent != length || seen != USUAL / 4 {
+        return Err(format!("{seen} Deployments in {sent} of {length} bytes were listed").into());
+    }
+    measured(
+        &runtime,
+        std::pin::pin!(async {
+            for _ in 0..iterations {
+                std::hint::black_box(list());
+            }
+        }),
+    );
+    Ok(())
 }
 
 fn gzip_changed(iterations: usize) -> Result<(), Failure> {

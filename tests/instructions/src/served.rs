@@ -8,16 +8,18 @@ use std::{
 };
 
 use headcount::{
-    api::{Api, Caller, WriteRules},
-    kubernetes::{InformerStatus, Scaler},
+    access::{IdentityRules, NameKind, Principal},
+    api::{Api, Caller, Rules},
+    generation::{Generation, Generations, Session},
+    kubernetes::{Deployments, InformerStatus},
     pki,
     server::Server,
     store::{Deployment, Scope, Store},
     telemetry::metrics::Metrics,
-    tls::{Identity, TlsFiles},
+    tls::{Identity, TlsFiles, TlsSettings},
 };
 use rustls::{
-    ClientConfig, ClientConnection, RootCertStore, ServerConfig,
+    ClientConfig, ClientConnection, RootCertStore,
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
     version::TLS13,
@@ -45,7 +47,7 @@ pub struct Served {
     store: Arc<Store>,
     scope: Scope,
     server: Arc<Server>,
-    tls: Arc<ServerConfig>,
+    generations: Arc<Generations>,
     client: Arc<ClientConfig>,
 }
 
@@ -56,7 +58,8 @@ impl Served {
     ///
     /// When the certificates can't be made.
     pub fn new(count: usize) -> Result<Self, Failure> {
-        let (tls, client) = certificates()?;
+        let (generation, client) = certificates()?;
+        let generations = Arc::new(Generations::new(generation));
         let store = fixture::store(count);
         let status = Arc::new(InformerStatus::new(Arc::clone(&store)));
         let metrics = Arc::new(Metrics::default());
@@ -67,16 +70,12 @@ impl Served {
         });
         let api = Arc::new(Api::new(
             Arc::clone(&status),
-            Scaler::new(kube::Client::new(refuse, "default"), status),
-            WriteRules {
-                read_only: false,
-                max_replicas: 10_000,
-            },
+            Deployments::new(kube::Client::new(refuse, "default"), status),
             Arc::clone(&metrics),
             TaskTracker::new(),
         ));
         let server = Server::new(
-            Arc::clone(&tls),
+            Arc::clone(&generations),
             api,
             metrics,
             CancellationToken::new(),
@@ -86,7 +85,7 @@ impl Served {
             scope: fixture::all(&store),
             store,
             server: Arc::new(server),
-            tls,
+            generations,
             client: Arc::new(client),
         })
     }
@@ -99,9 +98,19 @@ impl Served {
             subject: "CN=alice".into(),
             serial: "2a".into(),
             issuer: "CN=demo".into(),
-            not_after: SystemTime::now() + Duration::from_secs(24 * 60 * 60),
+            valid_until: SystemTime::now() + Duration::from_secs(24 * 60 * 60),
         };
-        tokio::spawn(async move { server.serve(stream, false, as_caller(identity)).await });
+        let session = Session::fixed(Caller::new(
+            identity,
+            Ok(Principal {
+                name: "alice".into(),
+                kind: NameKind::CommonName,
+                groups: Vec::new(),
+            }),
+            caller_address(),
+            Arc::new(Rules::default()),
+        ));
+        tokio::spawn(async move { server.serve(stream, false, session).await });
         caller
     }
 
@@ -114,12 +123,19 @@ impl Served {
         let name = ServerName::try_from("localhost")?;
         let client = ClientConnection::new(Arc::clone(&self.client), name)?;
         let (caller, stream) = connection::encrypted(client);
-        let stream = TlsAcceptor::from(Arc::clone(&self.tls))
+        let generation = Arc::clone(&self.generations.current());
+        let stream = TlsAcceptor::from(Arc::clone(&generation.tls))
             .accept(stream)
             .await?;
-        let identity = Identity::read(stream.get_ref().1.peer_certificates())?;
+        let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        let chain = chain.to_vec();
+        let admitted = generation
+            .admit(&chain, caller_address())
+            .map_err(|refusal| refusal.detail)?;
+        let generations = Arc::clone(&self.generations);
+        let session = Session::new(chain, generation.number, admitted, generations);
         let server = Arc::clone(&self.server);
-        tokio::spawn(async move { server.serve(stream, false, as_caller(identity)).await });
+        tokio::spawn(async move { server.serve(stream, false, session).await });
         Ok(caller)
     }
 
@@ -136,9 +152,8 @@ impl Served {
     }
 }
 
-fn as_caller(identity: Identity) -> Arc<Caller> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 40_000));
-    Arc::new(Caller { identity, address })
+fn caller_address() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, 40_000).into()
 }
 
 /// What a client reads in an answer that was encrypted for it.
@@ -157,13 +172,14 @@ pub fn decrypted(client: &mut ClientConnection, answer: &[u8]) -> Result<String,
     Ok(String::from_utf8_lossy(&text[..read]).into_owned())
 }
 
-fn certificates() -> Result<(Arc<ServerConfig>, ClientConfig), Failure> {
+fn certificates() -> Result<(Generation, ClientConfig), Failure> {
     let folder = tempfile::tempdir()?;
     let files = pki::write_demo(&folder.path().join("certificates"))?;
     let server = TlsFiles {
         cert: files.server.certificate.clone(),
         key: files.server.key.clone(),
         client_ca: vec![files.ca.clone()],
+        ..TlsFiles::default()
     };
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(&files.ca)?)?;
@@ -175,5 +191,13 @@ fn certificates() -> Result<(Arc<ServerConfig>, ClientConfig), Failure> {
         .with_root_certificates(roots)
         .with_client_auth_cert(chain, key)?;
     client.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok((server.load()?, client))
+    let tls = server.load(&TlsSettings::default())?;
+    let generation = Generation {
+        number: 1,
+        tls: tls.server,
+        verifier: tls.verifier,
+        identity: IdentityRules::default(),
+        rules: Arc::new(Rules::default()),
+    };
+    Ok((generation, client))
 }

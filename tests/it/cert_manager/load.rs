@@ -18,8 +18,8 @@ use crate::support::{Client, Connection, Failure};
 
 /// How long one request may take before it counts as failed.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Between two requests of one asker: what changes needs the processors too.
-const PAUSE: Duration = Duration::from_millis(5);
+/// Between two requests of one client: what changes needs the processors too.
+pub(super) const PAUSE: Duration = Duration::from_millis(5);
 pub(super) const PROTOCOLS: [&str; 2] = ["http/1.1", "h2"];
 
 /// Requests over both protocols, one after another: each on a new connection, and each on one that stays open.

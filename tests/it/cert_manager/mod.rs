@@ -12,7 +12,7 @@ use cluster::Cluster;
 
 /// One after another, on one cluster: each begins where the one before it has ended.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cert_manager_issues_is_served() {
+async fn what_cert_manager_issues_is_served_renewed_replaced_and_revoked() {
     let cluster = Cluster::start().await;
     issuing::certificates_have_the_usages_names_and_keys_that_they_need(&cluster).await;
     issuing::the_bundle_is_made_of_authorities_alone(&cluster).await;
@@ -22,4 +22,8 @@ async fn what_cert_manager_issues_is_served() {
     let served = served::Served::start(&cluster).await;
     issuing::an_issued_client_is_let_in_and_one_of_another_authority_is_not(&cluster, &served)
         .await;
+    renewing::the_servers_certificate_is_renewed_under_load_and_no_request_fails(&cluster, &served)
+        .await;
+    renewing::the_clients_authority_is_replaced_with_overlap(&cluster, &served).await;
+    renewing::a_denied_client_is_let_in_no_more(&cluster, &served).await;
 }

@@ -2,14 +2,17 @@
 
 use std::fs;
 
-use http::{Method, StatusCode};
+use bytes::Bytes;
+use futures_util::future::join_all;
+use http::{Method, Request, StatusCode};
+use http_body_util::Full;
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::{
     cluster::{CLIENT, CLIENT_CA, Cluster, SERVER},
     guide,
-    load::{Load, PROTOCOLS},
+    load::{Load, PAUSE, PROTOCOLS},
     served::{RELOAD, Served},
 };
 use crate::support::{Client, Connection, program::headcount};
@@ -84,7 +87,7 @@ pub(super) async fn the_clients_authority_is_replaced_with_overlap(
 
     let load = Load::start(&new);
     cluster.trust(&[SUCCESSOR]).await.unwrap();
-    served.takes(cluster, &served.bundle).await;
+    cluster.sync(&served.bundle).await;
     is_let_in_no_more(served, "UnknownIssuer", open).await;
     load.has_not_failed().await;
 }
@@ -98,7 +101,7 @@ pub(super) async fn a_denied_client_is_let_in_no_more(cluster: &Cluster, served:
     let mut deny = headcount(["pki", "deny", "--by", "key", "--deny-list"]);
     let denied = deny.arg(&list).arg(&certificate).output().unwrap();
     assert!(denied.status.success(), "{denied:?}");
-    served.denies(&fs::read(&list).unwrap()).await;
+    served.deny(&fs::read(&list).unwrap());
     is_let_in_no_more(served, "Denied", open).await;
 
     // The key was denied, not its holder.
@@ -107,37 +110,58 @@ pub(super) async fn a_denied_client_is_let_in_no_more(cluster: &Cluster, served:
     assert_eq!(renewed.get("/deployments").await.status, 200);
 }
 
-/// Connections over which the client has been answered.
-async fn opened(client: &Client) -> Vec<(&'static str, Client, Connection)> {
+/// Two connections of one protocol over which a client has been answered.
+struct Open {
+    client: Client,
+    asking: Connection,
+    idle: Connection,
+}
+
+async fn opened(client: &Client) -> Vec<Open> {
+    let answered = async |client: &Client| {
+        let mut connection = client.open().await.unwrap();
+        let answer = connection.send(request(client)).await.unwrap();
+        assert_eq!(answer.status, StatusCode::OK);
+        connection
+    };
     let mut open = Vec::new();
     for protocol in PROTOCOLS {
         let client = client.alpn(&[protocol]);
-        let mut connection = client.open().await.unwrap();
-        let request = client.request(Method::GET, "/deployments", &[], "");
-        assert_eq!(connection.send(request).await.unwrap().status, 200);
-        open.push((protocol, client, connection));
+        let (asking, idle) = (answered(&client).await, answered(&client).await);
+        open.push(Open {
+            client,
+            asking,
+            idle,
+        });
     }
     open
 }
 
-/// New connections are refused for this reason, and those that were open get a 401 and an end.
-async fn is_let_in_no_more(
-    served: &Served,
-    reason: &str,
-    open: Vec<(&'static str, Client, Connection)>,
-) {
-    let refused = served.program.lines("tls.client.refused").len();
-    for (protocol, client, mut connection) in open {
-        let request = client.request(Method::GET, "/deployments", &[], "");
-        let answer = connection.send(request).await.unwrap();
-        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{protocol}");
-        answer.error();
-        let ended = timeout(RELOAD, connection.ended).await;
-        assert!(ended.is_ok(), "{protocol}: the connection goes on");
+fn request(client: &Client) -> Request<Full<Bytes>> {
+    client.request(Method::GET, "/deployments", &[], "")
+}
 
-        let request = client.request(Method::GET, "/deployments", &[], "");
-        assert!(client.try_send(request).await.is_err(), "{protocol}");
-    }
+/// From now on it takes no longer than a reload may: a request on an open connection gets a 401, each connection ends, and new
+/// ones are refused for this reason.
+async fn is_let_in_no_more(served: &Served, reason: &str, open: Vec<Open>) {
+    let refused = served.program.lines("tls.client.refused").len();
+    let ends = open.into_iter().map(|mut open| async move {
+        let told = loop {
+            let answer = open.asking.send(request(&open.client)).await.unwrap();
+            if answer.status != StatusCode::OK {
+                break answer;
+            }
+            sleep(PAUSE).await;
+        };
+        assert_eq!(told.status, StatusCode::UNAUTHORIZED, "{told:?}");
+        told.error();
+        // What becomes of them is an end, in order or not.
+        let _ = open.asking.ended.await.unwrap();
+        let _ = open.idle.ended.await.unwrap();
+        assert!(open.client.try_send(request(&open.client)).await.is_err());
+    });
+    let ended = timeout(RELOAD, join_all(ends)).await;
+    ended.expect("within the time that a reload takes");
     let line = served.program.line("tls.client.refused", refused + 1).await;
     assert_eq!(line.text("reason"), reason);
 }

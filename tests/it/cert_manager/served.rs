@@ -16,7 +16,7 @@ pub(super) const RELOAD: Duration = Duration::from_secs(5);
 /// The Service's name, as clients in the cluster call the server.
 const NAME: &str = "headcount.headcount.svc";
 const DENY_LIST: &str = "deny-list.yaml";
-const NOBODY: &str = "apiVersion: headcount/v1alpha1\nkind: DenyList\n";
+const NOBODY: &[u8] = b"apiVersion: headcount/v1alpha1\nkind: DenyList\n";
 
 /// The program, with what cert-manager has issued.
 pub(super) struct Served {
@@ -51,6 +51,7 @@ impl Served {
             "--client-ca",
             &bundle.path("ca.crt"),
         ]);
+        command.arg("--deny-list").arg(deny_list.path(DENY_LIST));
         let program = Program::start(command);
         let listening = program.line("server.listening", 1).await;
         let address = listening.text("address").parse().unwrap();
@@ -77,22 +78,14 @@ impl Served {
     pub(super) async fn takes(&self, cluster: &Cluster, mounted: &Mounted) {
         let before = self.program.lines("reload.applied").len();
         cluster.sync(mounted).await;
-        self.is_reloaded(before).await;
-    }
-
-    /// Writes the deny list, and waits until it is in force.
-    pub(super) async fn denies(&self, list: &[u8]) {
-        let before = self.program.lines("reload.applied").len();
-        self.deny_list
-            .update(&BTreeMap::from([(DENY_LIST.to_owned(), list.to_vec())]))
-            .unwrap();
-        self.is_reloaded(before).await;
-    }
-
-    async fn is_reloaded(&self, before: usize) {
         let applied = self.program.line("reload.applied", before + 1);
         let applied = timeout(RELOAD, applied).await;
         applied.unwrap_or_else(|_| panic!("no reload: {:#?}", self.program.lines("reload.failed")));
+    }
+
+    /// Changes the deny list.
+    pub(super) fn deny(&self, list: &[u8]) {
+        self.deny_list.update(&denied(list)).unwrap();
     }
 
     /// Waits until a client gets an answer from the cluster.
@@ -102,4 +95,8 @@ impl Served {
         })
         .await;
     }
+}
+
+fn denied(list: &[u8]) -> BTreeMap<String, Vec<u8>> {
+    BTreeMap::from([(DENY_LIST.to_owned(), list.to_vec())])
 }

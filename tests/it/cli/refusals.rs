@@ -170,7 +170,7 @@ async fn an_unknown_flag_or_command() {
         &run(["serve", "--max-replica=5"]).await,
         &["a similar argument exists: '--max-replicas'"],
     );
-    refused(&run::<&str>([]).await, &["serve, demo or pki"]);
+    refused(&run::<&str>([]).await, &["serve, demo, pki or policy"]);
 }
 
 #[tokio::test]
@@ -336,4 +336,104 @@ async fn a_certificate_without_a_use_for_servers_still_says_what_is_wrong() {
         &run(&flags).await,
         &["the key isn't the certificate's", "chain.pem", "chain.key"],
     );
+}
+
+#[tokio::test]
+async fn cipher_suites_and_groups_that_do_not_exist() {
+    for (flag, name, variable) in [
+        (
+            "--tls-cipher-suite",
+            "TLS_RSA_WITH_RC4_128_MD5",
+            "HEADCOUNT_TLS_CIPHER_SUITE",
+        ),
+        // Of TLS 1.2, which isn't spoken.
+        (
+            "--tls-cipher-suite",
+            "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+            "HEADCOUNT_TLS_CIPHER_SUITE",
+        ),
+        ("--tls-group", "x448", "HEADCOUNT_TLS_GROUP"),
+        ("--tls-group", "", "HEADCOUNT_TLS_GROUP"),
+    ] {
+        let known = if flag == "--tls-group" {
+            "choose among x25519, "
+        } else {
+            "choose among TLS_AES_256_GCM_SHA384, "
+        };
+        let ended = run_with(&[&format!("{flag}={name}")], &[]).await;
+        if !name.is_empty() {
+            refused(&ended, &[flag, name, known]);
+            refused(
+                &run_with(&[], &[(variable, name)]).await,
+                &[variable, name, known],
+            );
+        } else {
+            refused(&ended, &[flag]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn revocation_lists_and_deny_lists_that_are_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let authority = Authority::new("client CA").unwrap();
+    let missing = path("missing");
+    for (flag, what) in [
+        ("--client-crl", "revocation list"),
+        ("--deny-list", "deny list"),
+    ] {
+        let ended = run_with(&[&format!("{flag}={}", missing.display())], &[]).await;
+        refused(&ended, &["failed to read", what, "missing", "No such file"]);
+    }
+    for (name, content, part) in [
+        ("empty.crl", Vec::new(), "it holds no revocation list"),
+        (
+            "text.crl",
+            b"no list at all\n".to_vec(),
+            "it holds no revocation list",
+        ),
+        (
+            "junk.crl",
+            vec![0xff; 1024 * 1024],
+            "it holds no revocation list",
+        ),
+        ("zeros.crl", vec![0x30; 64], "its list is damaged"),
+        (
+            "ca.crl",
+            authority.certificate_pem().into_bytes(),
+            "it holds no revocation list",
+        ),
+        (
+            "ca.der",
+            authority.certificate().to_vec(),
+            "its list is damaged",
+        ),
+        (
+            "half.crl",
+            b"-----BEGIN X509 CRL-----\nMIIB\n".to_vec(),
+            "its PEM is damaged",
+        ),
+    ] {
+        fs::write(path(name), content).unwrap();
+        let ended = run_with(&[&format!("--client-crl={}", path(name).display())], &[]).await;
+        refused(&ended, &["failed to use the revocation list", name, part]);
+    }
+    for (name, content, part) in [
+        ("empty.yaml", "", "deny list"),
+        (
+            "other.yaml",
+            "apiVersion: headcount/v1alpha1\nkind: Configuration\n",
+            "DenyList",
+        ),
+        (
+            "odd.yaml",
+            "apiVersion: headcount/v1alpha1\nkind: DenyList\nserial: []\n",
+            "line 3",
+        ),
+    ] {
+        fs::write(path(name), content).unwrap();
+        let ended = run_with(&[&format!("--deny-list={}", path(name).display())], &[]).await;
+        refused(&ended, &["failed to use the deny list", name, part]);
+    }
 }

@@ -43,7 +43,7 @@ async fn flags_win_then_the_environment_then_the_file() {
     );
     let above = serving.client.scale("jobs", "mailer", 4, &[]).await;
     assert_eq!(above.status, 422);
-    assert!(above.error().contains("bound of 3"), "{}", above.error());
+    assert!(above.error().contains("maximum of 3"), "{}", above.error());
     assert_eq!(
         serving.client.count("web", "shop").await,
         Err(http::StatusCode::NOT_FOUND)

@@ -1,9 +1,14 @@
 //! Reads follow the cluster.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use headcount::kubernetes::Managed;
+use headcount::{
+    kubernetes::{self, Informer, InformerStatus, Managed},
+    store::{AnnotationBounds, Store},
+    telemetry::metrics::Metrics,
+};
 use serde_json::json;
+use tokio::sync::watch;
 
 use super::{Setup, World, eventually};
 
@@ -247,4 +252,46 @@ pub(super) async fn the_list_equals_the_clusters_after_a_storm_of_changes(world:
         ours(list.as_array().unwrap().iter().map(one).collect()) == expected
     })
     .await;
+}
+
+pub(super) async fn labels_and_annotations_are_in_the_copy(world: &World) {
+    let ns = "attributes";
+    let labels = json!({"team": "web", "tier": "front"});
+    world.create(ns, "shop", Some(2), labels).await;
+    let cluster = kubernetes::connection(Some(world.kubeconfig()), None)
+        .await
+        .unwrap();
+    let status = Arc::new(InformerStatus::new(Arc::new(Store::new(&[ns.into()]))));
+    let managed = Managed {
+        namespaces: vec![ns.into()],
+        label_selector: None,
+    };
+    let informer = Informer::new(
+        kubernetes::client(&cluster).unwrap(),
+        managed,
+        watch::channel(Arc::new(["team"].into_iter().collect())).1,
+        Arc::clone(&status),
+        Arc::clone(&Metrics::default().informer),
+    );
+    let following = tokio::spawn(informer.run());
+    let shows = async |team: &str, max: Option<i32>| {
+        let bounds = AnnotationBounds {
+            max,
+            ..AnnotationBounds::default()
+        };
+        eventually(SOON, "label and bound", async || {
+            let snapshot = status.store().snapshot();
+            snapshot.get(ns, "shop").is_some_and(|r| {
+                r.label("team") == Some(team)
+                    && r.label("tier").is_none()
+                    && r.annotation_bounds() == bounds
+            })
+        })
+        .await;
+    };
+    shows("web", None).await;
+    let patch = json!({"labels": {"team": "ops"}, "annotations": {"headcount/max-replicas": "5"}});
+    world.patch(ns, "shop", json!({"metadata": patch})).await;
+    shows("ops", Some(5)).await;
+    following.abort();
 }

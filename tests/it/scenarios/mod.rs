@@ -1,6 +1,7 @@
 //! One list of scenarios that runs on simkube and on a real control plane: etcd, kube-apiserver, its controllers, kwok.
 
 mod following;
+mod images;
 mod outages;
 mod writing;
 
@@ -29,6 +30,7 @@ const TOGETHER: &[(&str, Scenario)] = scenarios![
     following::a_watch_that_swallows_its_bytes_is_replaced_within_thirty_seconds,
     following::a_cut_connection_loses_nothing,
     following::the_list_equals_the_clusters_after_a_storm_of_changes,
+    following::labels_and_annotations_are_in_the_copy,
     writing::a_write_is_read_at_once_and_ends_in_that_many_ready_replicas,
     writing::a_write_that_changes_nothing_says_so,
     writing::a_dry_run_changes_nothing,
@@ -36,6 +38,12 @@ const TOGETHER: &[(&str, Scenario)] = scenarios![
     writing::a_busy_deployment_can_be_scaled,
     writing::a_deployment_that_is_being_deleted_is_a_conflict,
     writing::zero_is_a_count,
+    images::an_image_is_set_read_back_at_once_and_left_alone_otherwise,
+    images::a_container_that_is_not_there_is_not_added,
+    images::a_dry_run_of_an_image_changes_nothing,
+    images::of_many_who_set_an_image_with_the_same_tag_one_wins,
+    images::an_image_of_a_busy_deployment_can_be_set,
+    images::an_image_is_set_though_its_caller_hangs_up,
 ];
 
 /// They break the API server for everybody.

@@ -8,9 +8,10 @@ use std::{
 
 use bytes::Bytes;
 use headcount::{
-    api::{Api, Caller, WriteRules},
-    kubernetes::{Connection, Informer, InformerStatus, Managed, Scaler},
-    store::Store,
+    access::{Authorization, NameKind, Principal, Verb, Verbs},
+    api::{Api, Caller, Rules},
+    kubernetes::{Connection, Deployments, Informer, InformerStatus, Managed},
+    store::{LabelKeys, Store},
     telemetry::metrics::Metrics,
     tls::Identity,
 };
@@ -18,6 +19,7 @@ use http::{Method, Request, Uri};
 use http_body_util::{BodyExt as _, Full};
 use simkube::{ApiServer, Cluster};
 use tokio::{
+    sync::watch,
     task::JoinHandle,
     time::{Instant, sleep},
 };
@@ -68,6 +70,15 @@ pub(crate) type Shaping = Box<dyn Fn(&Sent) -> Shape + Send>;
 /// One Deployment as both sides tell it: namespace, name, uid, count, version, whether it is being deleted.
 pub(crate) type Seen = (String, String, String, i32, u64, bool);
 
+/// What tests of images need beyond the usual.
+fn enabling_images() -> Rules {
+    let verbs = Verbs::USUAL.with([Verb::Image].into_iter().collect());
+    Rules {
+        authorization: Authorization::Any(verbs),
+        ..Rules::default()
+    }
+}
+
 /// Informer and API of one server.
 pub(crate) struct InProcess {
     pub(crate) cluster: Cluster,
@@ -77,6 +88,7 @@ pub(crate) struct InProcess {
     sent: Arc<Mutex<Vec<Sent>>>,
     detour: Arc<Mutex<Option<Detour>>>,
     shaping: Arc<Mutex<Option<Shaping>>>,
+    labels: watch::Sender<Arc<LabelKeys>>,
     informer: JoinHandle<()>,
 }
 
@@ -137,14 +149,12 @@ impl InProcess {
             &managed.namespaces,
         ))));
         let metrics = Arc::new(Metrics::default());
-        let scaler = Scaler::new(client.clone(), Arc::clone(&status));
-        let writes = WriteRules {
-            read_only: false,
-            max_replicas: 10_000,
-        };
+        let deployments = Deployments::new(client.clone(), Arc::clone(&status));
+        let labels = watch::Sender::new(Arc::default());
         let informer = Informer::new(
             client,
             managed,
+            labels.subscribe(),
             Arc::clone(&status),
             Arc::clone(&metrics.informer),
         );
@@ -152,22 +162,28 @@ impl InProcess {
             subject: "CN=alice".into(),
             serial: "01".into(),
             issuer: "CN=test".into(),
-            not_after: SystemTime::now() + Duration::from_secs(1 << 30),
+            valid_until: SystemTime::now() + Duration::from_secs(1 << 30),
         };
         Self {
             cluster: cluster.clone(),
             api: Arc::new(Api::new(
                 Arc::clone(&status),
-                scaler,
-                writes,
+                deployments,
                 metrics,
                 TaskTracker::new(),
             )),
             status,
-            caller: Arc::new(Caller {
+            labels,
+            caller: Arc::new(Caller::new(
                 identity,
-                address: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
-            }),
+                Ok(Principal {
+                    name: "alice".into(),
+                    kind: NameKind::CommonName,
+                    groups: Vec::new(),
+                }),
+                SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
+                Arc::new(enabling_images()),
+            )),
             sent,
             detour,
             shaping,
@@ -188,6 +204,13 @@ impl InProcess {
     /// From now on answers arrive in these shapes.
     pub(crate) fn shape(&self, shaping: impl Fn(&Sent) -> Shape + Send + 'static) {
         *self.shaping.lock().unwrap() = Some(Box::new(shaping));
+    }
+
+    /// From now on the labels of these keys are wanted.
+    pub(crate) fn want_labels(&self, keys: &[&str]) -> Arc<LabelKeys> {
+        let keys: Arc<LabelKeys> = Arc::new(keys.iter().copied().collect());
+        self.labels.send_replace(Arc::clone(&keys));
+        keys
     }
 
     /// What was sent so far.

@@ -232,6 +232,22 @@ impl Captured {
         Self { lines, _guard }
     }
 
+    /// All lines of an event so far.
+    pub(crate) fn all(&self, event: &str) -> Vec<Line> {
+        let text = String::from_utf8(self.lines.0.lock().unwrap().clone()).unwrap();
+        let lines = text.lines().map(Line::read);
+        lines.filter(|line| line.event == event).collect()
+    }
+
+    /// Waits for a line of an event; the last one so far.
+    pub(crate) async fn last(&self, event: &str) -> Line {
+        eventually(Duration::from_secs(5), event, async || {
+            !self.all(event).is_empty()
+        })
+        .await;
+        self.all(event).pop().unwrap()
+    }
+
     /// The lines with this peer's address.
     pub(crate) fn about(&self, peer: SocketAddr) -> Vec<Line> {
         let text = String::from_utf8(self.lines.0.lock().unwrap().clone()).unwrap();

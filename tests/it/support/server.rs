@@ -9,11 +9,11 @@ use std::{
 
 use headcount::{
     Headcount,
+    access::{Authorization, Verb, Verbs},
     api::WriteRules,
     config::Config,
     kubernetes::Managed,
     pki::{self, DemoFiles},
-    telemetry::log::{Format, Severity},
     tls::TlsFiles,
 };
 use tempfile::TempDir;
@@ -39,10 +39,7 @@ impl Setup {
         Self {
             kubeconfig: kubeconfig.to_owned(),
             managed: Managed::default(),
-            writes: WriteRules {
-                read_only: false,
-                max_replicas: 10_000,
-            },
+            writes: WriteRules::default(),
         }
     }
 
@@ -53,18 +50,19 @@ impl Setup {
         let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let config = Config {
             kubeconfig: Some(self.kubeconfig),
-            context: None,
             listen: local,
             admin_listen: local,
-            tls: TlsFiles {
+            managed: self.managed,
+            writes: self.writes,
+            authorization: Authorization::Any(
+                Verbs::USUAL.with([Verb::Image].into_iter().collect()),
+            ),
+            ..Config::of(TlsFiles {
                 cert: files.server.certificate.clone(),
                 key: files.server.key.clone(),
                 client_ca: vec![files.ca.clone()],
-            },
-            managed: self.managed,
-            writes: self.writes,
-            log_format: Format::Text,
-            log_level: Severity::Info,
+                ..TlsFiles::default()
+            })
         };
         let headcount = Headcount::bind(config).await.unwrap();
         let (address, admin_address) = (headcount.address(), headcount.admin_address());

@@ -1,27 +1,32 @@
 //! The server and clients of every kind: who is let in, who is refused, and what the log says of it.
 
+mod algorithms;
 mod certificates;
+mod chains;
 mod connections;
+mod der;
 mod expiry;
+mod matrix;
+mod reloading;
+mod rows;
+mod sender;
 
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
 use headcount::{
     Headcount,
-    api::WriteRules,
     config::Config,
-    kubernetes::Managed,
     pki::{Authority, Issued, Leaf},
-    telemetry::log::{Format, Severity},
-    tls::TlsFiles,
+    tls::{TlsFiles, TlsSettings},
 };
 use rustls::{
     AlertDescription, ClientConfig, RootCertStore, SupportedProtocolVersion,
-    crypto::aws_lc_rs,
+    crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
     sign::{CertifiedKey, SingleCertAndKey},
     version::TLS13,
@@ -51,13 +56,26 @@ struct Served {
     log: Captured,
     running: JoinHandle<()>,
     _cluster: TcpSocket,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Drop for Served {
     fn drop(&mut self) {
         self.running.abort();
     }
+}
+
+/// What a server judges its clients by.
+#[derive(Default)]
+struct Trusted {
+    /// Bundles of CAs, each a file.
+    bundles: Vec<String>,
+    /// Revocation lists, each a file.
+    crls: Vec<Vec<u8>>,
+    deny_list: Option<String>,
+    settings: TlsSettings,
+    /// A cluster that answers.
+    kubeconfig: Option<PathBuf>,
 }
 
 /// How a client was refused.
@@ -82,13 +100,69 @@ impl Served {
     }
 
     async fn with_pair(server_authority: Authority, server: &Issued, bundles: &[String]) -> Self {
-        let log = Captured::start();
+        let trusted = Trusted {
+            bundles: bundles.to_vec(),
+            ..Trusted::default()
+        };
+        Self::start(server_authority, server, trusted).await
+    }
+
+    /// One that judges clients by these files and settings.
+    async fn judging(trusted: Trusted) -> Self {
+        let authority = Authority::new("server CA").unwrap();
+        let server = authority.issue(&Leaf::server(&["127.0.0.1"])).unwrap();
+        Self::start(authority, &server, trusted).await
+    }
+
+    async fn start(server_authority: Authority, server: &Issued, trusted: Trusted) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let file = |name: &str, content: &str| {
+        let file = |name: &str, content: &[u8]| {
             let path = folder.path().join(name);
             std::fs::write(&path, content).unwrap();
             path
         };
+        let files = |kind: &str, contents: &[Vec<u8>]| {
+            let each = contents.iter().enumerate();
+            each.map(|(i, content)| file(&format!("{kind}{i}"), content))
+                .collect()
+        };
+        let bundles: Vec<_> = trusted
+            .bundles
+            .into_iter()
+            .map(String::into_bytes)
+            .collect();
+        let config = Config {
+            kubeconfig: trusted.kubeconfig,
+            tls_settings: trusted.settings,
+            ..Config::of(TlsFiles {
+                cert: file("server.crt", server.chain_pem.as_bytes()),
+                key: file("server.key", server.key_pem.as_bytes()),
+                client_ca: files("ca", &bundles),
+                client_crl: files("crl", &trusted.crls),
+                deny_list: trusted
+                    .deny_list
+                    .map(|text| file("deny.yaml", text.as_bytes())),
+            })
+        };
+        Self::with_config(server_authority, config, folder).await
+    }
+
+    /// One whose certificate and key are in a volume.
+    async fn from_volume(server_authority: Authority, volume: &Path, clients: &Authority) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let ca = folder.path().join("ca0");
+        std::fs::write(&ca, clients.certificate_pem()).unwrap();
+        let config = Config::of(TlsFiles {
+            cert: volume.join("tls.crt"),
+            key: volume.join("tls.key"),
+            client_ca: vec![ca],
+            ..TlsFiles::default()
+        });
+        Self::with_config(server_authority, config, folder).await
+    }
+
+    async fn with_config(server_authority: Authority, config: Config, folder: TempDir) -> Self {
+        let log = Captured::start();
         // Bound and not listening: nobody else gets the port, and every connection is refused.
         let cluster = TcpSocket::new_v4().unwrap();
         cluster.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
@@ -97,27 +171,11 @@ impl Served {
             &kubeconfig,
             &format!("http://{}", cluster.local_addr().unwrap()),
         );
-        let client_ca = bundles
-            .iter()
-            .enumerate()
-            .map(|(i, b)| file(&format!("ca{i}.crt"), b));
         let config = Config {
-            kubeconfig: Some(kubeconfig),
-            context: None,
+            kubeconfig: config.kubeconfig.or(Some(kubeconfig)),
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             admin_listen: (Ipv4Addr::LOCALHOST, 0).into(),
-            tls: TlsFiles {
-                cert: file("server.crt", &server.chain_pem),
-                key: file("server.key", &server.key_pem),
-                client_ca: client_ca.collect(),
-            },
-            managed: Managed::default(),
-            writes: WriteRules {
-                read_only: false,
-                max_replicas: 10_000,
-            },
-            log_format: Format::Text,
-            log_level: Severity::Info,
+            ..config
         };
         let headcount = Headcount::bind(config).await.unwrap();
         let (address, admin_address) = (headcount.address(), headcount.admin_address());
@@ -129,7 +187,7 @@ impl Served {
             log,
             running,
             _cluster: cluster,
-            _folder: folder,
+            folder,
         }
     }
 
@@ -143,12 +201,21 @@ impl Served {
         version: &'static SupportedProtocolVersion,
         pair: Option<(&str, &str)>,
     ) -> ClientConfig {
+        self.client_by(aws_lc_rs::default_provider(), version, pair)
+    }
+
+    fn client_by(
+        &self,
+        provider: CryptoProvider,
+        version: &'static SupportedProtocolVersion,
+        pair: Option<(&str, &str)>,
+    ) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         let trusted = self.server_authority.certificate_pem();
         roots
             .add(CertificateDer::from_pem_slice(trusted.as_bytes()).unwrap())
             .unwrap();
-        let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        let builder = ClientConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(&[version])
             .unwrap()
             .with_root_certificates(roots);
@@ -192,23 +259,46 @@ impl Served {
             .await
     }
 
+    /// The answer of one request on a connection of its own, and the client's end of that.
+    async fn answer(&self, client: &ClientConfig) -> io::Result<(String, SocketAddr)> {
+        let mut stream = self.handshake(client, self.tcp().await).await?;
+        let peer = stream.get_ref().0.local_addr()?;
+        stream.write_all(REQUEST).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok((answer, peer))
+    }
+
+    /// Whether this client gets an answer now.
+    async fn lets_in(&self, client: &ClientConfig) -> bool {
+        self.answer(client).await.is_ok()
+    }
+
+    /// The server's certificate as this client sees it.
+    async fn presented(&self, client: &ClientConfig) -> Vec<u8> {
+        let stream = self.connect(client).await;
+        stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
+    }
+
     /// Asserts that this client gets an answer over HTTP/1.1; the log's line of its handshake.
     async fn accepts(&self, client: &ClientConfig) -> Line {
-        let mut stream = self.connect(client).await;
-        let peer = stream.get_ref().0.local_addr().unwrap();
-        stream.write_all(REQUEST).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
+        let (answer, line) = self.answers(client).await;
         assert!(
             answer.starts_with("HTTP/1.1 503 ") && answer.contains(r#"{"status":"unhealthy""#),
             "{answer}"
         );
+        line
+    }
+
+    /// What an accepted client is answered, and the log's line of its handshake.
+    async fn answers(&self, client: &ClientConfig) -> (String, Line) {
+        let (answer, peer) = self.answer(client).await.unwrap();
         let line = self.log.first_about(peer).await;
         assert_eq!(
             (line.severity.as_str(), line.event.as_str()),
             ("INFO", "tls.client.accepted")
         );
-        line
+        (answer, line)
     }
 
     /// Asserts that this client gets no byte of an answer.

@@ -1,0 +1,19 @@
+//! Who a caller is and what it may do: certificate → principal, and (principal, verb, object) → decision.
+//!
+//! Never talks to a caller and knows no HTTP: the API turns decisions into answers.
+
+mod authorization;
+mod bounds;
+mod images;
+mod policy;
+mod principal;
+mod review;
+mod verb;
+
+pub use authorization::{Authorization, AuthorizationFile, KubernetesNames, PolicyError};
+pub use bounds::{Annotation, AnnotationBounds, Bounds, BoundsViolation, SetBy};
+pub use images::{Digest, ImageRules, ImageViolation};
+pub use policy::{Decision, Effect, Explanation, Mismatch, Permissions, Policy, Rule, RuleSummary};
+pub use principal::{IdentityRules, NameKind, NoPrincipal, Principal};
+pub use review::{Denied, Reviewer, Visible};
+pub use verb::{NotAVerb, Verb, Verbs};

@@ -1,0 +1,224 @@
+//! Whether a caller may do what it asks for, before anything is looked up, and again on the state that its write is
+//! conditional on.
+
+use std::sync::Arc;
+
+use super::{
+    Api, ApiError, Caller,
+    error::COME_BACK,
+    path::{shown, valid_names},
+};
+use crate::{
+    access::{self, AnnotationBounds, Authorization, Bounds, Decision, Denied, Reviewer, Verb},
+    image_reference::ImageReference,
+    selector::Labels,
+    store::{Record, Snapshot, View, Visible},
+};
+
+/// A Deployment's labels as the store has them.
+pub(super) struct LabelsOf<'a>(pub(super) Record<'a>);
+
+impl Labels for LabelsOf<'_> {
+    fn label(&self, key: &str) -> Option<&str> {
+        self.0.label(key)
+    }
+}
+
+/// Judges a request for one Deployment. Whether that exists makes no difference to somebody who may not know.
+pub(super) fn authorize(
+    api: &Api,
+    caller: &Caller,
+    verb: Verb,
+    (namespace, name): (&str, &str),
+) -> Result<(), ApiError> {
+    let permissions = &caller.permissions;
+    let allowed = if permissions.looks_at_labels() {
+        let snapshot = api.status.store().present();
+        if !snapshot.synced() || !snapshot.has_labels(namespace, &caller.rules.labels) {
+            return Err(ApiError::NotSynced);
+        }
+        let labels = snapshot.get(namespace, name).map(LabelsOf);
+        let labels = labels.as_ref().map(|labels| labels as &dyn Labels);
+        permissions
+            .decide(verb, namespace, name, labels)
+            .is_allowed()
+    } else {
+        permissions.decide(verb, namespace, name, None).is_allowed()
+    };
+    if allowed {
+        Ok(())
+    } else {
+        Err(forbidden(caller, verb, Some((namespace, name))))
+    }
+}
+
+/// Asks the cluster whether a request for one Deployment is allowed.
+pub(super) async fn review(
+    reviewer: &Reviewer,
+    caller: &Caller,
+    verb: Verb,
+    names: (&str, &str),
+) -> Result<(), ApiError> {
+    let Ok(principal) = &caller.principal else {
+        return Err(forbidden(caller, verb, Some(names)));
+    };
+    // The cluster isn't asked of what can't exist.
+    valid_names(names)?;
+    let may = reviewer.may(principal, verb, Some(names.0), Some(names.1));
+    may.await.map_err(denied)
+}
+
+/// What the caller may see of a snapshot where the cluster decides; `None` for all of it.
+pub(super) async fn reviewed_view(
+    reviewer: &Reviewer,
+    caller: &Caller,
+    verb: Verb,
+    snapshot: &Arc<Snapshot>,
+) -> Result<Option<View>, ApiError> {
+    let Ok(principal) = &caller.principal else {
+        return Err(forbidden(caller, verb, None));
+    };
+    let mut namespaces = Vec::new();
+    snapshot.view(|namespace| {
+        namespaces.push(namespace.to_owned());
+        Visible::<fn(&Record<'_>) -> bool>::None
+    });
+    let seen = reviewer.sees(principal, verb, namespaces).await;
+    match seen.map_err(denied)? {
+        access::Visible::All => Ok(None),
+        access::Visible::Namespaces(some) if some.is_empty() => Err(forbidden(caller, verb, None)),
+        some => Ok(Some(snapshot.view(|namespace| {
+            if some.contains(namespace) {
+                Visible::<fn(&Record<'_>) -> bool>::All
+            } else {
+                Visible::None
+            }
+        }))),
+    }
+}
+
+fn denied(why: Denied) -> ApiError {
+    match &why {
+        Denied::No { .. } => ApiError::Forbidden(why.to_string()),
+        Denied::Unavailable(_) => ApiError::Unavailable {
+            retry_after: why.retry_after().unwrap_or(COME_BACK),
+            why: why.to_string(),
+        },
+    }
+}
+
+/// What the caller may see of a snapshot with this verb; `None` for all of it.
+pub(super) fn view(
+    caller: &Caller,
+    verb: Verb,
+    snapshot: &Arc<Snapshot>,
+) -> Result<Option<View>, ApiError> {
+    let permissions = &caller.permissions;
+    if permissions.sees_everything(verb) {
+        return Ok(None);
+    }
+    let mut known = true;
+    let view = snapshot.view(
+        |namespace| match permissions.sees_namespace(verb, namespace) {
+            Some(true) => Visible::All,
+            Some(false) => Visible::None,
+            None => {
+                known &= !permissions.looks_at_labels()
+                    || snapshot.has_labels(namespace, &caller.rules.labels);
+                Visible::Each(|record: &Record<'_>| {
+                    let labels = LabelsOf(*record);
+                    permissions
+                        .decide(verb, record.namespace(), record.name(), Some(&labels))
+                        .is_allowed()
+                })
+            }
+        },
+    );
+    if known {
+        Ok(Some(view))
+    } else {
+        Err(ApiError::NotSynced)
+    }
+}
+
+/// Judges a request for all Deployments: those that the caller may not see are left out later.
+pub(super) fn authorize_list(caller: &Caller, verb: Verb) -> Result<(), ApiError> {
+    if caller.permissions.may_ever(verb) {
+        Ok(())
+    } else {
+        Err(forbidden(caller, verb, None))
+    }
+}
+
+/// The decision over the Deployment as a write would find it.
+fn decide<'c>(
+    caller: &'c Caller,
+    verb: Verb,
+    record: &Record<'_>,
+) -> Result<Decision<'c>, ApiError> {
+    let names = (record.namespace(), record.name());
+    let labels = LabelsOf(*record);
+    let decision = caller
+        .permissions
+        .decide(verb, names.0, names.1, Some(&labels));
+    if decision.is_allowed() {
+        Ok(decision)
+    } else {
+        Err(forbidden(caller, verb, Some(names)))
+    }
+}
+
+/// Judges a count on the record that its write is conditional on.
+pub(super) fn judge_count(caller: &Caller, record: &Record<'_>, to: i32) -> Result<(), ApiError> {
+    let server = Bounds::up_to(caller.rules.writes.max_replicas);
+    let annotations = record.annotation_bounds().into();
+    decide(caller, Verb::Scale, record)?.judge_count(
+        record.replicas(),
+        to,
+        &annotations,
+        &server,
+    )?;
+    Ok(())
+}
+
+/// Judges an image on the record that its write is conditional on.
+pub(super) fn judge_image(
+    caller: &Caller,
+    record: &Record<'_>,
+    image: &ImageReference,
+) -> Result<(), ApiError> {
+    let decision = decide(caller, Verb::Image, record)?;
+    let annotations: AnnotationBounds = record.annotation_bounds().into();
+    annotations.judge_change()?;
+    if let Some(rules) = decision.images() {
+        rules.judge(image.repository(), image.tag(), image.digest())?;
+    }
+    Ok(())
+}
+
+/// A 403: it names the permission and the caller, and nobody and nothing else.
+fn forbidden(caller: &Caller, verb: Verb, names: Option<(&str, &str)>) -> ApiError {
+    let object = match names {
+        Some((namespace, name)) => {
+            format!(
+                "Deployment {} in namespace {}",
+                shown(name),
+                shown(namespace)
+            )
+        }
+        None => "Deployments".to_owned(),
+    };
+    let who = match &caller.principal {
+        Ok(principal) => shown(&principal.name),
+        Err(_) => "this certificate's bearer".to_owned(),
+    };
+    let why = match (&caller.rules.authorization, &caller.principal) {
+        (Authorization::Any(_), _) => "it is enabled for nobody here".to_owned(),
+        (_, Err(why)) => format!("the certificate names no principal, since {why}"),
+        (Authorization::Policy(_), _) => "no rule of the policy allows it".to_owned(),
+        (Authorization::Kubernetes(_), _) => "the cluster doesn't allow it".to_owned(),
+    };
+    ApiError::Forbidden(format!(
+        "{who} lacks the permission \"{verb}\" for {object}: {why}; ask whoever runs this server"
+    ))
+}

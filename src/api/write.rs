@@ -1,0 +1,270 @@
+//! Writes: what the parameters of a Deployment have in common when they are set, from the judgement of the request to the
+//! answer and the log line.
+//!
+//! Each is a type that implements [`Parameter`] in a file of its own, and has a [`Route`](super::path::Route).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts};
+
+use super::{
+    Api, ApiError, Body, Caller, headers,
+    path::valid_names,
+    request::{RequestId, Trace, dry_run, json_content, prefers_representation, whole_body},
+};
+use crate::kubernetes::{WriteError, WriteRequest, Written};
+
+/// A parameter of a Deployment that callers set.
+pub(super) trait Parameter: Send + Sync + Sized + 'static {
+    /// What a caller asks for.
+    type Wish: Send + Sync;
+    /// What the cluster has, before and after.
+    type State: Send + Sync;
+    /// What it is called in error sentences.
+    const NOUN: &'static str;
+    /// The body of a 200.
+    const UPDATED: &'static str;
+    /// The body of a 202.
+    const UPDATED_UNSEEN: &'static str;
+
+    /// What is wrong with the path, besides the names of namespace and Deployment.
+    fn valid(&self) -> Result<(), ApiError> {
+        Ok(())
+    }
+
+    /// What a body asks for.
+    fn wish(&self, body: &[u8]) -> Result<Self::Wish, ApiError>;
+
+    /// The wish, after "set to" in a message; it has only what was validated.
+    fn shown(&self, wish: &Self::Wish) -> String;
+
+    /// Judges the write on what the cluster has, and sends it.
+    fn set(
+        &self,
+        write: &Write<Self>,
+    ) -> impl Future<Output = Result<Written<Self::State>, WriteError<ApiError>>> + Send;
+
+    /// The entity tag that reads have after the write.
+    fn tag(&self, written: &Written<Self::State>) -> String;
+
+    /// What was written in JSON, for those who ask for it.
+    fn representation(&self, request: &WriteRequest, written: &Written<Self::State>) -> Vec<u8>;
+
+    /// Tells of a write that was applied, or would have been.
+    fn log_applied(
+        &self,
+        write: &Write<Self>,
+        written: &Written<Self::State>,
+        result: &'static str,
+    );
+
+    /// Tells of a write that wasn't.
+    fn log_failed(&self, failure: &Failure<'_, Self>);
+}
+
+/// Whose write it is, for its log line.
+pub(super) struct Origin {
+    pub(super) caller: Arc<Caller>,
+    pub(super) id: RequestId,
+    pub(super) trace: Trace,
+}
+
+/// A write that didn't happen, for its log line.
+pub(super) struct Failure<'a, P: Parameter> {
+    pub(super) api: &'a Api,
+    pub(super) origin: &'a Origin,
+    /// Namespace and name, which may be anything and may have been cut.
+    pub(super) names: (&'a str, &'a str),
+    /// What was asked for, once that is known.
+    pub(super) wish: Option<&'a P::Wish>,
+    /// The status of the answer.
+    pub(super) result: u16,
+    pub(super) error: &'a str,
+    /// It has only what was validated.
+    pub(super) message: &'a str,
+}
+
+/// A log line about a write: the fields of every such line around the parameter's own.
+macro_rules! log_write {
+    ($level:ident, $event:literal, $origin:expr, ($namespace:expr, $name:expr), { $($own:tt)* }, $($message:tt)+) => {
+        tracing::$level!(name: $event, subject = %$origin.caller.identity.subject, serial = %$origin.caller.identity.serial,
+            issuer = %$origin.caller.identity.issuer, address = %$origin.caller.address,
+            namespace = %$namespace, name = %$name, $($own)*, request_id = $origin.id.as_str(),
+            trace_id = %$origin.trace.trace_id, span_id = %$origin.trace.span_id, $($message)+)
+    };
+}
+pub(super) use log_write;
+
+/// Answers a `PUT`. `admission` is what was judged before the body: its refusal ends here too, so that it is logged.
+pub(super) async fn put<P, B>(
+    api: &Arc<Api>,
+    origin: Origin,
+    names: (&str, &str),
+    parameter: P,
+    admission: Result<(), ApiError>,
+    request: &Parts,
+    content: &mut B,
+) -> Result<Response<Body>, ApiError>
+where
+    P: Parameter,
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    let refused = |error: ApiError, wish: Option<&P::Wish>| {
+        let [namespace, name] = [names.0, names.1].map(cut);
+        parameter.log_failed(&Failure {
+            api,
+            origin: &origin,
+            names: (&namespace, &name),
+            wish,
+            result: error.status().as_u16(),
+            error: &error.logged(),
+            message: "a write was refused",
+        });
+        error
+    };
+    admission.map_err(|error| refused(error, None))?;
+    let wish = wish(&parameter, names, request, content)
+        .await
+        .map_err(|error| refused(error, None))?;
+    let dry_run =
+        writable(api, &origin.caller, request).map_err(|error| refused(error, Some(&wish)))?;
+    let request_of_cluster = WriteRequest {
+        namespace: names.0.into(),
+        name: names.1.into(),
+        dry_run,
+        traceparent: origin.trace.traceparent(),
+    };
+    let write = Write {
+        api: Arc::clone(api),
+        origin,
+        request: request_of_cluster,
+        parameter,
+        wish,
+        headers: request.headers.clone(),
+    };
+    // A task of its own: the write goes on, and is logged, when the caller hangs up.
+    api.tasks
+        .spawn(write.run())
+        .await
+        .unwrap_or(Err(ApiError::Panicked))
+}
+
+/// What is asked for: media type, body, names and the body's content are judged in this order.
+async fn wish<P, B>(
+    parameter: &P,
+    names: (&str, &str),
+    request: &Parts,
+    content: &mut B,
+) -> Result<P::Wish, ApiError>
+where
+    P: Parameter,
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    json_content(&request.headers)?;
+    let body = whole_body(request, content).await?;
+    valid_names(names)?;
+    parameter.valid()?;
+    parameter.wish(&body)
+}
+
+/// Whether it is a dry run, if this server takes writes now.
+fn writable(api: &Api, caller: &Caller, request: &Parts) -> Result<bool, ApiError> {
+    let dry_run = dry_run(request.uri.query())?;
+    if caller.rules.writes.read_only {
+        return Err(ApiError::ReadOnly);
+    }
+    if !api.status.store().present().synced() {
+        return Err(ApiError::NotSynced);
+    }
+    Ok(dry_run)
+}
+
+/// No valid name is longer.
+fn cut(name: &str) -> String {
+    name.chars().take(253).collect()
+}
+
+/// A write that is judged on what the cluster has, sent, waited for and logged.
+pub(super) struct Write<P: Parameter> {
+    pub(super) api: Arc<Api>,
+    pub(super) origin: Origin,
+    pub(super) request: WriteRequest,
+    pub(super) wish: P::Wish,
+    /// Those of the caller's request: preconditions and preferences.
+    pub(super) headers: HeaderMap,
+    parameter: P,
+}
+
+impl<P: Parameter> Write<P> {
+    async fn run(self) -> Result<Response<Body>, ApiError> {
+        match self.parameter.set(&self).await {
+            Ok(written) => {
+                let result = match (self.request.dry_run, written.seen) {
+                    (true, _) => "dry run",
+                    (false, true) => "updated",
+                    (false, false) => "updated, not seen yet",
+                };
+                self.parameter.log_applied(&self, &written, result);
+                Ok(self.answer(&written))
+            }
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    fn answer(&self, written: &Written<P::State>) -> Response<Body> {
+        let status = if written.seen {
+            StatusCode::OK
+        } else {
+            StatusCode::ACCEPTED
+        };
+        let representation = prefers_representation(&self.headers);
+        let body = match (representation, written.seen) {
+            (true, _) => Bytes::from(self.parameter.representation(&self.request, written)),
+            (false, true) => Bytes::from_static(P::UPDATED.as_bytes()),
+            (false, false) => Bytes::from_static(P::UPDATED_UNSEEN.as_bytes()),
+        };
+        let mut response = Body::json(status, body);
+        let described = response.headers_mut();
+        described.insert(&headers::RESOURCE_VERSION, written.resource_version.into());
+        if self.request.dry_run {
+            described.insert(&headers::DRY_RUN, HeaderValue::from_static("true"));
+        } else {
+            described.insert(header::ETAG, headers::text(self.parameter.tag(written)));
+        }
+        if representation {
+            described.insert(
+                "preference-applied",
+                HeaderValue::from_static("return=representation"),
+            );
+        }
+        response
+    }
+
+    fn failed(&self, error: WriteError<ApiError>) -> ApiError {
+        let WriteRequest {
+            namespace, name, ..
+        } = &self.request;
+        // What the caller isn't told of the cluster's words stays here.
+        let words = error.to_string();
+        let told = ApiError::of_write(error, (namespace, name), P::NOUN);
+        let detail = if told.status().is_server_error() {
+            words
+        } else {
+            told.to_string()
+        };
+        let wish = self.parameter.shown(&self.wish);
+        self.parameter.log_failed(&Failure {
+            api: &self.api,
+            origin: &self.origin,
+            names: (namespace, name),
+            wish: Some(&self.wish),
+            result: told.status().as_u16(),
+            error: &detail,
+            message: &format!("Deployment {namespace}/{name} not set to {wish}"),
+        });
+        told
+    }
+}

@@ -1,0 +1,34 @@
+//! An address as a flag, a variable and the file have it.
+
+use std::{
+    net::{AddrParseError, SocketAddr},
+    str::FromStr,
+};
+
+use serde::Deserialize;
+
+/// An address to listen at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Address(pub(super) SocketAddr);
+
+/// Not an address.
+#[derive(Debug, thiserror::Error)]
+#[error("give an IP address and a port, like 0.0.0.0:8443 or [::]:8443")]
+pub struct NotAnAddress(#[from] AddrParseError);
+
+impl FromStr for Address {
+    type Err = NotAnAddress;
+
+    fn from_str(text: &str) -> Result<Self, NotAnAddress> {
+        Ok(Self(text.parse()?))
+    }
+}
+
+impl TryFrom<String> for Address {
+    type Error = NotAnAddress;
+
+    fn try_from(text: String) -> Result<Self, NotAnAddress> {
+        text.parse()
+    }
+}

@@ -1,0 +1,36 @@
+//! What a configuration was made of: its file can be read again, with the same flags and environment.
+
+use std::path::PathBuf;
+
+use super::{Config, ConfigError, Settings, from_file, read_file};
+
+/// What a configuration is made of, so that its file can be read again.
+#[derive(Debug, Clone, Default)]
+pub struct Source {
+    pub(super) file: Option<PathBuf>,
+    /// Of flags and environment; `None` for a configuration that was made by a program.
+    pub(super) settings: Option<Settings>,
+}
+
+impl Source {
+    /// The file's text, if there is a file.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be read.
+    pub fn text(&self) -> Result<Option<String>, ConfigError> {
+        self.file.as_deref().map(read_file).transpose()
+    }
+
+    pub(super) fn config(&self, text: Option<&str>) -> Result<Config, ConfigError> {
+        let (file, authorization) = match (&self.file, text) {
+            (Some(path), Some(text)) => from_file(path, text)?,
+            _ => Default::default(),
+        };
+        let settings = self.settings.clone().unwrap_or_default();
+        Ok(Config {
+            source: self.clone(),
+            ..settings.or(file).validate(authorization)?
+        })
+    }
+}

@@ -1,0 +1,200 @@
+//! What a reload replaces as one: certificates, trust, identity, and what callers may do.
+//!
+//! A connection is judged by one generation, and again by the next one: with every request a number is compared, and
+//! nothing is verified while it stays the same.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, UNIX_EPOCH},
+};
+
+use arc_swap::{ArcSwap, Guard};
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, UnixTime},
+};
+use tokio::sync::watch;
+
+use crate::{
+    access::IdentityRules,
+    api::{Caller, Rules},
+    store::LabelKeys,
+    tls::{Identity, Refusal, Verifier},
+};
+
+/// One set of everything that can be reloaded.
+#[derive(Debug)]
+pub struct Generation {
+    /// Counted from 1, which is what the server started with.
+    pub number: u64,
+    /// What handshakes are made with.
+    pub tls: Arc<ServerConfig>,
+    /// Judges the chains of clients.
+    pub verifier: Arc<Verifier>,
+    /// Whom a certificate names.
+    pub identity: IdentityRules,
+    /// What the API judges requests by.
+    pub rules: Arc<Rules>,
+}
+
+impl Generation {
+    /// The caller that these certificates make of a client, whose key was proved in the handshake.
+    ///
+    /// # Errors
+    ///
+    /// The certificates aren't accepted: now, whatever was said of them before.
+    pub fn admit(
+        &self,
+        chain: &[CertificateDer<'_>],
+        address: SocketAddr,
+    ) -> Result<Caller, Refusal> {
+        let mut identity = Identity::read(chain)?;
+        let verdict = self
+            .verifier
+            .judge(chain, UnixTime::now())
+            .map_err(|error| Refusal::of_tls(&error))?;
+        let end = UNIX_EPOCH + Duration::from_secs(verdict.valid_until.as_secs());
+        identity.valid_until = identity.valid_until.min(end);
+        let principal = self.identity.principal(&chain[0]);
+        Ok(Caller::new(
+            identity,
+            principal,
+            address,
+            Arc::clone(&self.rules),
+        ))
+    }
+}
+
+/// The generation in force.
+#[derive(Debug)]
+pub struct Generations {
+    current: ArcSwap<Generation>,
+    /// The current one's, where comparing it costs a request next to nothing.
+    number: AtomicU64,
+    changed: watch::Sender<u64>,
+    labels: watch::Sender<Arc<LabelKeys>>,
+}
+
+impl Generations {
+    /// Starts with this one.
+    pub fn new(first: Generation) -> Self {
+        let number = first.number;
+        Self {
+            labels: watch::Sender::new(Arc::new(first.rules.labels.clone())),
+            current: ArcSwap::from_pointee(first),
+            number: AtomicU64::new(number),
+            changed: watch::Sender::new(number),
+        }
+    }
+
+    /// The generation in force.
+    pub fn current(&self) -> Guard<Arc<Generation>> {
+        self.current.load()
+    }
+
+    /// The number of the generation in force.
+    pub fn number(&self) -> u64 {
+        self.number.load(Ordering::Acquire)
+    }
+
+    /// Tells of every new generation.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// The labels that some generation needs of Deployments, the earlier ones included: requests under way are judged by those.
+    pub fn labels(&self) -> watch::Receiver<Arc<LabelKeys>> {
+        self.labels.subscribe()
+    }
+
+    /// Puts `next` in force for all connections, the open ones included.
+    pub fn replace(&self, next: Generation) {
+        let number = next.number;
+        self.labels.send_if_modified(|known| {
+            let news = !known.include(&next.rules.labels);
+            if news {
+                *known = Arc::new(known.iter().chain(next.rules.labels.iter()).collect());
+            }
+            news
+        });
+        self.current.store(Arc::new(next));
+        self.number.store(number, Ordering::Release);
+        self.changed.send_replace(number);
+    }
+}
+
+/// The caller at the other end of one connection, as the generation in force sees it.
+pub struct Session {
+    /// What the client showed; `None` when the caller is who it is whatever is reloaded.
+    shown: Option<Shown>,
+    /// The number of the generation that judged the caller.
+    judged: AtomicU64,
+    caller: ArcSwap<Caller>,
+}
+
+struct Shown {
+    chain: Vec<CertificateDer<'static>>,
+    generations: Arc<Generations>,
+}
+
+impl Session {
+    /// A session of a caller who was let in by generation `number` with this chain.
+    pub fn new(
+        chain: Vec<CertificateDer<'static>>,
+        number: u64,
+        caller: Caller,
+        generations: Arc<Generations>,
+    ) -> Self {
+        Self {
+            shown: Some(Shown { chain, generations }),
+            judged: AtomicU64::new(number),
+            caller: ArcSwap::from_pointee(caller),
+        }
+    }
+
+    /// A session without certificates, for measuring the server without a network.
+    pub fn fixed(caller: Caller) -> Self {
+        Self {
+            shown: None,
+            judged: AtomicU64::new(0),
+            caller: ArcSwap::from_pointee(caller),
+        }
+    }
+
+    /// The caller, judged by the generation in force, and again once what it was let in by has expired.
+    pub fn caller(&self) -> Arc<Caller> {
+        let caller = self.caller.load_full();
+        match &self.shown {
+            Some(shown)
+                if shown.generations.number() != self.judged.load(Ordering::Acquire)
+                    || caller.identity.expired() && caller.refused.is_none() =>
+            {
+                self.judge_again(shown, &caller)
+            }
+            _ => caller,
+        }
+    }
+
+    #[cold]
+    fn judge_again(&self, shown: &Shown, before: &Caller) -> Arc<Caller> {
+        let generation = shown.generations.current();
+        let caller = match generation.admit(&shown.chain, before.address) {
+            Ok(caller) => caller,
+            Err(refusal) => {
+                before.log_dismissed(&refusal);
+                Caller {
+                    refused: Some(refusal),
+                    ..before.clone()
+                }
+            }
+        };
+        let caller = Arc::new(caller);
+        self.caller.store(Arc::clone(&caller));
+        self.judged.store(generation.number, Ordering::Release);
+        caller
+    }
+}

@@ -1,0 +1,276 @@
+//! Writes to one Deployment: each conditional on the version and uid that it was judged on, made again after conflicts and
+//! under overload, and answered once the store has seen it.
+//!
+//! What is written, and how it is sent, is in a file for each parameter: `scale.rs`, `image.rs`.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, header};
+use kube::client::Body;
+use serde::de::DeserializeOwned;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use uuid::Uuid;
+
+use super::{
+    InformerStatus,
+    calls::{CallError, send, small_body},
+    containers::Reads,
+};
+
+/// How long conflicts and overload are retried.
+const RETRY_FOR: Duration = Duration::from_secs(5);
+/// How long one write may take at the API server; its webhooks may take long.
+const WRITE: Duration = Duration::from_secs(10);
+/// How long an answer waits until the store shows what was written.
+const SEE: Duration = Duration::from_secs(5);
+/// A `Retry-After` longer than this is passed on instead of sat out.
+const SHORT_RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// The cluster's Deployments one at a time: what the store doesn't hold is read on demand, and parameters are set.
+pub struct Deployments {
+    pub(super) client: kube::Client,
+    pub(super) status: Arc<InformerStatus>,
+    pub(super) reads: Reads,
+}
+
+/// Which Deployment is written, and how.
+#[derive(Debug, Clone)]
+pub struct WriteRequest {
+    /// The Deployment's namespace.
+    pub namespace: String,
+    /// The Deployment's name.
+    pub name: String,
+    /// Go as far as the cluster's admission, and change nothing.
+    pub dry_run: bool,
+    /// W3C trace context of the request, passed on to the API server.
+    pub traceparent: String,
+}
+
+/// A parameter that was set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written<T> {
+    /// The Deployment's uid.
+    pub uid: Uuid,
+    /// What it was before.
+    pub previous: T,
+    /// What the API server has now; admission may have changed what was asked for.
+    pub now: T,
+    /// The version that the write made, or the one that it left.
+    pub resource_version: u64,
+    /// Whether this server's reads show it.
+    pub seen: bool,
+}
+
+/// Why a parameter wasn't set.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError<E> {
+    /// The judge refused it; nothing was sent.
+    #[error("refused before anything was sent")]
+    Judged(E),
+    /// No such Deployment.
+    #[error("the Deployment doesn't exist")]
+    NotFound,
+    /// The Deployment has no container of this name.
+    #[error("the Deployment has no container {0:?}")]
+    NoSuchContainer(String),
+    /// Others kept changing the Deployment.
+    #[error("conflicts with other writers outlasted {} s of retries", RETRY_FOR.as_secs())]
+    Conflict,
+    /// Admission, a quota or validation refused it, in these words.
+    #[error("Kubernetes refused it: {0}")]
+    Refused(String),
+    /// The cluster refuses this server.
+    #[error("the cluster refuses this server's own credentials: {0}")]
+    Credentials(String),
+    /// The API server is away or overloaded; nothing was changed.
+    #[error("the Kubernetes API is unavailable: {0}")]
+    Unavailable(String, Option<Duration>),
+    /// The write was sent, and whether it was carried out isn't known.
+    #[error("the outcome isn't known: {0}")]
+    Unknown(String),
+}
+
+/// Why an attempt may be made again.
+pub(super) enum Again {
+    /// The Deployment isn't, or isn't any more, what was judged: the version that was.
+    Conflict(u64),
+    /// The API server asked for some time.
+    Later(Duration, String),
+}
+
+/// How long one write may still be attempted.
+pub(super) struct Retries<'a> {
+    status: &'a InformerStatus,
+    request: &'a WriteRequest,
+    deadline: Instant,
+}
+
+impl Retries<'_> {
+    /// Waits until the next attempt is worth it: after a conflict until the store has another version than the one that
+    /// was judged, under overload for as long as the API server said.
+    pub(super) async fn wait<E>(&self, again: Again) -> Result<(), WriteError<E>> {
+        let (request, deadline) = (self.request, self.deadline);
+        match again {
+            Again::Conflict(judged) => {
+                let newer = self.status.wait_until(deadline, |now| {
+                    now.get(&request.namespace, &request.name)
+                        .map(|r| r.resource_version())
+                        != Some(judged)
+                });
+                if !newer.await {
+                    return Err(WriteError::Conflict);
+                }
+            }
+            Again::Later(wait, why) => {
+                let jitter = Duration::from_millis(fastrand::u64(0..100));
+                if timeout_at(deadline, sleep(wait + jitter)).await.is_err() {
+                    return Err(WriteError::Unavailable(why, Some(wait)));
+                }
+            }
+        }
+        if Instant::now() >= deadline {
+            return Err(WriteError::Conflict);
+        }
+        Ok(())
+    }
+}
+
+/// One write as it is sent.
+pub(super) struct Sending {
+    pub(super) method: Method,
+    /// What follows the Deployment's own path, with a `?` and parameters if there are any but `dryRun`.
+    pub(super) path: &'static str,
+    pub(super) content_type: &'static str,
+    pub(super) body: Vec<u8>,
+    /// The version that was judged, which `body` makes a condition.
+    pub(super) judged: u64,
+}
+
+impl Deployments {
+    /// Reads and writes through `client`; judges and waits by the store that `status` is about.
+    pub fn new(client: kube::Client, status: Arc<InformerStatus>) -> Self {
+        Self {
+            client,
+            status,
+            reads: Reads::default(),
+        }
+    }
+
+    /// From the first attempt on.
+    pub(super) fn retries<'a>(&'a self, request: &'a WriteRequest) -> Retries<'a> {
+        Retries {
+            status: &self.status,
+            request,
+            deadline: Instant::now() + RETRY_FOR,
+        }
+    }
+
+    /// Refuses what would be sent while the API server is known to be away.
+    pub(super) fn reachable<E>(&self) -> Result<(), WriteError<E>> {
+        match self.status.away() {
+            Some(why) => Err(WriteError::Unavailable(
+                format!("{why}; nothing was sent"),
+                None,
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes one attempt and reads its answer.
+    pub(super) async fn send<T: DeserializeOwned, E>(
+        &self,
+        request: &WriteRequest,
+        sending: Sending,
+    ) -> Result<Result<T, Again>, WriteError<E>> {
+        let Sending { path, judged, .. } = sending;
+        let dry_run = match (request.dry_run, path.contains('?')) {
+            (false, _) => "",
+            (true, false) => "?dryRun=All",
+            (true, true) => "&dryRun=All",
+        };
+        let uri = format!(
+            "/apis/apps/v1/namespaces/{}/deployments/{}{path}{dry_run}",
+            request.namespace, request.name
+        );
+        let mut write = Request::new(Body::from(sending.body));
+        *write.method_mut() = sending.method;
+        // Both names were validated: nothing in them needs escaping.
+        *write.uri_mut() = uri.parse().map_err(|_| WriteError::NotFound)?;
+        for (name, value) in [
+            (header::CONTENT_TYPE, sending.content_type),
+            (header::ACCEPT, "application/json"),
+        ] {
+            write
+                .headers_mut()
+                .insert(name, HeaderValue::from_static(value));
+        }
+        if let Ok(traceparent) = HeaderValue::from_str(&request.traceparent) {
+            write.headers_mut().insert("traceparent", traceparent);
+        }
+        let exchange = async {
+            let mut response = send(&self.client, write, WRITE).await?;
+            small_body(response.body_mut(), WRITE).await
+        };
+        // However slowly its answer trickles in.
+        let answer: Result<Bytes, _> = timeout(WRITE, exchange)
+            .await
+            .unwrap_or(Err(CallError::Silent(WRITE)));
+        match answer {
+            Ok(body) => serde_json::from_slice(&body)
+                .map(Ok)
+                .map_err(|e| WriteError::Unknown(format!("its answer can't be read: {e}"))),
+            Err(error) => failed(error, judged).map(Err),
+        }
+    }
+
+    /// Whether the store shows a write that was judged at one version and made another, once it does or too long has passed.
+    pub(super) async fn seen(&self, request: &WriteRequest, judged: u64, made: u64) -> bool {
+        // A write that changed nothing makes no event, and a dry run neither.
+        request.dry_run
+            || made == judged
+            || self
+                .status
+                .wait_until(Instant::now() + SEE, |now| {
+                    now.resource_version_in(&request.namespace) >= made
+                })
+                .await
+    }
+}
+
+/// What a failed write means: try again, or an error that says what is known of the outcome.
+fn failed<E>(error: CallError, judged: u64) -> Result<Again, WriteError<E>> {
+    let retry_after = error.retry_after();
+    let status = match error {
+        CallError::Unreachable(why) => {
+            return Err(WriteError::Unavailable(
+                format!("{why}; nothing was sent"),
+                None,
+            ));
+        }
+        CallError::Status { status, .. } => status,
+        sent => return Err(WriteError::Unknown(sent.to_string())),
+    };
+    let message = status.message;
+    Err(match status.code {
+        // Admission webhooks choose their own code; their words are the same with each.
+        _ if message.contains("denied the request") => WriteError::Refused(message),
+        401 => WriteError::Credentials(message),
+        // RBAC says who cannot do what; a quota or an admission policy says something else.
+        403 if message.contains("cannot ") && message.contains("resource ") => {
+            WriteError::Credentials(message)
+        }
+        400 | 403 | 422 => WriteError::Refused(message),
+        404 => WriteError::NotFound,
+        409 => return Ok(Again::Conflict(judged)),
+        429 => match retry_after.unwrap_or(Duration::from_secs(1)) {
+            wait if wait <= SHORT_RETRY_AFTER => return Ok(Again::Later(wait, message)),
+            wait => WriteError::Unavailable(message, Some(wait)),
+        },
+        500 if message.contains("failed calling webhook") => {
+            WriteError::Unavailable(message, retry_after)
+        }
+        503 => WriteError::Unavailable(message, retry_after),
+        code => WriteError::Unknown(format!("the Kubernetes API answered {code}: {message}")),
+    })
+}

@@ -1,0 +1,346 @@
+//! Revocation lists (RFC 5280, 5) of the issuers on a path: read from files, found for an issuer, and their verdict.
+//!
+//! Lists are complete and direct: each speaks for the one issuer that signed it. webpki judges their form. Which list is an issuer's
+//! is decided here, by name and by signature, because CAs of the same name with keys of their own stand side by side while one takes
+//! the other's place, and webpki takes the first list of a name.
+
+use std::{cmp::Reverse, collections::HashSet, path::PathBuf};
+
+use rustls::{
+    CertificateError, Error,
+    crypto::WebPkiSupportedAlgorithms,
+    pki_types::{CertificateRevocationListDer, UnixTime, pem::PemObject as _},
+};
+use webpki::OwnedCertRevocationList;
+use x509_parser::{
+    asn1_rs::{Any, FromDer as _},
+    extensions::{DistributionPointName, GeneralName, IssuingDistributionPoint},
+    num_bigint::BigUint,
+    prelude::{CertificateRevocationList, ParsedExtension},
+    x509::SubjectPublicKeyInfo,
+};
+
+use super::{
+    checks::{CheckFailed, Checks, ExpiredCrl},
+    facts::{Facts, unix_time},
+};
+
+/// The lists of one generation.
+#[derive(Debug, Default)]
+pub(super) struct Revocation {
+    lists: Vec<List>,
+}
+
+/// One issuer's list.
+#[derive(Debug)]
+pub(super) struct List {
+    pub(super) path: PathBuf,
+    der: CertificateRevocationListDer<'static>,
+    /// The issuer's name in DER.
+    issuer: Vec<u8>,
+    /// Which key of the issuer's it is signed with, if it says so.
+    key_id: Option<Vec<u8>>,
+    /// The root's public key by which the signature was verified. The keys of intermediates come with the clients.
+    signed_by: Option<Vec<u8>>,
+    scope: Scope,
+    /// Serial numbers without leading zeros.
+    revoked: HashSet<Box<[u8]>>,
+    this_update: UnixTime,
+    pub(super) next_update: UnixTime,
+    number: BigUint,
+}
+
+/// Which of its issuer's certificates a list speaks of.
+#[derive(Debug, Default)]
+struct Scope {
+    leaves_only: bool,
+    cas_only: bool,
+    /// The addresses that it is published at; a certificate that names others has its entry in another list.
+    published_at: Option<Vec<String>>,
+}
+
+impl Revocation {
+    /// Takes lists, and finds out which of these roots signed which.
+    pub(super) fn new(
+        mut lists: Vec<List>,
+        roots: &[Facts<'_>],
+        algorithms: &WebPkiSupportedAlgorithms,
+    ) -> Self {
+        for list in &mut lists {
+            let signer = roots.iter().find(|root| {
+                root.certificate.subject().as_raw() == list.issuer
+                    && list.is_signed_by(root, algorithms)
+            });
+            list.signed_by = signer.map(|root| root.public_key().to_vec());
+        }
+        Self { lists }
+    }
+
+    /// Judges every certificate of a verified path, and says when the answer ends, if it does. An issuer without a list is taken at its
+    /// word unless the checks demand one.
+    pub(super) fn judge(
+        &self,
+        path: &[Facts<'_>],
+        root: &Facts<'_>,
+        checks: &Checks,
+        algorithms: &WebPkiSupportedAlgorithms,
+        now: UnixTime,
+    ) -> Result<Option<UnixTime>, Error> {
+        let issuers = path.iter().skip(1).chain([root]);
+        let mut until = None;
+        for (position, (certificate, issuer)) in path.iter().zip(issuers).enumerate() {
+            let Some(list) = self.find(certificate, position > 0, issuer, algorithms)? else {
+                if checks.require_crl {
+                    return Err(CertificateError::UnknownRevocationStatus.into());
+                }
+                continue;
+            };
+            if checks.expired_crl == ExpiredCrl::Refuse {
+                let next_update = list.next_update;
+                if now >= next_update {
+                    let time = now;
+                    return Err(CertificateError::ExpiredRevocationListContext {
+                        time,
+                        next_update,
+                    }
+                    .into());
+                }
+                until = until.into_iter().chain([next_update]).min();
+            }
+            if list
+                .revoked
+                .contains(bare(certificate.certificate.raw_serial()))
+            {
+                return Err(CertificateError::Revoked.into());
+            }
+        }
+        Ok(until)
+    }
+
+    /// The newest list that says whether this issuer has revoked this certificate.
+    ///
+    /// A list of the issuer's name that nobody is known to have signed might be the issuer's, damaged: that is an error.
+    fn find(
+        &self,
+        certificate: &Facts<'_>,
+        ca: bool,
+        issuer: &Facts<'_>,
+        algorithms: &WebPkiSupportedAlgorithms,
+    ) -> Result<Option<&List>, CheckFailed> {
+        let candidates: Vec<_> = self
+            .lists
+            .iter()
+            .filter(|list| list.issuer == certificate.certificate.issuer().as_raw())
+            .filter(|list| list.may_be_of(issuer) && list.scope.includes(certificate, ca))
+            .collect();
+        if candidates.is_empty() {
+            return Ok(None);
+        }
+        if issuer.key_usage.is_some_and(|usage| !usage.crl_sign) {
+            return Err(CheckFailed::CrlInvalid(
+                "isn't the issuer's to sign: its key usage has no cRLSign",
+            ));
+        }
+        let newest = candidates
+            .into_iter()
+            .filter(|list| list.signed_by.is_some() || list.is_signed_by(issuer, algorithms))
+            .min_by_key(|list| Reverse((list.this_update, &list.number)));
+        match newest {
+            None => Err(CheckFailed::CrlInvalid("isn't signed by the issuer")),
+            found => Ok(found),
+        }
+    }
+
+    pub(super) fn lists(&self) -> &[List] {
+        &self.lists
+    }
+}
+
+impl List {
+    /// The lists in a file, at least one: PEM, or one in DER. The error is a sentence's second half.
+    pub(super) fn read(path: &std::path::Path, bytes: &[u8]) -> Result<Vec<Self>, String> {
+        // DER begins with a SEQUENCE, and no text with a zero.
+        let ders = if bytes.first() == Some(&0x30) {
+            vec![CertificateRevocationListDer::from(bytes.to_vec())]
+        } else {
+            CertificateRevocationListDer::pem_slice_iter(bytes)
+                .collect::<Result<_, _>>()
+                .map_err(|error| format!("its PEM is damaged ({error}); fetch it again"))?
+        };
+        if ders.is_empty() {
+            return Err(
+                "it holds no revocation list, neither as PEM (BEGIN X509 CRL) nor as DER".into(),
+            );
+        }
+        ders.into_iter()
+            .map(|der| Self::parse(path.to_owned(), der))
+            .collect()
+    }
+
+    fn parse(path: PathBuf, der: CertificateRevocationListDer<'static>) -> Result<Self, String> {
+        let damaged = |why: &str| format!("its list is damaged ({why}); fetch it again");
+        let parsed = match CertificateRevocationList::from_der(&der) {
+            Ok(([], list)) => list,
+            Ok(_) => return Err(damaged("bytes follow it")),
+            Err(_) => return Err(damaged("it is no revocation list")),
+        };
+        let Some(next_update) = parsed.next_update() else {
+            return Err("its list has no nextUpdate, so nobody can tell when it is too old; let the CA set it".into());
+        };
+        if parsed.version().is_none() {
+            return Err(
+                "its list is of version 1; let the CA write version 2, with a list's number".into(),
+            );
+        }
+        OwnedCertRevocationList::from_der(&der).map_err(|error| match error {
+            webpki::Error::UnsupportedDeltaCrl => {
+                "its list is a delta, which says only what has changed; give the complete list".into()
+            }
+            webpki::Error::UnsupportedIndirectCrl => {
+                "its list is an indirect one, which speaks for other CAs; give each CA's own list".into()
+            }
+            webpki::Error::UnsupportedRevocationReasonsPartitioning => {
+                "its list is for some reasons of revocation only; give the list for all".into()
+            }
+            webpki::Error::UnsupportedCrlIssuingDistributionPoint => {
+                "its list's issuing distribution point has no address; give a list for all certificates of the CA".into()
+            }
+            webpki::Error::UnsupportedCriticalExtension => {
+                "its list has a critical extension that isn't understood".into()
+            }
+            other => damaged(&other.to_string()),
+        })?;
+        let (mut key_id, mut scope) = (None, Scope::default());
+        for extension in parsed.extensions() {
+            match extension.parsed_extension() {
+                ParsedExtension::AuthorityKeyIdentifier(id) => {
+                    key_id = id.key_identifier.as_ref().map(|id| id.0.to_vec());
+                }
+                ParsedExtension::IssuingDistributionPoint(point) => scope = Scope::of(point),
+                ParsedExtension::ParseError { .. } => {
+                    return Err(damaged("an extension can't be read"));
+                }
+                _ => {}
+            }
+        }
+        Ok(Self {
+            path,
+            issuer: parsed.issuer().as_raw().to_vec(),
+            key_id,
+            signed_by: None,
+            scope,
+            revoked: parsed
+                .iter_revoked_certificates()
+                .map(|entry| bare(entry.raw_serial()).into())
+                .collect(),
+            this_update: unix_time(parsed.last_update()),
+            next_update: unix_time(next_update),
+            number: parsed.crl_number().cloned().unwrap_or_default(),
+            der,
+        })
+    }
+
+    /// Whether it isn't known to be the list of another issuer of the same name.
+    fn may_be_of(&self, issuer: &Facts<'_>) -> bool {
+        match (&self.signed_by, &self.key_id, issuer.key_id) {
+            (Some(key), ..) => key == issuer.public_key(),
+            (None, Some(ours), Some(theirs)) => ours == theirs,
+            _ => true,
+        }
+    }
+
+    fn is_signed_by(&self, issuer: &Facts<'_>, algorithms: &WebPkiSupportedAlgorithms) -> bool {
+        verified(&self.der, issuer.certificate.public_key(), algorithms).is_some()
+    }
+
+    /// Whether one of the roots signed it; else it is an intermediate's, or damaged.
+    pub(super) fn is_attributed(&self) -> bool {
+        self.signed_by.is_some()
+    }
+
+    /// Whether it is the list of a CA of this name.
+    pub(super) fn names(&self, issuer: &Facts<'_>) -> bool {
+        self.issuer == issuer.certificate.subject().as_raw()
+    }
+}
+
+impl Scope {
+    fn of(point: &IssuingDistributionPoint<'_>) -> Self {
+        Self {
+            leaves_only: point.only_contains_user_certs,
+            cas_only: point.only_contains_ca_certs,
+            published_at: point.distribution_point.as_ref().map(addresses),
+        }
+    }
+
+    fn includes(&self, certificate: &Facts<'_>, ca: bool) -> bool {
+        if self.leaves_only && ca || self.cas_only && !ca {
+            return false;
+        }
+        let points = certificate
+            .certificate
+            .extensions()
+            .iter()
+            .find_map(|extension| match extension.parsed_extension() {
+                ParsedExtension::CRLDistributionPoints(points) => Some(points),
+                _ => None,
+            });
+        match (&self.published_at, points) {
+            (Some(published_at), Some(points)) => points
+                .iter()
+                .filter(|point| point.crl_issuer.is_none() && point.reasons.is_none())
+                .filter_map(|point| point.distribution_point.as_ref())
+                .flat_map(addresses)
+                .any(|address| published_at.contains(&address)),
+            _ => true,
+        }
+    }
+}
+
+fn addresses(point: &DistributionPointName<'_>) -> Vec<String> {
+    match point {
+        DistributionPointName::FullName(names) => names
+            .iter()
+            .filter_map(|name| match name {
+                GeneralName::URI(uri) => Some((*uri).to_owned()),
+                _ => None,
+            })
+            .collect(),
+        DistributionPointName::NameRelativeToCRLIssuer(_) => Vec::new(),
+    }
+}
+
+/// `Some` when the list's signature is the key's, by an algorithm that certificates may be signed with too.
+fn verified(
+    list: &[u8],
+    key: &SubjectPublicKeyInfo<'_>,
+    algorithms: &WebPkiSupportedAlgorithms,
+) -> Option<()> {
+    let (_, list) = Any::from_der(list).ok()?;
+    let (rest, _) = Any::from_der(list.data).ok()?;
+    let signed = &list.data[..list.data.len() - rest.len()];
+    let (rest, signature_algorithm) = Any::from_der(rest).ok()?;
+    let (_, signature) = Any::from_der(rest).ok()?;
+    let [0, signature @ ..] = signature.data else {
+        return None;
+    };
+    let (_, info) = Any::from_der(key.raw).ok()?;
+    let (_, key_algorithm) = Any::from_der(info.data).ok()?;
+    algorithms
+        .all
+        .iter()
+        .filter(|algorithm| {
+            algorithm.signature_alg_id().as_ref() == signature_algorithm.data
+                && algorithm.public_key_alg_id().as_ref() == key_algorithm.data
+        })
+        .find_map(|algorithm| {
+            let key = &key.subject_public_key.data;
+            algorithm.verify_signature(key, signed, signature).ok()
+        })
+}
+
+/// A serial number as it is compared: without the zeros that it may begin with.
+fn bare(serial: &[u8]) -> &[u8] {
+    let zeros = serial.iter().take_while(|byte| **byte == 0).count();
+    &serial[zeros.min(serial.len().saturating_sub(1))..]
+}

@@ -1,0 +1,109 @@
+//! Mode `kubernetes`, as callers see it: the cluster's answers are this server's.
+
+use headcount::pki::Leaf;
+use serde_json::json;
+use simkube::{AccessReview, Fault, On, Rule, Verdict};
+
+use super::{Governed, seen};
+use crate::support::SimCluster;
+
+const SETTINGS: &str = "authorization: {mode: kubernetes}\n";
+
+/// Alice may read in `web` and scale its shop, and Olga's group may list everywhere.
+fn decide(review: &AccessReview) -> Verdict {
+    let AccessReview {
+        user,
+        groups,
+        verb,
+        resource,
+        namespace,
+        name,
+        ..
+    } = review;
+    let alice = user == "headcount:alice"
+        && match (verb.as_str(), resource.as_str(), namespace.as_str()) {
+            ("get" | "list", "deployments", "web") => true,
+            ("update", "deployments/scale", "web") => name == "shop",
+            _ => false,
+        };
+    let olga = *groups == ["headcount:oncall"] && verb == "list";
+    Verdict::allowed(alice || olga)
+}
+
+async fn governed() -> Governed {
+    let sim = SimCluster::start().await;
+    for (namespace, name) in [("web", "shop"), ("web", "page"), ("ops", "cron")] {
+        sim.create(namespace, name, 1);
+    }
+    sim.cluster.set_authorizer(decide);
+    Governed::by(SETTINGS, sim).await
+}
+
+#[tokio::test]
+async fn what_the_cluster_allows_is_allowed_and_nothing_else() {
+    let governed = governed().await;
+    let alice = governed.client("alice");
+    assert_eq!(alice.count("web", "shop").await, Ok(1));
+    assert_eq!(alice.scale("web", "shop", 2, &[]).await.status, 200);
+    assert_eq!(alice.scale("web", "page", 2, &[]).await.status, 403);
+    assert_eq!(alice.count("ops", "cron").await.unwrap_err(), 403);
+    assert_eq!(alice.count("ops", "nope").await.unwrap_err(), 403);
+    assert_eq!(seen(&alice).await, ["web/page", "web/shop"]);
+    let stranger = governed.client("stranger");
+    assert_eq!(stranger.get("/deployments").await.status, 403);
+    assert_eq!(stranger.get("/health").await.status, 200);
+    let told = alice.get("/whoami").await.json();
+    assert_eq!(
+        told["cluster"],
+        json!({"user": "headcount:alice", "groups": []})
+    );
+    assert_eq!(told.get("permissions"), None);
+}
+
+#[tokio::test]
+async fn groups_have_the_prefix_and_kubernetes_own_are_left_out() {
+    let governed = governed().await;
+    let mut leaf = Leaf::client("olga");
+    leaf.organizations = vec!["oncall".into(), "system:masters".into()];
+    let olga = governed.client_of(&leaf);
+    assert_eq!(seen(&olga).await, ["ops/cron", "web/page", "web/shop"]);
+    assert_eq!(olga.scale("web", "shop", 2, &[]).await.status, 403);
+}
+
+#[tokio::test]
+async fn a_cluster_that_does_not_answer_denies_and_says_so_and_health_is_told_all_the_same() {
+    let governed = governed().await;
+    let broken = Rule::new(
+        On::Review,
+        Fault::Status {
+            code: 500,
+            retry_after: None,
+        },
+    );
+    governed.sim.cluster.faults().add(broken);
+    let alice = governed.client("alice");
+    let answer = alice.get("/namespaces/web/deployments/shop/replicas").await;
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert!(
+        answer.error().contains("couldn't be asked"),
+        "{}",
+        answer.error()
+    );
+    let put = alice.scale("web", "shop", 2, &[]).await;
+    assert_eq!(put.status, 503);
+    assert_eq!(governed.sim.count("web", "shop"), Some(1));
+    assert_eq!(governed.client("bob").get("/health").await.status, 200);
+    let (ready, _) = crate::support::program::admin(governed.admin_address, "GET", "/readyz").await;
+    assert_eq!(ready, 200);
+}
+
+#[tokio::test]
+async fn a_certificate_that_names_nobody_is_asked_for_nothing() {
+    let governed = governed().await;
+    let mut leaf = Leaf::client("alice");
+    leaf.dns_names = vec!["a.example.org".into(), "b.example.org".into()];
+    let nobody = governed.client_of(&leaf);
+    assert_eq!(nobody.count("web", "shop").await.unwrap_err(), 403);
+    assert_eq!(nobody.get("/deployments").await.status, 403);
+    assert!(governed.sim.cluster.reviews().is_empty());
+}

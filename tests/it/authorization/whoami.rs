@@ -1,0 +1,75 @@
+//! `GET /whoami`.
+
+use headcount::pki::Leaf;
+use http::Method;
+use serde_json::json;
+
+use super::Governed;
+use crate::support::SimCluster;
+
+#[tokio::test]
+async fn it_says_whom_the_server_takes_the_caller_for_and_what_that_may_do() {
+    let settings = "
+authorization:
+  mode: policy
+  rules:
+    - name: ci
+      subjects: ['group:ci']
+      verbs: [get, scale]
+      namespaces: [web, 'team-*']
+      labelSelector: tier=front
+      bounds: {max: 10}
+    - name: others
+      subjects: [bob]
+      verbs: ['*']
+";
+    let governed = Governed::by(settings, SimCluster::start().await).await;
+    let mut leaf = Leaf::client("runner");
+    leaf.uris = vec!["spiffe://example.org/ci/web".into()];
+    leaf.organizations = vec!["ci".into()];
+    leaf.serial = Some(vec![0x2a]);
+    let answer = governed.client_of(&leaf).get("/whoami").await;
+    assert_eq!(answer.status, 200);
+    let told = answer.json();
+    assert_eq!(told["principal"], "spiffe://example.org/ci/web");
+    assert_eq!(told["principalKind"], "uri");
+    assert_eq!(told["groups"], json!(["ci"]));
+    assert_eq!(told["certificate"]["serial"], "2a");
+    assert_eq!(told["certificate"]["issuer"], "CN=clients");
+    assert_eq!(told["authorization"], "policy");
+    let rule = json!([{
+        "rule": "ci", "effect": "allow", "verbs": ["get", "scale"], "namespaces": ["web", "team-*"],
+        "labelSelector": "tier=front", "bounds": {"max": 10},
+    }]);
+    assert_eq!(told["permissions"], rule);
+    assert!(!answer.text().contains("bob"), "nobody else is told of");
+}
+
+#[tokio::test]
+async fn it_needs_a_valid_certificate_and_nothing_more() {
+    let governed = Governed::by("", SimCluster::start().await).await;
+    let mut leaf = Leaf::client("runner");
+    leaf.uris = vec![
+        "spiffe://example.org/a".into(),
+        "spiffe://example.org/b".into(),
+    ];
+    let told = governed.client_of(&leaf).get("/whoami").await.json();
+    assert_eq!(told["principal"], json!(null));
+    assert_eq!(
+        told["noPrincipal"],
+        "it has 2 names of the kind uri, and must have one"
+    );
+    assert_eq!(
+        told["permissions"],
+        json!([{"effect": "allow", "verbs": ["get", "list", "watch", "scale"]}])
+    );
+    let anybody = governed.client("anybody");
+    assert_eq!(
+        anybody.send(Method::HEAD, "/whoami", &[], "").await.text(),
+        ""
+    );
+    assert_eq!(
+        anybody.send(Method::PUT, "/whoami", &[], "").await.status,
+        405
+    );
+}
