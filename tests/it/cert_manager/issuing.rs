@@ -1,12 +1,11 @@
 //! What cert-manager makes of the manifests.
 
-use http::Request;
-use http_body_util::Full;
+use http::Method;
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use x509_parser::{oid_registry, parse_x509_certificate, prelude::GeneralName};
 
 use super::{
-    cluster::{BUNDLE, CLIENT, CLIENT_CA, Cluster, SERVER, SERVER_CA},
+    cluster::{BUNDLE, CLIENT, CLIENT_CA, Cluster, SERVER, SERVER_CA, checkout},
     served::Served,
 };
 
@@ -137,10 +136,16 @@ pub(super) async fn an_issued_client_is_let_in_and_one_of_another_authority_is_n
     let accepted = served.program.line("tls.client.accepted", 1).await;
     assert_eq!(accepted.text("subject"), "O=team-a, CN=ci-deployer");
 
-    let server = served.client(cluster, SERVER).await;
-    let request = Request::get("/api/v1/health").header("host", "headcount");
-    let request = request.body(Full::default()).unwrap();
-    assert!(server.try_send(request).await.is_err());
+    // The same client, as the authority of the server's certificate would vouch for it: the ca.crt beside that is no bundle.
+    let manifest = std::fs::read_to_string(checkout("deploy/cert-manager/30-client.yaml")).unwrap();
+    let manifest = manifest
+        .replace("headcount-clients", "headcount-servers")
+        .replace(CLIENT, "stranger");
+    cluster.apply(&manifest).await;
+    cluster.ready("stranger").await;
+    let stranger = served.client(cluster, "stranger").await;
+    let request = stranger.request(Method::GET, "/health", &[], "");
+    assert!(stranger.try_send(request).await.is_err());
     let refused = served.program.line("tls.client.refused", 1).await;
     assert_eq!(refused.text("reason"), "UnknownIssuer");
 }
