@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, reason = "nothing of a test binary is public")]
 
 mod authorization;
+mod cert_manager;
 mod cli;
 mod deploy;
 mod http;

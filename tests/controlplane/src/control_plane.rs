@@ -12,9 +12,11 @@ use tokio::process::Command;
 
 use crate::apiserver::{ApiServer, Setup};
 use crate::binaries::binaries;
+use crate::cert_manager;
 use crate::certificates::{Authority, Credentials};
 use crate::etcd::Etcd;
 use crate::folder::Folder;
+use crate::process::Process;
 use crate::workloads::Workloads;
 use crate::{Error, Seed};
 
@@ -28,6 +30,8 @@ pub struct Options {
     pub workloads: bool,
     /// How many Nodes there are, each with room for more Pods than a machine can simulate. They need `workloads`.
     pub nodes: u32,
+    /// Whether cert-manager's own controllers run, with CA issuers and self-signed ones.
+    pub cert_manager: bool,
     /// Further flags of kube-apiserver.
     pub apiserver_flags: Vec<String>,
     /// Where data, certificates and logs go. Without it they go into a temporary folder, which is removed at the end.
@@ -50,6 +54,7 @@ impl Options {
 #[derive(Debug)]
 pub struct ControlPlane {
     // Dropped in this order, so that the folder goes last.
+    cert_manager: Option<Process>,
     workloads: Option<Workloads>,
     apiserver: ApiServer,
     etcd: Etcd,
@@ -71,6 +76,7 @@ impl ControlPlane {
         let Options {
             workloads,
             nodes,
+            cert_manager,
             apiserver_flags,
             folder,
         } = options;
@@ -91,7 +97,8 @@ impl ControlPlane {
         } else {
             None
         };
-        Ok(Self {
+        let mut cluster = Self {
+            cert_manager: None,
             workloads,
             apiserver,
             etcd,
@@ -99,7 +106,20 @@ impl ControlPlane {
             written: AtomicU32::new(0),
             extra: AtomicU32::new(0),
             folder,
-        })
+        };
+        if cert_manager {
+            cluster.cert_manager = Some(cluster.start_cert_manager().await?);
+        }
+        Ok(cluster)
+    }
+
+    async fn start_cert_manager(&self) -> Result<Process, Error> {
+        let crds = format!("--filename={}", cert_manager::crds(&self.setup).display());
+        // They are larger than what a client-side apply can remember in an annotation.
+        self.kubectl(&["apply", "--server-side", &crds]).await?;
+        let established = ["wait", "--for=condition=Established", "--timeout=60s"];
+        self.kubectl(&[&established[..], &[&crds]].concat()).await?;
+        cert_manager::start(&self.setup, &self.apiserver).await
     }
 
     /// The folder with data, certificates, kubeconfigs and, in `logs`, each program's log.
@@ -294,6 +314,9 @@ impl ControlPlane {
 impl Drop for ControlPlane {
     fn drop(&mut self) {
         // All at once; each one's own drop then waits until it is gone.
+        if let Some(process) = &mut self.cert_manager {
+            process.start_kill();
+        }
         if let Some(workloads) = &mut self.workloads {
             for process in &mut workloads.processes {
                 process.start_kill();

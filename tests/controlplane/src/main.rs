@@ -19,6 +19,10 @@ struct Arguments {
     #[arg(long, value_name = "N")]
     nodes: Option<u32>,
 
+    /// Run cert-manager's controllers too
+    #[arg(long)]
+    cert_manager: bool,
+
     /// Create N Deployments, with 0 to 9 replicas (with --workloads: 0)
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u32,
@@ -75,6 +79,7 @@ async fn serve(arguments: Arguments) -> Result<(), Error> {
     let Arguments {
         workloads,
         nodes,
+        cert_manager,
         seed,
         namespaces,
         folder,
@@ -84,6 +89,7 @@ async fn serve(arguments: Arguments) -> Result<(), Error> {
     let cluster = ControlPlane::start(Options {
         workloads,
         nodes: nodes.unwrap_or(if workloads { 2 } else { 0 }),
+        cert_manager,
         apiserver_flags: apiserver_flag,
         folder,
     })

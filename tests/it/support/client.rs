@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::{
     ClientConfig, RootCertStore,
@@ -12,13 +13,14 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
 };
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, task::JoinHandle};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 /// Sends requests to one server with one certificate.
 #[derive(Clone)]
 pub(crate) struct Client {
     address: SocketAddr,
+    name: ServerName<'static>,
     tls: Arc<ClientConfig>,
 }
 
@@ -55,6 +57,37 @@ impl Answer {
     }
 }
 
+/// Why there is no answer.
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// An open connection.
+pub(crate) struct Connection {
+    sender: Sender,
+    /// What becomes of it.
+    pub(crate) ended: JoinHandle<hyper::Result<()>>,
+}
+
+enum Sender {
+    Http1(http1::SendRequest<Full<Bytes>>),
+    Http2(http2::SendRequest<Full<Bytes>>),
+}
+
+impl Connection {
+    /// Sends a request on it.
+    pub(crate) async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Answer, Failure> {
+        let response = match &mut self.sender {
+            Sender::Http1(sender) => sender.send_request(request).await?,
+            Sender::Http2(sender) => sender.send_request(request).await?,
+        };
+        let (parts, body) = response.into_parts();
+        Ok(Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body: body.collect().await?.to_bytes(),
+        })
+    }
+}
+
 impl Client {
     /// A client that trusts `ca` and shows the certificate of `pair` (chain and key in PEM), if there is one.
     pub(crate) fn new(address: SocketAddr, ca: &str, pair: Option<(&str, &str)>) -> Self {
@@ -83,8 +116,15 @@ impl Client {
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         Self {
             address,
+            name: ServerName::IpAddress(address.ip().into()),
             tls: Arc::new(tls),
         }
+    }
+
+    /// The same client for a server whose certificate has this name, and not its address.
+    pub(crate) fn naming(self, name: &str) -> Self {
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        Self { name, ..self }
     }
 
     /// The same with files.
@@ -107,46 +147,44 @@ impl Client {
     pub(crate) async fn connect(&self) -> std::io::Result<TlsStream<TcpStream>> {
         let tcp = TcpStream::connect(self.address).await?;
         tcp.set_nodelay(true)?;
-        let name = ServerName::IpAddress(self.address.ip().into());
         TlsConnector::from(Arc::clone(&self.tls))
-            .connect(name, tcp)
+            .connect(self.name.clone(), tcp)
             .await
     }
 
-    /// Sends a request on a new connection.
-    pub(crate) async fn try_send(
-        &self,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
+    /// A connection that HTTP is spoken on.
+    pub(crate) async fn open(&self) -> Result<Connection, Failure> {
         let stream = self.connect().await?;
         let multiplexed = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         let io = TokioIo::new(stream);
-        let response = if multiplexed {
-            let (mut sender, connection) =
-                hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await?;
-            tokio::spawn(connection);
-            sender.send_request(request).await?
+        Ok(if multiplexed {
+            let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await?;
+            Connection {
+                sender: Sender::Http2(sender),
+                ended: tokio::spawn(connection),
+            }
         } else {
-            let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await?;
-            tokio::spawn(connection);
-            sender.send_request(request).await?
-        };
-        let (parts, body) = response.into_parts();
-        Ok(Answer {
-            status: parts.status,
-            headers: parts.headers,
-            body: body.collect().await?.to_bytes(),
+            let (sender, connection) = http1::handshake(io).await?;
+            Connection {
+                sender: Sender::Http1(sender),
+                ended: tokio::spawn(connection),
+            }
         })
     }
 
-    /// Sends a request that is answered.
-    pub(crate) async fn send(
+    /// Sends a request on a new connection.
+    pub(crate) async fn try_send(&self, request: Request<Full<Bytes>>) -> Result<Answer, Failure> {
+        self.open().await?.send(request).await
+    }
+
+    /// A request to a path under `/api/v1`, in the form that this client's protocol has.
+    pub(crate) fn request(
         &self,
         method: Method,
         path: &str,
         headers: &[(&str, &str)],
         body: &str,
-    ) -> Answer {
+    ) -> Request<Full<Bytes>> {
         // HTTP/2 takes scheme and authority from the URI, HTTP/1.1 the Host from the header.
         let multiplexed = self.tls.alpn_protocols == [b"h2"];
         let uri = if multiplexed {
@@ -161,8 +199,18 @@ impl Client {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(Full::from(body.to_owned())).unwrap();
-        self.try_send(request)
+        request.body(Full::from(body.to_owned())).unwrap()
+    }
+
+    /// Sends a request that is answered.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
+        self.try_send(self.request(method, path, headers, body))
             .await
             .unwrap_or_else(|e| panic!("{path}: {e}"))
     }

@@ -2,6 +2,7 @@
 
 mod client;
 mod inprocess;
+mod kubelet_volume;
 pub(crate) mod lines;
 pub(crate) mod program;
 mod proxy;
@@ -10,8 +11,9 @@ mod shape;
 mod sim;
 mod world;
 
-pub(crate) use client::{Answer, Client};
+pub(crate) use client::{Answer, Client, Connection, Failure};
 pub(crate) use inprocess::{InProcess, Sent};
+pub(crate) use kubelet_volume::KubeletVolume;
 pub(crate) use proxy::Proxy;
 pub(crate) use server::{Setup, TestServer, eventually};
 pub(crate) use shape::Shape;
