@@ -99,6 +99,7 @@ impl Headcount {
     /// With bad files nothing listens; the error says which and why.
     pub async fn bind(config: Config) -> Result<Self, StartError> {
         let files = Files::read(&config)?;
+        let tls = files.tls()?;
         let cluster =
             kubernetes::connection(config.kubeconfig.as_deref(), config.context.as_deref()).await?;
         let client = kubernetes::client(&cluster)?;
@@ -107,7 +108,7 @@ impl Headcount {
             client: client.clone(),
             metrics: Arc::clone(&metrics),
         };
-        let generations = Arc::new(Generations::new(files.generation(1, &reviewing)?));
+        let generations = Arc::new(Generations::new(files.generation(1, tls, &reviewing)));
         let (listener, address) = listen(config.listen).await?;
         let (admin_listener, admin_address) = listen(config.admin_listen).await?;
         info!(name: "server.listening", address = %address, admin_address = %admin_address, cluster = %cluster.cluster_url,
