@@ -87,7 +87,7 @@ pub(super) async fn manifests_and_the_guide_are_what_the_api_server_takes(cluste
                     parts += 1;
                     with_volumes(&document["volumes"])
                 }
-                // A patch of the Deployment: what it makes of it is in the test below.
+                // A patch of the Deployment: the tests below have it applied.
                 None => continue,
             };
             fs::write(&file, object.to_string()).unwrap();
@@ -98,7 +98,10 @@ pub(super) async fn manifests_and_the_guide_are_what_the_api_server_takes(cluste
     assert_eq!((objects, foreign, parts), (2, 2, 1));
 }
 
-pub(super) async fn the_patch_has_the_bundle_mounted_as_a_config_map(cluster: &Cluster) {
+/// The Pod that the Deployment has after a patch of the guide.
+async fn patched(cluster: &Cluster, form: &str, words: &str) -> Value {
+    let patch = block(words);
+    let form = format!("--type={form}");
     let patched = cluster
         .kubectl(&[
             "patch",
@@ -106,17 +109,41 @@ pub(super) async fn the_patch_has_the_bundle_mounted_as_a_config_map(cluster: &C
             "headcount",
             "--dry-run=server",
             "--output=json",
+            &form,
             "--patch",
-            &block("secret: null"),
+            &patch,
         ])
         .await;
-    let patched: Value = serde_json::from_str(&patched).unwrap();
-    let volumes = &patched["spec"]["template"]["spec"]["volumes"];
-    let names = ["server", "client-ca"].map(|name| {
-        let mut found = volumes.as_array().unwrap().iter();
-        found.find(|v| v["name"] == name).unwrap()
-    });
-    assert_eq!(names[0]["secret"]["secretName"], "headcount-server");
-    assert_eq!(names[1]["configMap"]["name"], "headcount-client-ca");
-    assert_eq!(names[1]["secret"], Value::Null);
+    let mut patched: Value = serde_json::from_str(&patched).unwrap();
+    patched["spec"]["template"]["spec"].take()
+}
+
+fn named<'a>(list: &'a Value, name: &str) -> &'a Value {
+    let mut entries = list.as_array().unwrap().iter();
+    entries.find(|entry| entry["name"] == name).unwrap()
+}
+
+pub(super) async fn the_bundle_can_be_mounted_as_a_config_map(cluster: &Cluster) {
+    let pod = patched(cluster, "strategic", "secret: null").await;
+    let volumes = &pod["volumes"];
+    assert_eq!(
+        named(volumes, "server")["secret"]["secretName"],
+        "headcount-server"
+    );
+    let bundle = named(volumes, "client-ca");
+    assert_eq!(bundle["configMap"]["name"], "headcount-client-ca");
+    assert_eq!(bundle["secret"], Value::Null);
+}
+
+pub(super) async fn the_deny_list_is_mounted_where_the_program_reads_it(cluster: &Cluster) {
+    let list: Value = serde_saphyr::from_str(&block("kind: DenyList")).unwrap();
+    let pod = patched(cluster, "json", "--deny-list=").await;
+    let volume = named(&pod["volumes"], "deny-list");
+    assert_eq!(volume["configMap"]["name"], list["metadata"]["name"]);
+    let container = &pod["containers"][0];
+    let folder = named(&container["volumeMounts"], "deny-list")["mountPath"].as_str();
+    let file = list["data"].as_object().unwrap().keys().next().unwrap();
+    let argument = container["args"].as_array().unwrap().last().unwrap();
+    let path = format!("{}/{file}", folder.unwrap());
+    assert_eq!(*argument, format!("--deny-list={path}"));
 }

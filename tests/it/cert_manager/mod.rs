@@ -17,7 +17,8 @@ async fn what_cert_manager_issues_is_served_renewed_replaced_and_revoked() {
     issuing::certificates_have_the_usages_names_and_keys_that_they_need(&cluster).await;
     issuing::the_bundle_is_made_of_authorities_alone(&cluster).await;
     guide::manifests_and_the_guide_are_what_the_api_server_takes(&cluster).await;
-    guide::the_patch_has_the_bundle_mounted_as_a_config_map(&cluster).await;
+    guide::the_bundle_can_be_mounted_as_a_config_map(&cluster).await;
+    guide::the_deny_list_is_mounted_where_the_program_reads_it(&cluster).await;
     renewing::a_renewal_has_a_new_key_and_leaves_no_old_request(&cluster).await;
     let served = served::Served::start(&cluster).await;
     issuing::an_issued_client_is_let_in_and_one_of_another_authority_is_not(&cluster, &served)
