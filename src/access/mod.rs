@@ -11,7 +11,7 @@ mod review;
 mod verb;
 
 pub use authorization::{Authorization, AuthorizationFile, KubernetesNames, PolicyError};
-pub use bounds::{Annotation, AnnotationBounds, Bounds, BoundsViolation, SetBy};
+pub use bounds::{Bounds, BoundsViolation, SetBy};
 pub use images::{Digest, ImageRules, ImageViolation};
 pub use policy::{Decision, Effect, Explanation, Mismatch, Permissions, Policy, Rule, RuleSummary};
 pub use principal::{
