@@ -218,7 +218,10 @@ impl Verifier {
                 Ok(())
             }
             Err(error) => {
-                refused.borrow_mut().get_or_insert(error);
+                let mut refused = refused.borrow_mut();
+                if refused.as_ref().is_none_or(CheckFailed::is_of_root) {
+                    *refused = Some(error);
+                }
                 Err(webpki::Error::UnknownIssuer)
             }
         };

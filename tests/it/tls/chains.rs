@@ -129,7 +129,7 @@ impl Key {
         }
     }
 
-    fn sign(&self, message: &[u8]) -> Vec<u8> {
+    pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
         match self {
             Self::Made(key, _) => key.sign(message).unwrap(),
             Self::Rsa(key, hash) => key.sign(*hash, message),
@@ -137,7 +137,7 @@ impl Key {
     }
 
     /// What is to be signed, with its algorithm and signature.
-    fn signed(&self, content: &[u8]) -> Vec<u8> {
+    pub(crate) fn signed(&self, content: &[u8]) -> Vec<u8> {
         sequence(&[content, &self.algorithm(), &bits(&self.sign(content))])
     }
 }
@@ -236,6 +236,10 @@ pub(crate) struct Certificate {
     pub(crate) not_before: i64,
     pub(crate) not_after: i64,
     pub(crate) subject: Vec<u8>,
+    /// What stands between the key and the extensions: unique identifiers.
+    pub(crate) tail: Vec<u8>,
+    /// The validity in DER, where it isn't to be written as it should be.
+    pub(crate) validity: Option<Vec<u8>>,
     pub(crate) extensions: Vec<Extension>,
 }
 
@@ -244,14 +248,24 @@ pub(crate) struct Extension {
     id: &'static str,
     critical: bool,
     value: Vec<u8>,
+    raw: Option<Vec<u8>>,
 }
 
 impl Extension {
+    /// One that is written as it stands here.
+    pub(crate) fn raw(der: Vec<u8>) -> Self {
+        Self {
+            raw: Some(der),
+            ..Self::new("", false, Vec::new())
+        }
+    }
+
     pub(crate) fn new(id: &'static str, critical: bool, value: Vec<u8>) -> Self {
         Self {
             id,
             critical,
             value,
+            raw: None,
         }
     }
 
@@ -294,6 +308,9 @@ impl Extension {
     }
 
     fn der(&self) -> Vec<u8> {
+        if let Some(der) = &self.raw {
+            return der.clone();
+        }
         let critical = if self.critical {
             boolean(true)
         } else {
@@ -314,6 +331,8 @@ impl Certificate {
             not_before: now - DAY,
             not_after: now + 30 * DAY,
             subject: name(subject),
+            tail: Vec::new(),
+            validity: None,
             extensions,
         }
     }
@@ -361,23 +380,29 @@ impl Certificate {
     }
 
     pub(crate) fn sign(&self, key: &Key, signer: &Key) -> Vec<u8> {
+        signer.signed(&self.content(key, signer))
+    }
+
+    /// What is signed.
+    pub(crate) fn content(&self, key: &Key, signer: &Key) -> Vec<u8> {
         let version = self.version.map(|version| tlv(0xa0, &integer(&[version])));
         let extensions: Vec<_> = self.extensions.iter().map(Extension::der).collect();
         let extensions = match &extensions[..] {
             [] => Vec::new(),
             some => tlv(0xa3, &tlv(0x30, &some.concat())),
         };
-        let content = sequence(&[
+        let times = || sequence(&[&time(self.not_before), &time(self.not_after)]);
+        sequence(&[
             &version.unwrap_or_default(),
             &tlv(2, &self.serial),
             &signer.algorithm(),
             &self.issuer,
-            &sequence(&[&time(self.not_before), &time(self.not_after)]),
+            &self.validity.clone().unwrap_or_else(times),
             &self.subject,
             &key.public(),
+            &self.tail,
             &extensions,
-        ]);
-        signer.signed(&content)
+        ])
     }
 }
 
@@ -420,7 +445,11 @@ impl Ca {
 
     /// A revocation list of these serial numbers (contents of INTEGERs), valid in these days from now.
     pub(crate) fn crl(&self, serials: &[&[u8]], from: i64, to: i64) -> Vec<u8> {
-        let now = jiff::Timestamp::now().as_second();
+        self.crl_at(jiff::Timestamp::now().as_second(), serials, from, to)
+    }
+
+    /// The same in days from another time.
+    pub(crate) fn crl_at(&self, now: i64, serials: &[&[u8]], from: i64, to: i64) -> Vec<u8> {
         let revoked: Vec<_> = serials
             .iter()
             .map(|serial| sequence(&[&tlv(2, serial), &time(now + from * DAY)]))

@@ -1,8 +1,10 @@
 //! The server and clients of every kind: who is let in, who is refused, and what the log says of it.
 
+mod accepted;
 mod algorithms;
 mod certificates;
 mod chains;
+mod comparison;
 mod connections;
 mod der;
 mod expiry;

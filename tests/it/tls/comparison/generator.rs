@@ -1,0 +1,627 @@
+//! Scenes of CAs and leaves with up to a few faults each, the same ones for the same seed (but for keys and signatures).
+
+use std::rc::Rc;
+
+use fastrand::Rng;
+
+use crate::tls::{
+    chains::*,
+    der::{bits, boolean, name, named_bits, octets, oid, sequence, tlv},
+};
+
+/// When all of it is judged: 2026-06-01T00:00:00Z.
+pub(super) const NOW: i64 = 1_780_272_000;
+
+/// Some CAs, and leaves that are judged among them.
+pub(super) struct Scene {
+    pub(super) roots: Vec<Vec<u8>>,
+    /// What every client of the scene sends besides its leaf.
+    pub(super) others: Vec<Vec<u8>>,
+    /// The lists of all CAs, in scenes that have lists.
+    pub(super) crls: Option<Vec<Vec<u8>>>,
+    /// Each with the faults that were put into it.
+    pub(super) leaves: Vec<(Vec<u8>, String)>,
+    /// The faults of the CAs.
+    pub(super) faults: String,
+}
+
+/// Keys are few, because making them takes longer than using them.
+pub(super) struct Keys {
+    plain: Vec<Rc<Key>>,
+    other: Vec<(&'static str, Rc<Key>)>,
+}
+
+impl Keys {
+    pub(super) fn new() -> Self {
+        let rsa = |bits, hash| Key::rsa(bits, hash, 7);
+        Self {
+            plain: (0..12).map(|_| Key::p256()).collect(),
+            other: vec![
+                ("P-384", Key::p384()),
+                ("P-521", Key::p521()),
+                ("Ed25519", Key::ed25519()),
+                ("RSA 2048", rsa(2048, Hash::Sha256)),
+                ("RSA 2048, SHA-384", rsa(2048, Hash::Sha384)),
+                ("RSA 2048, SHA-512", rsa(2048, Hash::Sha512)),
+                ("RSA 2048, SHA-1", rsa(2048, Hash::Sha1)),
+                ("RSA 1024", rsa(1024, Hash::Sha256)),
+                ("RSA 2047", rsa(2047, Hash::Sha256)),
+            ],
+        }
+    }
+}
+
+struct Spec {
+    certificate: Certificate,
+    key: Rc<Key>,
+}
+
+fn valid(certificate: Certificate, from: i64, to: i64) -> Certificate {
+    Certificate {
+        not_before: NOW + from * DAY,
+        not_after: NOW + to * DAY,
+        ..certificate
+    }
+}
+
+fn usual(certificate: Certificate, random: &mut Rng) -> Certificate {
+    Certificate {
+        serial: [&[0x40][..], &random.u64(..).to_be_bytes()].concat(),
+        ..valid(certificate, -100, 100)
+    }
+}
+
+/// How many faults: none as often as any.
+fn how_many(random: &mut Rng) -> usize {
+    match random.u8(0..20) {
+        0..10 => 0,
+        10..16 => 1,
+        16..19 => 2,
+        _ => 3,
+    }
+}
+
+pub(super) fn scene(seed: u64, keys: &Keys, leaves: usize) -> Scene {
+    let mut random = Rng::with_seed(seed);
+    let random = &mut random;
+    let depth = random.usize(0..=3);
+    let mut unused = keys.plain.clone();
+    random.shuffle(&mut unused);
+    let mut next_key = || unused.pop().unwrap();
+    let mut specs: Vec<Spec> = (0..=depth)
+        .map(|level| Spec {
+            certificate: usual(Certificate::ca(&format!("CA {level}")), random),
+            key: next_key(),
+        })
+        .collect();
+    let key_ids = random.bool();
+    if key_ids {
+        for (level, spec) in (1..).zip(&mut specs) {
+            let certificate = spec.certificate.clone().with(key_id(level));
+            spec.certificate = match level {
+                1 => certificate,
+                _ => certificate.with(issuer_key_id(level - 1)),
+            };
+        }
+    }
+    let mut faults = Vec::new();
+    for _ in 0..how_many(random) {
+        let level = random.usize(0..specs.len());
+        let spec = &mut specs[level];
+        let fault = ca_fault(spec, keys, random);
+        faults.push(format!(
+            "{} {fault}",
+            if level == 0 {
+                "root".into()
+            } else {
+                format!("CA {level}")
+            }
+        ));
+    }
+    let mut specs = specs.into_iter();
+    let first = specs.next().unwrap();
+    let mut cas = vec![Ca::root(first.certificate, first.key)];
+    for Spec { certificate, key } in specs {
+        let ca = cas.last().unwrap().sub(certificate, key);
+        cas.push(ca);
+    }
+    let mut roots = vec![cas[0].der.clone()];
+    let mut others: Vec<_> = cas[1..].iter().map(|ca| ca.der.clone()).collect();
+    if random.u8(0..5) == 0 {
+        let fault = scene_fault(&cas, &mut roots, &mut others, &mut next_key, random);
+        faults.push(fault.to_owned());
+    }
+    let issuer = cas.last().unwrap();
+    let mut revoked = Vec::new();
+    let leaves = (0..leaves)
+        .map(|_| {
+            let key_id = key_ids.then_some(cas.len() as u8);
+            let (der, mut faults, serial) = leaf(issuer, key_id, keys, random);
+            // A list with a number that is none would be no list to OpenSSL.
+            let listable = !serial.is_empty() && serial != [0, 0, 1];
+            if random.u8(0..4) == 0 && listable {
+                revoked.push(serial);
+                faults.push("perhaps revoked".into());
+            }
+            (der, faults.join(", "))
+        })
+        .collect();
+    let mut leaves: Vec<_> = leaves;
+    if let Some(trusted) = roots
+        .get(1)
+        .filter(|_| faults.iter().any(|fault| fault.contains("self-signed")))
+    {
+        leaves[0] = (trusted.clone(), "the self-signed one".into());
+    }
+    if let Some(ca) = others.last().filter(|_| random.u8(0..20) == 0) {
+        leaves[1] = (ca.clone(), "a CA".into());
+    }
+    let crls = (random.u8(0..4) == 0).then(|| {
+        let mut all = Vec::new();
+        for (level, ca) in cas.iter().enumerate() {
+            let serials: Vec<&[u8]> = if level + 1 == cas.len() {
+                revoked.iter().map(Vec::as_slice).collect()
+            } else {
+                Vec::new()
+            };
+            let (from, to, fault) = match random.u8(0..16) {
+                0 => (-20, -10, "expired list"),
+                1 => continue,
+                _ => (-10, 10, ""),
+            };
+            if !fault.is_empty() {
+                faults.push(format!("CA {level} {fault}"));
+            }
+            all.push(ca.crl_at(NOW, &serials, from, to));
+        }
+        all
+    });
+    Scene {
+        roots,
+        others,
+        crls,
+        leaves,
+        faults: faults.join(", "),
+    }
+}
+
+fn key_id(level: u8) -> Extension {
+    Extension::new("2.5.29.14", false, octets(&[level; 20]))
+}
+
+fn issuer_key_id(level: u8) -> Extension {
+    Extension::new("2.5.29.35", false, sequence(&[&tlv(0x80, &[level; 20])]))
+}
+
+fn ca_fault(spec: &mut Spec, keys: &Keys, random: &mut Rng) -> &'static str {
+    let ca = spec.certificate.clone();
+    let (changed, fault) = match random.u8(0..26) {
+        0 => (valid(ca, -100, -1), "expired"),
+        1 => (valid(ca, 1, 100), "not yet valid"),
+        2 => (
+            ca.with(Extension::basic_constraints(true, Some(0))),
+            "pathLen 0",
+        ),
+        3 => (
+            ca.with(Extension::basic_constraints(true, Some(1))),
+            "pathLen 1",
+        ),
+        4 => (ca.without(BASIC_CONSTRAINTS), "without basic constraints"),
+        5 => (
+            ca.with(Extension::basic_constraints(false, None)),
+            "CA:false",
+        ),
+        6 => (ca.without(KEY_USAGE), "without key usage"),
+        7 => (
+            ca.with(Extension::key_usage(&[CRL_SIGN, DIGITAL_SIGNATURE])),
+            "without keyCertSign",
+        ),
+        8 => (
+            ca.with(Extension::key_usage(&[CERT_SIGN])),
+            "without cRLSign",
+        ),
+        9 => (
+            ca.with(Extension::extended_key_usage(&[SERVER])),
+            "serverAuth",
+        ),
+        10 => (
+            ca.with(Extension::extended_key_usage(&[CLIENT])),
+            "clientAuth",
+        ),
+        11 => (
+            ca.with(Extension::extended_key_usage(&[ANY])),
+            "any purpose",
+        ),
+        12 => (
+            ca.with(Extension::extended_key_usage(&[SERVER, CLIENT])),
+            "both purposes",
+        ),
+        13 => (
+            ca.with(Extension::new(UNKNOWN, true, vec![5, 0])),
+            "unknown critical extension",
+        ),
+        14 => (
+            ca.with(Extension::new(UNKNOWN, false, vec![5, 0])),
+            "unknown extension",
+        ),
+        15 => (ca.version_1(), "version 1"),
+        16 => (
+            ca.with(Extension::name_constraints(0xa0, "example.com")),
+            "permits example.com",
+        ),
+        17 => (
+            ca.with(Extension::name_constraints(0xa1, "example.com")),
+            "excludes example.com",
+        ),
+        18 => {
+            let critical = Extension::extended_key_usage(&[CLIENT]).critical();
+            (ca.with(critical), "critical clientAuth")
+        }
+        19 => (
+            Certificate {
+                subject: name("CA 0"),
+                ..ca
+            },
+            "named like the root",
+        ),
+        20 => {
+            let mut twice = ca;
+            twice
+                .extensions
+                .push(Extension::key_usage(&[CERT_SIGN, CRL_SIGN]));
+            (twice, "key usage twice")
+        }
+        21 => {
+            let constraints = sequence(&[&tlv(0x80, &[0])]);
+            (
+                ca.with(Extension::new("2.5.29.36", true, constraints)),
+                "policy constraints",
+            )
+        }
+        22 => (ca.with(key_id(8)), "another key id"),
+        _ => {
+            let (kind, key) = &keys.other[random.usize(0..keys.other.len())];
+            spec.key = key.clone();
+            (ca, *kind)
+        }
+    };
+    spec.certificate = changed;
+    fault
+}
+
+fn scene_fault(
+    cas: &[Ca],
+    roots: &mut Vec<Vec<u8>>,
+    others: &mut Vec<Vec<u8>>,
+    next_key: &mut impl FnMut() -> Rc<Key>,
+    random: &mut Rng,
+) -> &'static str {
+    let again = |name: &str, random: &mut Rng| usual(Certificate::ca(name), random);
+    match random.u8(0..8) {
+        0 if !others.is_empty() => {
+            others.remove(random.usize(0..others.len()));
+            "an intermediate is missing"
+        }
+        1 => {
+            roots[0] = Ca::root(again("CA 0", random), next_key()).der;
+            "another root of the name"
+        }
+        2 => {
+            roots.insert(0, Ca::root(again("CA 0", random), next_key()).der);
+            "a second root of the name"
+        }
+        3 => {
+            let expired = valid(again("CA 0", random), -100, -50);
+            roots.insert(0, Ca::root(expired, cas[0].key.clone()).der);
+            "an expired twin of the root"
+        }
+        4 if cas.len() > 1 => {
+            let other = Ca::root(again("other root", random), next_key());
+            let cross = other.issue(&again("CA 1", random), &cas[1].key);
+            others.insert(0, cross);
+            roots.push(other.der);
+            "cross-signed"
+        }
+        5 => {
+            others.extend(roots.iter().cloned());
+            "the root is sent too"
+        }
+        6 => {
+            roots.push(
+                Ca::root(
+                    usual(Certificate::client("alice"), random),
+                    cas[0].key.clone(),
+                )
+                .der,
+            );
+            "a trusted self-signed client"
+        }
+        _ => {
+            others.push(Ca::root(again("decoy", random), next_key()).der);
+            "a decoy"
+        }
+    }
+}
+
+/// The certificate, its faults and its serial number.
+fn leaf(
+    issuer: &Ca,
+    key_id: Option<u8>,
+    keys: &Keys,
+    random: &mut Rng,
+) -> (Vec<u8>, Vec<String>, Vec<u8>) {
+    let mut spec = Spec {
+        certificate: usual(Certificate::client("alice"), random),
+        key: keys.plain[random.usize(0..keys.plain.len())].clone(),
+    };
+    if let Some(id) = key_id {
+        spec.certificate = spec.certificate.with(issuer_key_id(id));
+    }
+    let mut faults: Vec<String> = Vec::new();
+    let mut encoding: Option<(&'static str, Edit)> = None;
+    for _ in 0..how_many(random) {
+        if random.u8(0..4) == 0 {
+            encoding = Some(edit(random));
+        } else {
+            faults.push(leaf_fault(&mut spec, keys, random).to_owned());
+        }
+    }
+    let certificate = Certificate {
+        issuer: issuer.name.clone(),
+        ..spec.certificate
+    };
+    let serial = certificate.serial.clone();
+    let der = match encoding {
+        None => certificate.sign(&spec.key, &issuer.key),
+        Some((fault, edit)) => {
+            faults.push(fault.into());
+            edit(&certificate, &spec.key, &issuer.key, random)
+        }
+    };
+    (der, faults, serial)
+}
+
+fn leaf_fault(spec: &mut Spec, keys: &Keys, random: &mut Rng) -> &'static str {
+    let leaf = spec.certificate.clone();
+    let key_usage = |set: &[u8]| Extension::key_usage(set);
+    let eku = |purposes: &[&str]| Extension::extended_key_usage(purposes);
+    let serial = |leaf: Certificate, serial: &[u8]| Certificate {
+        serial: serial.to_vec(),
+        ..leaf
+    };
+    let more = |leaf: Certificate, extension: Extension| {
+        let mut more = leaf;
+        more.extensions.push(extension);
+        more
+    };
+    let (changed, fault) = match random.u8(0..50) {
+        0 => (valid(leaf, -100, -1), "expired"),
+        1 => (valid(leaf, 1, 100), "not yet valid"),
+        2 => (valid(leaf, 100, -100), "ends before it begins"),
+        3 | 4 => (leaf.without(EXTENDED_KEY_USAGE), "no purpose"),
+        5 => (leaf.with(eku(&[SERVER])), "serverAuth"),
+        6 => (leaf.with(eku(&[ANY])), "any purpose"),
+        7 => (leaf.with(eku(&[ANY, CLIENT])), "any purpose and clientAuth"),
+        8 => (leaf.with(eku(&[SERVER, CLIENT])), "both purposes"),
+        9 => (leaf.with(eku(&[])), "purposes, and none of them"),
+        10 => (leaf.with(eku(&[CLIENT]).critical()), "critical clientAuth"),
+        11 => (leaf.without(KEY_USAGE), "no key usage"),
+        12 => (leaf.with(key_usage(&[])), "a key usage of nothing"),
+        13 => (leaf.with(key_usage(&[KEY_ENCIPHERMENT])), "keyEncipherment"),
+        14 => (
+            leaf.with(key_usage(&[DIGITAL_SIGNATURE, CERT_SIGN])),
+            "digitalSignature and keyCertSign",
+        ),
+        15 => (
+            leaf.with(key_usage(&[DIGITAL_SIGNATURE, CRL_SIGN])),
+            "digitalSignature and cRLSign",
+        ),
+        16 => (
+            leaf.with(Extension::new(KEY_USAGE, true, tlv(3, &[0, 0x80]))),
+            "a key usage with zeros behind it",
+        ),
+        17 => (
+            leaf.with(Extension::new(KEY_USAGE, true, vec![5, 0])),
+            "a key usage that is none",
+        ),
+        18 => (
+            leaf.with(Extension::basic_constraints(true, None)),
+            "CA:true",
+        ),
+        19 => (
+            leaf.with(Extension::basic_constraints(true, Some(0))),
+            "CA:true, pathLen 0",
+        ),
+        20 => (
+            leaf.with(Extension::basic_constraints(false, None)),
+            "CA:false",
+        ),
+        21 => (
+            leaf.with(Extension::new(
+                BASIC_CONSTRAINTS,
+                true,
+                sequence(&[&boolean(false)]),
+            )),
+            "CA:false in so many words",
+        ),
+        22 => (
+            leaf.with(Extension::basic_constraints(false, Some(0))),
+            "CA:false, pathLen 0",
+        ),
+        23 => (
+            leaf.with(Extension::new(UNKNOWN, true, vec![5, 0])),
+            "unknown critical extension",
+        ),
+        24 => (
+            leaf.with(Extension::new(UNKNOWN, false, vec![5, 0])),
+            "unknown extension",
+        ),
+        25 => {
+            let unknown = Extension::new(UNKNOWN, false, vec![5, 0]);
+            (
+                more(more(leaf, unknown.clone()), unknown),
+                "unknown extension twice",
+            )
+        }
+        26 => (
+            more(leaf, key_usage(&[DIGITAL_SIGNATURE])),
+            "key usage twice",
+        ),
+        27 => (leaf.version_1(), "version 1"),
+        28 => (
+            Certificate {
+                version: Some(1),
+                ..leaf
+            },
+            "version 2 with extensions",
+        ),
+        29 => (
+            Certificate {
+                version: None,
+                ..leaf
+            },
+            "version 1 with extensions",
+        ),
+        30 => (
+            Certificate {
+                version: Some(3),
+                ..leaf
+            },
+            "version 4",
+        ),
+        31 => (serial(leaf, &[0]), "serial 0"),
+        32 => (serial(leaf, &[0x80, 1]), "negative serial"),
+        33 => (serial(leaf, &[0x7f; 20]), "serial of 20 bytes"),
+        34 => (serial(leaf, &[0x7f; 21]), "serial of 21 bytes"),
+        35 => (serial(leaf, &[]), "empty serial"),
+        36 => (serial(leaf, &[0, 0, 1]), "serial with zeros before it"),
+        37 => (
+            leaf.with(Extension::dns_name("alice.example.com")),
+            "name in example.com",
+        ),
+        38 => (
+            leaf.with(Extension::dns_name("alice.example.org")),
+            "name in example.org",
+        ),
+        39 => (
+            Certificate {
+                subject: sequence(&[]),
+                ..leaf
+            },
+            "no subject",
+        ),
+        40 => (
+            leaf.with(Extension::name_constraints(0xa0, "example.com")),
+            "name constraints",
+        ),
+        41 => {
+            let policy = sequence(&[&sequence(&[&oid("2.5.29.32.0")])]);
+            (
+                leaf.with(Extension::new("2.5.29.32", true, policy)),
+                "critical policies",
+            )
+        }
+        42 => (leaf.with(issuer_key_id(9)), "another issuer's key id"),
+        43 => (
+            Certificate {
+                tail: tlv(0x81, &[0, 1]),
+                ..leaf
+            },
+            "an issuer's unique id",
+        ),
+        44 => {
+            let validity = |seconds: i64| {
+                let time = jiff::Timestamp::from_second(seconds).unwrap();
+                let time = time.to_zoned(jiff::tz::TimeZone::UTC);
+                tlv(0x18, time.strftime("%Y%m%d%H%M%SZ").to_string().as_bytes())
+            };
+            let validity = sequence(&[&validity(leaf.not_before), &validity(leaf.not_after)]);
+            (
+                Certificate {
+                    validity: Some(validity),
+                    ..leaf
+                },
+                "times with centuries",
+            )
+        }
+        45 => (
+            leaf.without(KEY_USAGE).without(EXTENDED_KEY_USAGE),
+            "no extension",
+        ),
+        _ => {
+            let (kind, key) = &keys.other[random.usize(0..keys.other.len())];
+            spec.key = key.clone();
+            (leaf, *kind)
+        }
+    };
+    spec.certificate = changed;
+    fault
+}
+
+type Edit = fn(&Certificate, &Key, &Key, &mut Rng) -> Vec<u8>;
+
+/// What is wrong with the bytes rather than with what they say.
+fn edit(random: &mut Rng) -> (&'static str, Edit) {
+    match random.u8(0..10) {
+        0 => ("damaged signature", |certificate, key, signer, _| {
+            let mut der = certificate.sign(key, signer);
+            *der.last_mut().unwrap() ^= 1;
+            der
+        }),
+        1 => ("signed by its own key", |certificate, key, _, _| {
+            certificate.sign(key, key)
+        }),
+        2 => ("bytes behind it", |certificate, key, signer, _| {
+            let mut der = certificate.sign(key, signer);
+            der.push(0);
+            der
+        }),
+        3 => ("cut off", |certificate, key, signer, random| {
+            let mut der = certificate.sign(key, signer);
+            der.truncate(random.usize(1..der.len()));
+            der
+        }),
+        4 => ("two algorithms", |certificate, key, signer, _| {
+            let content = certificate.content(key, signer);
+            let other = sequence(&[&oid("1.2.840.10045.4.3.1")]);
+            sequence(&[&content, &other, &bits(&signer.sign(&content))])
+        }),
+        5 => (
+            "its issuer's name as a PrintableString",
+            |certificate, key, signer, _| {
+                let mut changed = certificate.clone();
+                let common_name = certificate.issuer[11..].to_vec();
+                let attribute = sequence(&[&oid("2.5.4.3"), &tlv(19, &common_name)]);
+                changed.issuer = sequence(&[&tlv(0x31, &attribute)]);
+                changed.sign(key, signer)
+            },
+        ),
+        6 => (
+            "criticality false in so many words",
+            |certificate, key, signer, _| {
+                let mut changed = certificate.clone();
+                let usage = octets(&named_bits(&[DIGITAL_SIGNATURE]));
+                let extension = sequence(&[&oid(KEY_USAGE), &boolean(false), &usage]);
+                changed = changed.without(KEY_USAGE);
+                changed.extensions.push(Extension::raw(extension));
+                changed.sign(key, signer)
+            },
+        ),
+        7 => ("criticality 1", |certificate, key, signer, _| {
+            let mut changed = certificate.clone().without(KEY_USAGE);
+            let usage = octets(&named_bits(&[DIGITAL_SIGNATURE]));
+            let extension = sequence(&[&oid(KEY_USAGE), &tlv(1, &[1]), &usage]);
+            changed.extensions.push(Extension::raw(extension));
+            changed.sign(key, signer)
+        }),
+        _ => (
+            "a changed byte, signed",
+            |certificate, key, signer, random| {
+                let mut content = certificate.content(key, signer);
+                let at = random.usize(0..content.len());
+                content[at] ^= 1 << random.u8(0..8);
+                signer.signed(&content)
+            },
+        ),
+    }
+}
