@@ -10,6 +10,7 @@ mod der;
 mod expiry;
 mod matrix;
 mod rows;
+mod rsa;
 
 use std::{
     io,

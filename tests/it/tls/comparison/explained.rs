@@ -58,6 +58,7 @@ const TWICE: &str =
 const VERSION: &str = "only version 3 can say what a certificate is for";
 const CA: &str = "a CA's certificate is for signing, not for a client (they look at a client's basic constraints for servers' sake alone)";
 const RSA: &str = "RSA keys have 2048 bits at least, and 2047 is less";
+const CONSTRAINTS: &str = "webpki compares DNS names and addresses; where URIs or directory names are constrained it refuses all of them";
 const POLICIES: &str = "webpki processes no policies, so it can't honour critical ones; let the CA mark them as not critical";
 const SERIAL: &str =
     "RFC 5280, 4.1.2.2: users should be prepared to handle negative serial numbers gracefully";
@@ -126,9 +127,21 @@ pub(super) const EXPLAINED: &[Explained] = &[
         "webpki takes no unique identifiers; CAs must not write them (RFC 5280, 4.1.2.8)",
     ),
     stricter(OpenSsl, "Unreadable", TWICE),
+    seldom(stricter(
+        Go,
+        "Unreadable",
+        "Go skips what stands behind a value in a name",
+    )),
     stricter(OpenSsl, "Version", VERSION),
     stricter(Go, "Version", VERSION),
-    stricter(OpenSsl, "BadSignature", POLICIES),
+    stricter(OpenSsl, "NameConstraints", CONSTRAINTS),
+    seldom(stricter(Go, "NameConstraints", CONSTRAINTS)),
+    seldom(stricter(
+        OpenSsl,
+        "RootExpired",
+        "constraints of directory names on the root, whose expired twin is told of instead",
+    )),
+    seldom(stricter(OpenSsl, "BadSignature", POLICIES)),
     stricter(OpenSsl, "UnhandledCriticalExtension", POLICIES),
     stricter(Go, "UnhandledCriticalExtension", POLICIES),
     // What only they refuse.

@@ -2,6 +2,7 @@
 
 mod explained;
 mod generator;
+mod leaves;
 
 use std::{
     collections::BTreeMap,
