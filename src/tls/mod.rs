@@ -18,4 +18,5 @@ pub use checks::{CheckFailed, Checks, ExpiredCrl, Hash, RsaBits};
 pub use files::{TlsConfig, TlsError, TlsFiles, TlsMaterial, TlsSettings};
 pub use identity::{Identity, IdentityError};
 pub use refusal::Refusal;
+pub(crate) use revocation::List;
 pub use verifier::{Root, Verdict, Verifier};

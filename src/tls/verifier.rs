@@ -57,7 +57,7 @@ pub struct Verdict {
 
 impl Root {
     /// Reads a CA's certificate; the error is a sentence's second half.
-    pub(super) fn read(certificate: CertificateDer<'static>) -> Result<Self, String> {
+    pub(crate) fn read(certificate: CertificateDer<'static>) -> Result<Self, String> {
         Facts::read(&certificate).map_err(str::to_owned)?;
         let anchor = anchor_from_trusted_cert(&certificate)
             .map_err(|error| error.to_string())?
@@ -107,7 +107,8 @@ impl Verdict {
 }
 
 impl Verifier {
-    pub(super) fn new(
+    /// One of these roots and lists, with nothing remembered.
+    pub(crate) fn new(
         roots: Vec<Root>,
         lists: Vec<List>,
         deny_list: DenyList,
