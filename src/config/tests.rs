@@ -399,3 +399,27 @@ fn a_check_that_does_not_exist_or_cannot_be_is_named_with_its_line() {
         );
     }
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(2048))]
+
+    #[test]
+    fn a_damaged_file_is_read_or_refused_with_one_line(
+        at in proptest::prelude::any::<proptest::sample::Index>(),
+        length in 0..40usize,
+        more in "[\\PC\\n]{0,12}",
+    ) {
+        let whole = "apiVersion: headcount/v1alpha1\nkind: Configuration\nlisten: \"[::1]:0\"\nnamespace: [a, b]\nclientCrl: x\n\
+            labelSelector: team in (a)\nmaxReplicas: 5\ntlsGroup: [x25519]\nclientCertificates:\n  keyUsage: false\n  minimumHash: sha384\n\
+            identity:\n  principal: [uri]\n  authorities: [{clientCa: x, names: ['ci-*']}]\n\
+            authorization:\n  mode: policy\n  rules:\n    - name: ci\n      subjects: ['ci-*', 'group:a']\n      verbs: [get, scale, image]\n      \
+            namespaces: [a]\n      labelSelector: tier in (front,back),!old\n      bounds: {min: 1, max: 9, allowZero: true}\n      \
+            images: {registries: [registry.example.com/a], tags: ['v*'], digest: allowed}\n";
+        let at = at.index(whole.len());
+        let end = whole.len().min(at + length);
+        let damaged = format!("{}{more}{}", &whole[..at], &whole[end..]);
+        if let Err(error) = load_file(&damaged, &[], &[]) {
+            proptest::prop_assert_eq!(error.lines().count(), 1, "{}", error);
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! Whether a chain leads to a CA that is trusted, as rustls sees it.
+//! Whether a chain leads to a CA that is trusted: a server's as rustls sees it, a client's as `headcount serve` judges it.
 
 use std::{
     path::{Path, PathBuf},
@@ -6,11 +6,10 @@ use std::{
 };
 
 use rustls::{
-    RootCertStore,
+    CertificateError as WhyNot, Error as TlsError, OtherError, RootCertStore,
     client::{WebPkiServerVerifier, danger::ServerCertVerifier as _},
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, UnixTime},
-    server::WebPkiClientVerifier,
 };
 
 use super::{
@@ -18,12 +17,14 @@ use super::{
     certificate::{content, parse, read_certificates, read_file},
     revocation::list_der,
 };
+use crate::tls::{Checks, List, Root, Verifier, deny_list::DenyList};
 
 /// CAs that are trusted, and their revocation lists.
 #[derive(Debug)]
 pub struct Trust {
     roots: Arc<RootCertStore>,
     lists: Vec<CertificateRevocationListDer<'static>>,
+    clients: Verifier,
 }
 
 impl Trust {
@@ -32,21 +33,32 @@ impl Trust {
     /// # Errors
     /// When a file can't be read or isn't what it should be.
     pub fn load(bundle: &Path, lists: &[PathBuf]) -> Result<Self, CertificateError> {
-        let mut roots = RootCertStore::empty();
+        let (mut roots, mut clients_roots) = (RootCertStore::empty(), Vec::new());
         for certificate in read_certificates(bundle)? {
-            roots.add(certificate).map_err(|error| {
-                content(bundle)(format!("it can't be trusted as a CA ({error})"))
-            })?;
+            let untrusted =
+                |why: String| content(bundle)(format!("it can't be trusted as a CA ({why})"));
+            clients_roots.push(Root::read(bundle, certificate.clone()).map_err(untrusted)?);
+            roots
+                .add(certificate)
+                .map_err(|error| untrusted(error.to_string()))?;
         }
-        let lists = lists
-            .iter()
-            .map(|path| {
-                list_der(&read_file(path)?).map_err(|error| content(path)(error.to_string()))
-            })
-            .collect::<Result<_, _>>()?;
+        let (mut ders, mut clients_lists) = (Vec::new(), Vec::new());
+        for path in lists {
+            let bytes = read_file(path)?;
+            let der = list_der(&bytes).map_err(|error| content(path)(error.to_string()))?;
+            ders.push(der);
+            clients_lists.extend(List::read(path, &bytes).map_err(content(path))?);
+        }
         Ok(Self {
             roots: Arc::new(roots),
-            lists,
+            lists: ders,
+            clients: Verifier::new(
+                clients_roots,
+                clients_lists,
+                DenyList::default(),
+                Checks::default(),
+                aws_lc_rs::default_provider().signature_verification_algorithms,
+            ),
         })
     }
 
@@ -66,29 +78,24 @@ impl Trust {
                 "the first certificate is a CA's own, and only what CAs issue is verified".into(),
             );
         }
-        let roots = Arc::clone(&self.roots);
-        let provider = Arc::new(aws_lc_rs::default_provider());
         let now = UnixTime::now();
         let verdict = match server {
-            Some(name) => WebPkiServerVerifier::builder_with_provider(roots, provider)
-                .with_crls(self.lists.iter().cloned())
-                .allow_unknown_revocation_status()
-                .enforce_revocation_expiration()
-                .build()
-                .map_err(|error| error.to_string())?
-                .verify_server_cert(leaf, others, name, &[], now)
-                .map(|_| ()),
-            None => WebPkiClientVerifier::builder_with_provider(roots, provider)
-                .with_crls(self.lists.iter().cloned())
-                .allow_unknown_revocation_status()
-                .enforce_revocation_expiration()
-                .build()
-                .map_err(|error| error.to_string())?
-                .verify_client_cert(leaf, others, now)
-                .map(|_| ()),
+            Some(name) => {
+                let provider = Arc::new(aws_lc_rs::default_provider());
+                WebPkiServerVerifier::builder_with_provider(Arc::clone(&self.roots), provider)
+                    .with_crls(self.lists.iter().cloned())
+                    .allow_unknown_revocation_status()
+                    .enforce_revocation_expiration()
+                    .build()
+                    .map_err(|error| error.to_string())?
+                    .verify_server_cert(leaf, others, name, &[], now)
+                    .map(|_| ())
+            }
+            None => self.clients.judge(chain, now).map(|_| ()),
         };
         verdict.map_err(|error| match error {
-            rustls::Error::InvalidCertificate(why) => why.to_string(),
+            TlsError::InvalidCertificate(WhyNot::Other(OtherError(why))) => why.to_string(),
+            TlsError::InvalidCertificate(why) => why.to_string(),
             other => other.to_string(),
         })
     }

@@ -34,8 +34,8 @@ pub struct Checks {
     pub root_validity: bool,
     /// A root's own pathLenConstraint holds (RFC 5280, 4.2.1.9).
     pub root_path_length: bool,
-    /// A root must be a CA's certificate: of X.509's first version, or with CA:true; and its extended key usage, where it has one,
-    /// must include clientAuth.
+    /// A root must be a CA's certificate: of X.509's first version, or with CA:true. Its extended key usage, where it has one, must
+    /// include clientAuth, and it may have no critical extension that isn't understood.
     pub root_usage: bool,
     /// The least length of RSA keys on the path, in bits; 2048 to 8192.
     pub minimum_rsa_bits: RsaBits,
@@ -142,6 +142,8 @@ pub enum CheckFailed {
     RootNotCa,
     #[error("its root's extended key usage has no clientAuth")]
     RootPurpose,
+    #[error("its root has a critical extension that isn't understood")]
+    RootCriticalExtension,
     #[error("its root has expired; replace it in the client CA bundle")]
     RootExpired,
     #[error("its root isn't valid yet")]
@@ -163,6 +165,12 @@ pub enum CheckFailed {
 }
 
 impl CheckFailed {
+    /// Whether it is the root's fault, so that what another root's path is refused for says more of the client.
+    pub(super) fn is_of_root(error: &Error) -> bool {
+        matches!(error, Error::InvalidCertificate(CertificateError::Other(OtherError(other)))
+            if other.downcast_ref::<Self>().is_some_and(|failed| failed.reason().starts_with("Root")))
+    }
+
     /// The reason's name in the log and the metrics.
     #[must_use]
     pub fn reason(&self) -> &'static str {
@@ -175,6 +183,7 @@ impl CheckFailed {
             Self::IssuerKeyUsage => "IssuerKeyUsage",
             Self::RootNotCa => "RootNotCa",
             Self::RootPurpose => "RootPurpose",
+            Self::RootCriticalExtension => "RootCriticalExtension",
             Self::RootExpired => "RootExpired",
             Self::RootNotValidYet => "RootNotValidYet",
             Self::RootPathLength { .. } => "RootPathLength",
@@ -273,12 +282,12 @@ impl Checks {
                 return Err(CheckFailed::RootNotCa);
             }
         }
-        if self.root_usage
-            && root
-                .extended_key_usage
-                .is_some_and(|usage| !usage.client && !usage.any)
-        {
+        let other_purpose = root.extended_key_usage.is_some_and(|usage| !usage.client);
+        if self.root_usage && other_purpose {
             return Err(CheckFailed::RootPurpose);
+        }
+        if self.root_usage && root.has_unknown_critical {
+            return Err(CheckFailed::RootCriticalExtension);
         }
         let (not_before, not_after) = root.validity();
         if self.root_validity && now < not_before {

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::pki_types::UnixTime;
 use x509_parser::{
+    asn1_rs::{Any, Class, Tag},
     oid_registry::{
         OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_NIST_EC_P521,
         OID_NIST_HASH_SHA256, OID_NIST_HASH_SHA384, OID_NIST_HASH_SHA512, OID_PKCS1_RSAENCRYPTION,
@@ -34,6 +35,8 @@ pub(super) struct Facts<'a> {
     pub(super) extended_key_usage: Option<ExtendedKeyUsage>,
     /// The subject key identifier.
     pub(super) key_id: Option<&'a [u8]>,
+    /// Whether a critical extension isn't understood.
+    pub(super) has_unknown_critical: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +49,6 @@ pub(super) struct KeyUsage {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ExtendedKeyUsage {
     pub(super) client: bool,
-    pub(super) any: bool,
 }
 
 /// The kind of a public key, and how strong it is where kinds alone don't tell.
@@ -69,19 +71,37 @@ impl<'a> Facts<'a> {
             Ok(_) => return Err("bytes follow it"),
             Err(_) => return Err("it is no X.509 certificate"),
         };
+        // Lists name certificates by it: it must have one form only (X.690, 8.3.2).
+        if !is_integer(certificate.raw_serial()) {
+            return Err("its serial number is no number in DER");
+        }
+        if !is_name(certificate.subject().as_raw()) {
+            return Err("its subject is no name in DER");
+        }
+        if !is_public_key(certificate.tbs_certificate.subject_pki.raw) {
+            return Err("its public key is no SubjectPublicKeyInfo in DER");
+        }
         // An extension that is there twice says two things (RFC 5280, 4.2).
         certificate
             .extensions_map()
             .map_err(|_| "it has an extension twice")?;
+        if !certificate
+            .extensions()
+            .iter()
+            .all(|extension| is_oid(extension.oid.as_bytes()))
+        {
+            return Err("an extension's type is no object identifier in DER");
+        }
         let (mut ca, mut path_len) = (None, None);
         let (mut key_usage, mut extended_key_usage, mut key_id) = (None, None, None);
+        let mut has_unknown_critical = false;
         for extension in certificate.extensions() {
             match extension.parsed_extension() {
                 ParsedExtension::BasicConstraints(constraints) => {
                     ca = Some(constraints.ca);
                     path_len = constraints.path_len_constraint;
                 }
-                ParsedExtension::KeyUsage(usage) => {
+                ParsedExtension::KeyUsage(usage) if is_bit_string(extension.value) => {
                     key_usage = Some(KeyUsage {
                         digital_signature: usage.digital_signature(),
                         cert_sign: usage.key_cert_sign(),
@@ -91,13 +111,16 @@ impl<'a> Facts<'a> {
                 ParsedExtension::ExtendedKeyUsage(usage) => {
                     extended_key_usage = Some(ExtendedKeyUsage {
                         client: usage.client_auth,
-                        any: usage.any,
                     });
                 }
                 ParsedExtension::SubjectKeyIdentifier(id) => key_id = Some(id.0),
                 // What can't be read is not the same as what isn't there.
                 _ if decides(&extension.oid) => {
                     return Err("an extension that says what it is for can't be read");
+                }
+                ParsedExtension::UnsupportedExtension { .. }
+                | ParsedExtension::ParseError { .. } => {
+                    has_unknown_critical |= extension.critical;
                 }
                 _ => {}
             }
@@ -109,6 +132,7 @@ impl<'a> Facts<'a> {
             key_usage,
             extended_key_usage,
             key_id,
+            has_unknown_critical,
         })
     }
 
@@ -161,6 +185,80 @@ impl<'a> Facts<'a> {
 pub(super) fn unix_time(time: ASN1Time) -> UnixTime {
     let seconds = u64::try_from(time.timestamp()).unwrap_or(0);
     UnixTime::since_unix_epoch(Duration::from_secs(seconds))
+}
+
+/// Whether the content of an INTEGER is there and no longer than it needs to be.
+fn is_integer(content: &[u8]) -> bool {
+    match content {
+        [] => false,
+        [_] => true,
+        [0, second, ..] => second & 0x80 != 0,
+        [0xff, second, ..] => second & 0x80 == 0,
+        _ => true,
+    }
+}
+
+/// Whether it is a sequence of sets of pairs of a type and a value, and nothing more: the parsers skip what stands behind a value, and
+/// whom a name means must not depend on who reads it.
+fn is_name(der: &[u8]) -> bool {
+    let name = || {
+        for set in parts(only(der)?)? {
+            for pair in parts(set.data)? {
+                let pair = parts(pair.data)?;
+                let [kind, _value] = &pair[..] else {
+                    return None;
+                };
+                (is(kind, Tag::Oid) && is_oid(kind.data)).then_some(())?;
+            }
+        }
+        Some(())
+    };
+    name().is_some()
+}
+
+/// Whether it is an algorithm and a BIT STRING, whose tag the parser doesn't look at.
+fn is_public_key(der: &[u8]) -> bool {
+    only(der).and_then(parts).is_some_and(|parts| {
+        matches!(&parts[..], [algorithm, key] if is(algorithm, Tag::Sequence) && is(key, Tag::BitString))
+    })
+}
+
+/// Whether an element is of a universal type: other classes have the same numbers.
+fn is(element: &Any<'_>, tag: Tag) -> bool {
+    element.class() == Class::Universal && element.tag() == tag
+}
+
+/// Whether the content of an OBJECT IDENTIFIER is whole: the last byte of a number has no high bit (X.690, 8.19.2).
+fn is_oid(content: &[u8]) -> bool {
+    content.last().is_some_and(|last| last & 0x80 == 0)
+}
+
+/// The content of what is one element and no more.
+fn only(der: &[u8]) -> Option<&[u8]> {
+    match Any::from_der(der) {
+        Ok(([], element)) => Some(element.data),
+        _ => None,
+    }
+}
+
+/// The elements that a content consists of.
+fn parts(mut content: &[u8]) -> Option<Vec<Any<'_>>> {
+    let mut parts = Vec::new();
+    while !content.is_empty() {
+        let (rest, part) = Any::from_der(content).ok()?;
+        parts.push(part);
+        content = rest;
+    }
+    Some(parts)
+}
+
+/// Whether the bits that a BIT STRING of a few bytes declares as unused are (X.690, 11.2.1), which the parser doesn't look at.
+fn is_bit_string(der: &[u8]) -> bool {
+    match der {
+        [3, _, 0] => true,
+        [3, _, unused, .., last] => *unused < 8 && last & !(0xff << unused) == 0,
+        _ => false,
+    }
 }
 
 fn decides(oid: &Oid<'_>) -> bool {
@@ -231,4 +329,71 @@ fn hash(algorithm: &AlgorithmIdentifier<'_>) -> Option<Hash> {
 /// The same time in the terms of std.
 pub(super) fn system_time(time: UnixTime) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(time.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_has_one_form() {
+        for good in [
+            &[0][..],
+            &[1],
+            &[0x80],
+            &[0, 0x80],
+            &[0xff],
+            &[0xff, 0x7f],
+            &[0x7f; 21],
+        ] {
+            assert!(is_integer(good), "{good:?}");
+        }
+        for bad in [&[][..], &[0, 1], &[0, 0], &[0xff, 0x80]] {
+            assert!(!is_integer(bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_pairs_of_a_type_and_a_value_with_nothing_behind_them() {
+        let name = |pair: &[u8]| {
+            let wrapped = |tag: u8, content: &[u8]| [&[tag, content.len() as u8], content].concat();
+            wrapped(0x30, &wrapped(0x31, &wrapped(0x30, pair)))
+        };
+        let (kind, value) = ([6, 3, 0x55, 4, 3], [12, 1, b'a']);
+        let whole = name(&[&kind[..], &value].concat());
+        assert!(is_name(&whole) && is_name(&[0x30, 0]));
+        for bad in [
+            name(&[&kind[..], &value, &[0]].concat()),
+            name(&[&kind[..], &value, &value].concat()),
+            name(&kind),
+            name(&[&value[..], &value].concat()),
+            name(&[&[0x86, 3, 0x55, 4, 3][..], &value].concat()),
+            name(&[&[6, 3, 0x55, 4, 0x83][..], &value].concat()),
+            [&whole[..], &[0]].concat(),
+            whole[..whole.len() - 1].to_vec(),
+        ] {
+            assert!(!is_name(&bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn bits_that_are_declared_unused_are_unused() {
+        for good in [
+            &[3, 1, 0][..],
+            &[3, 2, 7, 0x80],
+            &[3, 2, 0, 0x80],
+            &[3, 3, 7, 0xff, 0x80],
+        ] {
+            assert!(is_bit_string(good), "{good:?}");
+        }
+        for bad in [
+            &[][..],
+            &[3, 1, 1],
+            &[3, 2, 7, 0xc0],
+            &[3, 2, 8, 0],
+            &[4, 2, 7, 0x80],
+        ] {
+            assert!(!is_bit_string(bad), "{bad:?}");
+        }
+    }
 }

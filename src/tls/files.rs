@@ -387,3 +387,6 @@ fn warn_of_open_key(path: &Path) {
         warn!(name: "tls.key.exposed", path = %path.display(), "everyone on this machine can read the private key: chmod 0600 it, or set the volume's defaultMode to 0440");
     }
 }
+
+#[cfg(test)]
+mod tests;

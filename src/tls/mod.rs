@@ -21,4 +21,5 @@ pub use expiry::{Expiring, Expiry, ExpiryWatch};
 pub use files::{TlsConfig, TlsError, TlsFiles, TlsMaterial, TlsSettings};
 pub use identity::{Identity, IdentityError};
 pub use refusal::Refusal;
+pub(crate) use revocation::List;
 pub use verifier::{Root, Verdict, Verifier};

@@ -4,7 +4,11 @@
 //! is decided here, by name and by signature, because CAs of the same name with keys of their own stand side by side while one takes
 //! the other's place, and webpki takes the first list of a name.
 
-use std::{cmp::Reverse, collections::HashSet, path::PathBuf};
+use std::{
+    cmp::Reverse,
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
 
 use rustls::{
     CertificateError, Error,
@@ -33,7 +37,7 @@ pub(super) struct Revocation {
 
 /// One issuer's list.
 #[derive(Debug)]
-pub(super) struct List {
+pub(crate) struct List {
     pub(super) path: PathBuf,
     der: CertificateRevocationListDer<'static>,
     /// The issuer's name in DER.
@@ -158,7 +162,7 @@ impl Revocation {
 
 impl List {
     /// The lists in a file, at least one: PEM, or one in DER. The error is a sentence's second half.
-    pub(super) fn read(path: &std::path::Path, bytes: &[u8]) -> Result<Vec<Self>, String> {
+    pub(crate) fn read(path: &Path, bytes: &[u8]) -> Result<Vec<Self>, String> {
         // DER begins with a SEQUENCE, and no text with a zero.
         let ders = if bytes.first() == Some(&0x30) {
             vec![CertificateRevocationListDer::from(bytes.to_vec())]

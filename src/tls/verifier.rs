@@ -67,7 +67,7 @@ pub struct Verdict {
 
 impl Root {
     /// Reads a CA's certificate; the error is a sentence's second half.
-    pub(super) fn read(
+    pub(crate) fn read(
         bundle: &Path,
         certificate: CertificateDer<'static>,
     ) -> Result<Self, String> {
@@ -135,7 +135,8 @@ impl Verdict {
 }
 
 impl Verifier {
-    pub(super) fn new(
+    /// One of these roots and lists, with nothing remembered.
+    pub(crate) fn new(
         roots: Vec<Root>,
         lists: Vec<List>,
         deny_list: DenyList,
@@ -249,7 +250,10 @@ impl Verifier {
                 Ok(())
             }
             Err(error) => {
-                refused.borrow_mut().get_or_insert(error);
+                let mut refused = refused.borrow_mut();
+                if refused.as_ref().is_none_or(CheckFailed::is_of_root) {
+                    *refused = Some(error);
+                }
                 Err(webpki::Error::UnknownIssuer)
             }
         };

@@ -10,7 +10,6 @@ mod http;
 mod images;
 mod informer;
 mod logs;
-mod mutations;
 mod pki;
 mod policy;
 mod scenarios;

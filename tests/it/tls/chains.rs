@@ -3,15 +3,14 @@
 
 use std::rc::Rc;
 
-use aws_lc_rs::digest;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use rcgen::{
     KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ECDSA_P521_SHA512, PKCS_ED25519,
     PKCS_RSA_SHA256, PublicKeyData as _, SignatureAlgorithm, SigningKey as _,
 };
-use x509_parser::num_bigint::BigUint;
 
 use super::der::{bits, boolean, integer, name, named_bits, octets, oid, sequence, time, tlv};
+pub(crate) use super::rsa::{Hash, Rsa};
 
 pub(crate) const DAY: i64 = 86_400;
 
@@ -34,26 +33,10 @@ pub(crate) const UNKNOWN: &str = "1.3.6.1.4.1.55555.1";
 
 const RSA_SHA256: &str = "1.2.840.113549.1.1.11";
 
-/// The hash of an RSA signature.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Hash {
-    Sha1,
-    Sha256,
-    Sha384,
-    Sha512,
-}
-
 /// A key that signs certificates.
 pub(crate) enum Key {
     Made(KeyPair, &'static str),
     Rsa(Rsa, Hash),
-}
-
-/// RSA by hand, of any length: PKCS #1 version 1.5 (RFC 8017, 8.2.1), and nothing that keeps the key secret.
-pub(crate) struct Rsa {
-    modulus: BigUint,
-    private: BigUint,
-    bits: u64,
 }
 
 impl Key {
@@ -102,12 +85,7 @@ impl Key {
     pub(crate) fn public(&self) -> Vec<u8> {
         match self {
             Self::Made(key, _) => key.subject_public_key_info(),
-            Self::Rsa(key, _) => {
-                let algorithm = sequence(&[&oid("1.2.840.113549.1.1.1"), &tlv(5, &[])]);
-                let exponent = integer(&EXPONENT.to_be_bytes());
-                let public = sequence(&[&integer(&key.modulus.to_bytes_be()), &exponent]);
-                sequence(&[&algorithm, &bits(&public)])
-            }
+            Self::Rsa(key, _) => key.public(),
         }
     }
 
@@ -129,7 +107,7 @@ impl Key {
         }
     }
 
-    fn sign(&self, message: &[u8]) -> Vec<u8> {
+    pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
         match self {
             Self::Made(key, _) => key.sign(message).unwrap(),
             Self::Rsa(key, hash) => key.sign(*hash, message),
@@ -137,91 +115,9 @@ impl Key {
     }
 
     /// What is to be signed, with its algorithm and signature.
-    fn signed(&self, content: &[u8]) -> Vec<u8> {
+    pub(crate) fn signed(&self, content: &[u8]) -> Vec<u8> {
         sequence(&[content, &self.algorithm(), &bits(&self.sign(content))])
     }
-}
-
-const EXPONENT: u32 = 65_537;
-
-impl Rsa {
-    fn new(bits: u64, seed: u64) -> Self {
-        let mut random = fastrand::Rng::with_seed(seed);
-        let one = BigUint::from(1u32);
-        let exponent = BigUint::from(EXPONENT);
-        loop {
-            let (p, q) = (
-                prime(bits / 2, &mut random),
-                prime(bits - bits / 2, &mut random),
-            );
-            let order = (&p - &one) * (&q - &one);
-            let modulus = p * q;
-            if modulus.bits() == bits
-                && let Some(private) = exponent.modinv(&order)
-            {
-                return Self {
-                    modulus,
-                    private,
-                    bits,
-                };
-            }
-        }
-    }
-
-    fn sign(&self, hash: Hash, message: &[u8]) -> Vec<u8> {
-        let (algorithm, identifier) = match hash {
-            Hash::Sha1 => (&digest::SHA1_FOR_LEGACY_USE_ONLY, "1.3.14.3.2.26"),
-            Hash::Sha256 => (&digest::SHA256, "2.16.840.1.101.3.4.2.1"),
-            Hash::Sha384 => (&digest::SHA384, "2.16.840.1.101.3.4.2.2"),
-            Hash::Sha512 => (&digest::SHA512, "2.16.840.1.101.3.4.2.3"),
-        };
-        let digest = digest::digest(algorithm, message);
-        let identifier = sequence(&[&oid(identifier), &tlv(5, &[])]);
-        let info = sequence(&[&identifier, &octets(digest.as_ref())]);
-        let length = self.bits.div_ceil(8) as usize;
-        let padding = vec![0xff; length - info.len() - 3];
-        let block = [&[0, 1][..], &padding, &[0], &info].concat();
-        let signature = BigUint::from_bytes_be(&block).modpow(&self.private, &self.modulus);
-        let signature = signature.to_bytes_be();
-        [vec![0; length - signature.len()], signature].concat()
-    }
-}
-
-/// A prime of exactly this length, its two highest bits set.
-fn prime(bits: u64, random: &mut fastrand::Rng) -> BigUint {
-    let small: Vec<u32> = (3..2000u32)
-        .filter(|n| (2..*n).take_while(|d| d * d <= *n).all(|d| n % d != 0))
-        .collect();
-    loop {
-        let bytes: Vec<u8> = std::iter::repeat_with(|| random.u8(..))
-            .take(bits.div_ceil(8) as usize)
-            .collect();
-        let mut candidate = BigUint::from_bytes_be(&bytes) >> (bits.div_ceil(8) * 8 - bits);
-        for bit in [0, bits - 1, bits - 2] {
-            candidate.set_bit(bit, true);
-        }
-        let divisible = small.iter().any(|n| &candidate % *n == BigUint::from(0u32));
-        if !divisible && is_prime(&candidate, random) {
-            return candidate;
-        }
-    }
-}
-
-/// Miller and Rabin's test, in a dozen rounds.
-fn is_prime(candidate: &BigUint, random: &mut fastrand::Rng) -> bool {
-    let one = BigUint::from(1u32);
-    let before = candidate - &one;
-    let twos = before.trailing_zeros().unwrap();
-    let odd = &before >> twos;
-    (0..12).all(|_| {
-        let mut power = BigUint::from(random.u64(2..)).modpow(&odd, candidate);
-        power == one
-            || (0..twos).any(|_| {
-                let found = power == before;
-                power = power.modpow(&BigUint::from(2u32), candidate);
-                found
-            })
-    })
 }
 
 /// What a certificate says. All of it can be changed before it is signed.
@@ -236,6 +132,10 @@ pub(crate) struct Certificate {
     pub(crate) not_before: i64,
     pub(crate) not_after: i64,
     pub(crate) subject: Vec<u8>,
+    /// What stands between the key and the extensions: unique identifiers.
+    pub(crate) tail: Vec<u8>,
+    /// The validity in DER, where it isn't to be written as it should be.
+    pub(crate) validity: Option<Vec<u8>>,
     pub(crate) extensions: Vec<Extension>,
 }
 
@@ -244,14 +144,24 @@ pub(crate) struct Extension {
     id: &'static str,
     critical: bool,
     value: Vec<u8>,
+    raw: Option<Vec<u8>>,
 }
 
 impl Extension {
+    /// One that is written as it stands here.
+    pub(crate) fn raw(der: Vec<u8>) -> Self {
+        Self {
+            raw: Some(der),
+            ..Self::new("", false, Vec::new())
+        }
+    }
+
     pub(crate) fn new(id: &'static str, critical: bool, value: Vec<u8>) -> Self {
         Self {
             id,
             critical,
             value,
+            raw: None,
         }
     }
 
@@ -294,6 +204,9 @@ impl Extension {
     }
 
     fn der(&self) -> Vec<u8> {
+        if let Some(der) = &self.raw {
+            return der.clone();
+        }
         let critical = if self.critical {
             boolean(true)
         } else {
@@ -314,6 +227,8 @@ impl Certificate {
             not_before: now - DAY,
             not_after: now + 30 * DAY,
             subject: name(subject),
+            tail: Vec::new(),
+            validity: None,
             extensions,
         }
     }
@@ -361,23 +276,29 @@ impl Certificate {
     }
 
     pub(crate) fn sign(&self, key: &Key, signer: &Key) -> Vec<u8> {
+        signer.signed(&self.content(key, signer))
+    }
+
+    /// What is signed.
+    pub(crate) fn content(&self, key: &Key, signer: &Key) -> Vec<u8> {
         let version = self.version.map(|version| tlv(0xa0, &integer(&[version])));
         let extensions: Vec<_> = self.extensions.iter().map(Extension::der).collect();
         let extensions = match &extensions[..] {
             [] => Vec::new(),
             some => tlv(0xa3, &tlv(0x30, &some.concat())),
         };
-        let content = sequence(&[
+        let times = || sequence(&[&time(self.not_before), &time(self.not_after)]);
+        sequence(&[
             &version.unwrap_or_default(),
             &tlv(2, &self.serial),
             &signer.algorithm(),
             &self.issuer,
-            &sequence(&[&time(self.not_before), &time(self.not_after)]),
+            &self.validity.clone().unwrap_or_else(times),
             &self.subject,
             &key.public(),
+            &self.tail,
             &extensions,
-        ]);
-        signer.signed(&content)
+        ])
     }
 }
 
@@ -420,7 +341,11 @@ impl Ca {
 
     /// A revocation list of these serial numbers (contents of INTEGERs), valid in these days from now.
     pub(crate) fn crl(&self, serials: &[&[u8]], from: i64, to: i64) -> Vec<u8> {
-        let now = jiff::Timestamp::now().as_second();
+        self.crl_at(jiff::Timestamp::now().as_second(), serials, from, to)
+    }
+
+    /// The same in days from another time.
+    pub(crate) fn crl_at(&self, now: i64, serials: &[&[u8]], from: i64, to: i64) -> Vec<u8> {
         let revoked: Vec<_> = serials
             .iter()
             .map(|serial| sequence(&[&tlv(2, serial), &time(now + from * DAY)]))
@@ -460,25 +385,4 @@ pub(crate) fn certificates_pem<'a>(ders: impl IntoIterator<Item = &'a Vec<u8>>) 
     ders.into_iter()
         .map(|der| pem("CERTIFICATE", der))
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hand_made_rsa_is_rsa() {
-        for (bits, hash) in [
-            (1024, Hash::Sha1),
-            (1023, Hash::Sha256),
-            (2048, Hash::Sha512),
-        ] {
-            let root = Ca::root(Certificate::ca("root"), Key::rsa(bits, hash, 1));
-            let (_, parsed) = x509_parser::parse_x509_certificate(&root.der).unwrap();
-            assert!(
-                parsed.verify_signature(None).is_ok() || bits < 2048,
-                "{bits}"
-            );
-        }
-    }
 }

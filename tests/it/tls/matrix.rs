@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use headcount::tls::{Checks, ExpiredCrl, Hash as Least};
 use rustls::AlertDescription::{CertificateUnknown, UnknownCA};
 
-use super::{Served, TlsSettings, Trusted, chains::*, rows::*};
+use super::{Served, TlsSettings, Trusted, accepted::accepted, chains::*, rows::*};
 use crate::support::{SimCluster, eventually, program::admin};
 
 /// A server that trusts all roots of these rows and has all their lists.

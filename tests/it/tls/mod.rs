@@ -1,14 +1,17 @@
 //! The server and clients of every kind: who is let in, who is refused, and what the log says of it.
 
+mod accepted;
 mod algorithms;
 mod certificates;
 mod chains;
+mod comparison;
 mod connections;
 mod der;
 mod expiry;
 mod matrix;
 mod reloading;
 mod rows;
+mod rsa;
 mod sender;
 
 use std::{

@@ -1,0 +1,3 @@
+module headcount/verdicts
+
+go 1.26.0
