@@ -37,8 +37,8 @@ fmt: ## Format everything
 	@.ci/prerequisites cargo
 	@.ci/lint --fix
 
-deploy: ## Apply the manifests to kubectl's cluster: IMAGE=…, KUBECTL=…, CERTIFICATES=folder
-	@IMAGE='$(IMAGE)' KUBECTL='$(KUBECTL)' deploy/deploy
+deploy: ## Apply the manifests to kubectl's cluster: IMAGE=…, KUBECTL=…, CERTIFICATES=folder, SET_IMAGES=1
+	@IMAGE='$(IMAGE)' SET_IMAGES='$(SET_IMAGES)' KUBECTL='$(KUBECTL)' deploy/deploy
 
 undeploy: ## Remove from kubectl's cluster what deploy made
 	@KUBECTL='$(KUBECTL)' deploy/undeploy

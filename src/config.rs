@@ -337,6 +337,17 @@ impl Settings {
         if self.client_ca.is_empty() {
             return Err(ConfigError::Missing("--client-ca"));
         }
+        let bound = self.identity.iter().flat_map(|rules| &rules.authorities);
+        if let Some(unknown) = bound
+            .map(|rule| &rule.client_ca)
+            .find(|bundle| !self.client_ca.contains(bundle))
+        {
+            return Err(ConfigError::Invalid {
+                setting: "identity.authorities.clientCa",
+                value: unknown.display().to_string(),
+                why: "it is none of the bundles of clientCa (--client-ca), written as it is there",
+            });
+        }
         let defaults = Config::of(TlsFiles {
             cert: self.tls_cert.ok_or(ConfigError::Missing("--tls-cert"))?,
             key: self.tls_key.ok_or(ConfigError::Missing("--tls-key"))?,

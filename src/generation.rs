@@ -5,6 +5,7 @@
 
 use std::{
     net::SocketAddr,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -23,7 +24,7 @@ use crate::{
     access::IdentityRules,
     api::{Caller, Rules},
     store::LabelKeys,
-    tls::{Identity, Refusal, Verifier},
+    tls::{Expiry, Identity, Refusal, Verifier},
 };
 
 /// One set of everything that can be reloaded.
@@ -35,6 +36,8 @@ pub struct Generation {
     pub tls: Arc<ServerConfig>,
     /// Judges the chains of clients.
     pub verifier: Arc<Verifier>,
+    /// When what is in the files expires.
+    pub expiries: Vec<Expiry>,
     /// Whom a certificate names.
     pub identity: IdentityRules,
     /// What the API judges requests by.
@@ -59,7 +62,12 @@ impl Generation {
             .map_err(|error| Refusal::of_tls(&error))?;
         let end = UNIX_EPOCH + Duration::from_secs(verdict.valid_until.as_secs());
         identity.valid_until = identity.valid_until.min(end);
-        let principal = self.identity.principal(&chain[0]);
+        let of_bundle = |bundle: &Path| {
+            let mut roots = self.verifier.roots().iter();
+            roots.any(|root| root.bundle() == bundle && root.is_same_authority(&verdict.root))
+        };
+        let named = self.identity.principal(&chain[0]);
+        let principal = self.identity.vouched_for(named, of_bundle)?;
         Ok(Caller::new(
             identity,
             principal,

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! Kubernetes list/watch ──▶ informer ──▶ store ──▶ snapshot ──▶ handler ──▶ caller       (reads never go left)
-//! caller ──▶ TLS ──▶ judgement ──▶ scale ──▶ Kubernetes ──▶ … informer ──▶ store (version seen) ──▶ answer
+//! caller ──▶ TLS ──▶ judgement ──▶ write ──▶ Kubernetes ──▶ … informer ──▶ store (version seen) ──▶ answer
 //! ```
 
 pub mod access;
@@ -99,6 +99,7 @@ impl Headcount {
     /// With bad files nothing listens; the error says which and why.
     pub async fn bind(config: Config) -> Result<Self, StartError> {
         let files = Files::read(&config)?;
+        let tls = files.tls()?;
         let cluster =
             kubernetes::connection(config.kubeconfig.as_deref(), config.context.as_deref()).await?;
         let client = kubernetes::client(&cluster)?;
@@ -107,7 +108,7 @@ impl Headcount {
             client: client.clone(),
             metrics: Arc::clone(&metrics),
         };
-        let generations = Arc::new(Generations::new(files.generation(1, &reviewing)?));
+        let generations = Arc::new(Generations::new(files.generation(1, tls, &reviewing)));
         let (listener, address) = listen(config.listen).await?;
         let (admin_listener, admin_address) = listen(config.admin_listen).await?;
         info!(name: "server.listening", address = %address, admin_address = %admin_address, cluster = %cluster.cluster_url,
@@ -186,7 +187,7 @@ impl Headcount {
             },
         );
         let server = Server::new(
-            generations,
+            Arc::clone(&generations),
             api,
             Arc::clone(&metrics),
             stopping.clone(),
@@ -196,6 +197,7 @@ impl Headcount {
         let admin = Arc::new(Admin {
             status,
             metrics,
+            generations,
             reloading,
             stopping: stopping.clone(),
         });

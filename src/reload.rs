@@ -25,7 +25,7 @@ use crate::{
     config::{Config, ConfigError},
     generation::{Generation, Generations},
     telemetry::metrics::Metrics,
-    tls::{TlsError, TlsMaterial},
+    tls::{TlsConfig, TlsError, TlsMaterial},
 };
 
 /// How often files are looked at when nothing says that they changed.
@@ -81,24 +81,30 @@ impl Files {
         Ok(Self { config, tls, hash })
     }
 
+    /// What of them handshakes are made with: nothing else in them can be wrong.
+    pub(crate) fn tls(&self) -> Result<TlsConfig, ReloadError> {
+        Ok(self.tls.build(&self.config.tls_settings)?)
+    }
+
     /// A generation of these files, not in force yet.
-    pub(crate) fn generation(
-        &self,
-        number: u64,
-        cluster: &Cluster,
-    ) -> Result<Generation, ReloadError> {
-        let tls = self.tls.build(&self.config.tls_settings)?;
-        Ok(Generation {
+    pub(crate) fn generation(&self, number: u64, tls: TlsConfig, cluster: &Cluster) -> Generation {
+        let TlsConfig {
+            server,
+            verifier,
+            expiries,
+        } = tls;
+        Generation {
             number,
-            tls: tls.server,
-            verifier: tls.verifier,
+            tls: server,
+            verifier,
+            expiries,
             identity: self.config.identity.clone(),
             rules: Arc::new(Rules::new(
                 self.config.writes,
                 self.config.authorization.clone(),
                 |names| cluster.reviewer(names),
             )),
-        })
+        }
     }
 }
 
@@ -172,6 +178,11 @@ impl Reloader {
         let changed = Arc::new(Notify::new());
         let mut _watcher = watch_folders(&self.config, &changed);
         loop {
+            let expiries = &self.generations.current().expiries;
+            self.cluster
+                .metrics
+                .expiry
+                .warn(expiries, SystemTime::now());
             if timeout(LOOK, changed.notified()).await.is_ok() {
                 sleep(SETTLE).await;
             }
@@ -267,7 +278,8 @@ fn look(
             return Look::RefusedBefore;
         }
         if before == Some(hash) {
-            let made = read.and_then(|files| Ok((files.generation(number, cluster)?, files)));
+            let made =
+                read.and_then(|files| Ok((files.generation(number, files.tls()?, cluster), files)));
             return match made {
                 Ok((generation, files)) => Look::Next(Box::new(files), Box::new(generation)),
                 Err(error) => Look::Refused(hash, error),

@@ -6,7 +6,16 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 pub(crate) fn fault(error: &serde_saphyr::Error) -> (Option<u64>, String) {
     let line = error.location().map(|location| location.line());
     let text = error.without_snippet().to_string();
-    (line, text.lines().next().unwrap_or_default().to_owned())
+    let sentence = text.lines().next().unwrap_or_default();
+    // Both are easily written by people who don't know this of YAML.
+    let hint = if sentence.starts_with("while scanning an anchor or alias") {
+        "; put quotes around what begins with * or &"
+    } else if sentence.starts_with("cannot deserialize null into string") {
+        "; what is meant as the text null or ~ needs quotes"
+    } else {
+        ""
+    };
+    (line, format!("{sentence}{hint}"))
 }
 
 /// A value: a key with nothing behind it isn't one, and was meant to be something.

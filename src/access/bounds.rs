@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::store;
+use crate::store::{Annotation, AnnotationBounds};
 
 /// Bounds on counts; what isn't given bounds nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -85,47 +85,18 @@ pub enum BoundsViolation {
     /// The Deployment's annotations say that nobody changes it through headcount.
     #[error(
         "the Deployment is protected by its annotation {}: whoever may edit the Deployment can remove it",
-        Annotation::Protected
+        Annotation::Protected.key()
     )]
     Protected,
     /// One of the annotations can't be read, so that what it was to forbid isn't known.
-    #[error("the Deployment's annotation {0} isn't {expected}: nothing is changed until it is corrected", expected = .0.expected())]
+    #[error("the Deployment's annotation {} isn't {}: nothing is changed until it is corrected", .0.key(), expected(*.0))]
     Malformed(Annotation),
     /// No count can be within the annotations.
     #[error(
         "the Deployment's annotation {} is larger than its {}: nothing is changed until they are corrected",
-        Annotation::Min,
-        Annotation::Max
+        Annotation::MinReplicas.key(),
+        Annotation::MaxReplicas.key()
     )]
-    Contradiction,
-}
-
-/// An annotation that bounds what may be done to its Deployment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Annotation {
-    /// `headcount/min-replicas`
-    Min,
-    /// `headcount/max-replicas`
-    Max,
-    /// `headcount/protected`
-    Protected,
-}
-
-/// What a Deployment's annotations say; by default nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AnnotationBounds {
-    /// Zero where not given, which bounds nothing.
-    min: i32,
-    /// `i32::MAX` where not given, which bounds nothing.
-    max: i32,
-    state: AnnotationState,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum AnnotationState {
-    Open,
-    Protected,
-    Malformed(Annotation),
     Contradiction,
 }
 
@@ -202,42 +173,28 @@ impl Bounds {
     }
 }
 
+/// What the annotations forbid: anything malformed, and a minimum above the maximum, forbids every change.
 impl AnnotationBounds {
-    /// Reads the values of `headcount/min-replicas`, `headcount/max-replicas` and `headcount/protected`.
-    ///
-    /// Counts are decimal digits, at most 2147483647; `headcount/protected` is `true` or `false`. Anything else, and a minimum above
-    /// the maximum, forbids every change, because what it was to forbid isn't known.
-    pub fn parse(min: Option<&str>, max: Option<&str>, protected: Option<&str>) -> Self {
-        let read = |text: Option<&str>, absent| text.map_or(Some(absent), count);
-        let (min, max) = (read(min, 0), read(max, i32::MAX));
-        let state = match (protected, min, max) {
-            (Some("true"), ..) => AnnotationState::Protected,
-            (Some(other), ..) if other != "false" => {
-                AnnotationState::Malformed(Annotation::Protected)
-            }
-            (_, None, _) => AnnotationState::Malformed(Annotation::Min),
-            (_, _, None) => AnnotationState::Malformed(Annotation::Max),
-            (_, Some(min), Some(max)) if min > max => AnnotationState::Contradiction,
-            _ => AnnotationState::Open,
-        };
-        Self {
-            min: min.unwrap_or(0),
-            max: max.unwrap_or(i32::MAX),
-            state,
-        }
-    }
-
     /// Whether the Deployment may be changed at all; this is what an image and a restart are judged on.
     ///
     /// # Errors
     ///
     /// When it is protected, or its annotations can't be understood.
     pub fn judge_change(&self) -> Result<(), BoundsViolation> {
-        match self.state {
-            AnnotationState::Open => Ok(()),
-            AnnotationState::Protected => Err(BoundsViolation::Protected),
-            AnnotationState::Malformed(which) => Err(BoundsViolation::Malformed(which)),
-            AnnotationState::Contradiction => Err(BoundsViolation::Contradiction),
+        match *self {
+            Self {
+                protected: true, ..
+            } => Err(BoundsViolation::Protected),
+            Self {
+                malformed: Some(which),
+                ..
+            } => Err(BoundsViolation::Malformed(which)),
+            Self {
+                min: Some(min),
+                max: Some(max),
+                ..
+            } if min > max => Err(BoundsViolation::Contradiction),
+            _ => Ok(()),
         }
     }
 
@@ -254,72 +211,18 @@ impl AnnotationBounds {
     /// The counts that they allow, unless they forbid every change.
     pub fn bounds(&self) -> Bounds {
         Bounds {
-            min: (self.min > 0).then_some(self.min),
-            max: (self.max < i32::MAX).then_some(self.max),
+            min: self.min,
+            max: self.max,
             ..Bounds::default()
         }
     }
 }
 
-impl From<store::AnnotationBounds> for AnnotationBounds {
-    fn from(read: store::AnnotationBounds) -> Self {
-        let store::AnnotationBounds {
-            min,
-            max,
-            protected,
-            malformed,
-        } = read;
-        let (min, max) = (min.unwrap_or(0), max.unwrap_or(i32::MAX));
-        let state = match malformed {
-            _ if protected => AnnotationState::Protected,
-            Some(which) => AnnotationState::Malformed(match which {
-                store::Annotation::MinReplicas => Annotation::Min,
-                store::Annotation::MaxReplicas => Annotation::Max,
-                store::Annotation::Protected => Annotation::Protected,
-            }),
-            None if min > max => AnnotationState::Contradiction,
-            None => AnnotationState::Open,
-        };
-        Self { min, max, state }
-    }
-}
-
-impl Default for AnnotationBounds {
-    fn default() -> Self {
-        Self::parse(None, None, None)
-    }
-}
-
-fn count(text: &str) -> Option<i32> {
-    // `parse` takes a sign.
-    let digits = text.bytes().all(|b| b.is_ascii_digit());
-    digits.then(|| text.parse().ok()).flatten()
-}
-
-impl Annotation {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Min, Self::Max, Self::Protected];
-
-    /// Its key.
-    pub const fn key(self) -> &'static str {
-        match self {
-            Self::Min => "headcount/min-replicas",
-            Self::Max => "headcount/max-replicas",
-            Self::Protected => "headcount/protected",
-        }
-    }
-
-    const fn expected(self) -> &'static str {
-        match self {
-            Self::Min | Self::Max => "a whole number from 0 to 2147483647",
-            Self::Protected => "\"true\" or \"false\"",
-        }
-    }
-}
-
-impl fmt::Display for Annotation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.key())
+/// What the annotation's value must be.
+const fn expected(annotation: Annotation) -> &'static str {
+    match annotation {
+        Annotation::MinReplicas | Annotation::MaxReplicas => "a whole number from 0 to 2147483647",
+        Annotation::Protected => "\"true\" or \"false\"",
     }
 }
 
@@ -353,8 +256,16 @@ mod tests {
         verdict.map_or_else(|violation| violation.to_string(), |()| "allowed".into())
     }
 
+    fn parse(min: Option<&str>, max: Option<&str>, protected: Option<&str>) -> AnnotationBounds {
+        AnnotationBounds::read(
+            min.map(str::as_bytes),
+            max.map(str::as_bytes),
+            protected.map(str::as_bytes),
+        )
+    }
+
     fn read(min: Option<&str>, max: Option<&str>, protected: Option<&str>, to: i32) -> String {
-        let verdict = AnnotationBounds::parse(min, max, protected).judge(3, to);
+        let verdict = parse(min, max, protected).judge(3, to);
         verdict.map_or_else(|violation| violation.to_string(), |()| "allowed".into())
     }
 
@@ -440,7 +351,7 @@ mod tests {
 
     #[test]
     fn a_protected_deployment_is_not_changed_at_all() {
-        let protected = AnnotationBounds::parse(None, None, Some("true"));
+        let protected = parse(None, None, Some("true"));
         assert_eq!(protected.judge(3, 3), Err(BoundsViolation::Protected));
         assert_eq!(protected.judge_change(), Err(BoundsViolation::Protected));
         let sentence = BoundsViolation::Protected.to_string();
@@ -468,11 +379,7 @@ mod tests {
             ] {
                 let sentence = read(min, max, None, 3);
                 assert!(sentence.contains(key), "{bad:?}: {sentence}");
-                assert!(
-                    AnnotationBounds::parse(min, max, None)
-                        .judge_change()
-                        .is_err()
-                );
+                assert!(parse(min, max, None).judge_change().is_err());
             }
         }
         for bad in ["", "True", "yes", "1", " true"] {
@@ -487,11 +394,6 @@ mod tests {
             contradiction.contains("headcount/min-replicas is larger"),
             "{contradiction}"
         );
-    }
-
-    #[test]
-    fn they_take_little_room_in_a_record() {
-        assert!(size_of::<AnnotationBounds>() <= 12);
     }
 
     fn any_bounds() -> impl Strategy<Value = Bounds> {

@@ -1,6 +1,6 @@
 //! Which images may be set: the repositories, tags and digests of a rule.
 //!
-//! Judges references that were made whole (`nginx` is `docker.io/library/nginx:latest`) and never reads one itself.
+//! Judges references whose repository was made whole (`nginx` is `docker.io/library/nginx`) and never reads one itself.
 
 use std::fmt;
 
@@ -88,7 +88,8 @@ impl ImageRules {
         }
     }
 
-    /// Whether an image may be set: its registry and repository, as in `docker.io/library/nginx`, its tag and its digest.
+    /// Whether an image may be set: its registry and repository, as in `docker.io/library/nginx`, its tag and its digest. Without
+    /// either of the last two it is `latest`, which is what a runtime takes.
     ///
     /// # Errors
     ///
@@ -99,6 +100,7 @@ impl ImageRules {
         tag: Option<&str>,
         digest: Option<&str>,
     ) -> Result<(), ImageViolation> {
+        let tag = tag.or(digest.is_none().then_some("latest"));
         let below = |prefix: &str| {
             let rest = repository.strip_prefix(prefix);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -220,6 +222,16 @@ mod tests {
         let rules = rules(&[], &[], &["latest"], Digest::Allowed);
         assert_eq!(rules.judge(SHOP, None, Some("sha256:0")), Ok(()));
         assert!(rules.judge(SHOP, Some("latest"), Some("sha256:0")).is_err());
+    }
+
+    #[test]
+    fn without_tag_and_digest_it_is_latest() {
+        let denied = rules(&[], &[], &["latest"], Digest::Allowed);
+        let sentence = denied.judge(SHOP, None, None).unwrap_err().to_string();
+        assert!(sentence.contains("\"latest\" isn't allowed"), "{sentence}");
+        let allowed = rules(&[], &["latest"], &[], Digest::Allowed);
+        assert_eq!(allowed.judge(SHOP, None, None), Ok(()));
+        assert!(allowed.judge(SHOP, None, Some("sha256:0")).is_err());
     }
 
     #[test]

@@ -11,9 +11,11 @@ mod review;
 mod verb;
 
 pub use authorization::{Authorization, AuthorizationFile, KubernetesNames, PolicyError};
-pub use bounds::{Annotation, AnnotationBounds, Bounds, BoundsViolation, SetBy};
+pub use bounds::{Bounds, BoundsViolation, SetBy};
 pub use images::{Digest, ImageRules, ImageViolation};
 pub use policy::{Decision, Effect, Explanation, Mismatch, Permissions, Policy, Rule, RuleSummary};
-pub use principal::{IdentityRules, NameKind, NoPrincipal, Principal};
+pub use principal::{
+    AuthorityRule, GroupSource, IdentityRules, NameKind, NoPrincipal, NotVouchedFor, Principal,
+};
 pub use review::{Denied, Reviewer, Visible};
 pub use verb::{NotAVerb, Verb, Verbs};

@@ -13,8 +13,8 @@ pub(super) use glob::Glob;
 pub(super) use rule::Subject;
 pub use rule::{Effect, Mismatch, Rule};
 
-use super::{AnnotationBounds, Bounds, BoundsViolation, ImageRules, SetBy, Verb, Verbs};
-use crate::selector::Labels;
+use super::{Bounds, BoundsViolation, ImageRules, SetBy, Verb, Verbs};
+use crate::{selector::Labels, store::AnnotationBounds};
 
 /// Ordered rules.
 #[derive(Debug, Clone, PartialEq, Eq)]

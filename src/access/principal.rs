@@ -2,8 +2,12 @@
 //!
 //! Names are compared byte for byte and never guessed: what names nobody, or more than one, has no principal.
 
-use std::fmt;
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
+use super::policy::Glob;
 use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use x509_parser::{asn1_rs::Tag, parse_x509_certificate, prelude::GeneralName};
@@ -44,6 +48,21 @@ pub struct IdentityRules {
     pub principal: Vec<NameKind>,
     /// Where groups come from.
     pub groups: GroupSource,
+    /// What some CAs may vouch for; the others may vouch for anybody.
+    pub authorities: Vec<AuthorityRule>,
+}
+
+/// What the CAs of one bundle may vouch for.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AuthorityRule {
+    /// The bundle: one of those whose clients are let in.
+    pub client_ca: PathBuf,
+    /// Names, of which a principal's must match one.
+    names: Vec<Glob>,
+    /// Groups that count when these CAs name them; none unless they are given.
+    #[serde(default)]
+    groups: Vec<Glob>,
 }
 
 /// Where a principal's groups come from.
@@ -62,8 +81,18 @@ impl Default for IdentityRules {
         Self {
             principal: vec![NameKind::Uri, NameKind::Dns, NameKind::CommonName],
             groups: GroupSource::Organization,
+            authorities: Vec::new(),
         }
     }
+}
+
+/// A client whose CA may not vouch for its name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{who}, and the CAs of {bundle:?} may vouch for {} only", names.join(", "))]
+pub struct NotVouchedFor {
+    who: String,
+    bundle: PathBuf,
+    names: Vec<String>,
 }
 
 /// Why a certificate names no principal.
@@ -115,6 +144,11 @@ impl IdentityRules {
                 "it names no kind, so that nobody would have a name: give uri, dns or commonName",
             );
         }
+        if self.authorities.iter().any(|rule| rule.names.is_empty()) {
+            return Err(
+                "names of an authority is empty, so that it could vouch for nobody: leave its bundle out of clientCa",
+            );
+        }
         let twice = |at: usize| self.principal[..at].contains(&self.principal[at]);
         if (0..self.principal.len()).any(twice) {
             return Err("it names a kind twice");
@@ -147,6 +181,44 @@ impl IdentityRules {
             GroupSource::None => Vec::new(),
         };
         Ok(Principal { name, kind, groups })
+    }
+
+    /// What the CA on whose word a client was let in makes of its principal; `is_of` tells whether that CA is one of a bundle's.
+    ///
+    /// # Errors
+    ///
+    /// The CA is bound to names, and this isn't one of them, or is none.
+    pub fn vouched_for(
+        &self,
+        mut principal: Result<Principal, NoPrincipal>,
+        is_of: impl Fn(&Path) -> bool,
+    ) -> Result<Result<Principal, NoPrincipal>, NotVouchedFor> {
+        let bound = self
+            .authorities
+            .iter()
+            .filter(|rule| is_of(&rule.client_ca));
+        for AuthorityRule {
+            client_ca,
+            names,
+            groups,
+        } in bound
+        {
+            let matches = |globs: &[Glob], text: &str| globs.iter().any(|glob| glob.matches(text));
+            let who = match &mut principal {
+                Ok(principal) if matches(names, &principal.name) => {
+                    principal.groups.retain(|group| matches(groups, group));
+                    continue;
+                }
+                Ok(principal) => format!("the certificate names {:?}", principal.name),
+                Err(why) => format!("the certificate names nobody, since {why}"),
+            };
+            return Err(NotVouchedFor {
+                who,
+                bundle: client_ca.clone(),
+                names: names.iter().map(Glob::to_string).collect(),
+            });
+        }
+        Ok(principal)
     }
 
     fn kinds(&self) -> String {

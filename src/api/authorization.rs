@@ -9,7 +9,7 @@ use super::{
     path::{shown, valid_names},
 };
 use crate::{
-    access::{self, AnnotationBounds, Authorization, Bounds, Decision, Denied, Reviewer, Verb},
+    access::{self, Authorization, Bounds, Decision, Denied, Reviewer, Verb},
     image_reference::ImageReference,
     selector::Labels,
     store::{Record, Snapshot, View, Visible},
@@ -171,7 +171,7 @@ fn decide<'c>(
 /// Judges a count on the record that its write is conditional on.
 pub(super) fn judge_count(caller: &Caller, record: &Record<'_>, to: i32) -> Result<(), ApiError> {
     let server = Bounds::up_to(caller.rules.writes.max_replicas);
-    let annotations = record.annotation_bounds().into();
+    let annotations = record.annotation_bounds();
     decide(caller, Verb::Scale, record)?.judge_count(
         record.replicas(),
         to,
@@ -188,8 +188,7 @@ pub(super) fn judge_image(
     image: &ImageReference,
 ) -> Result<(), ApiError> {
     let decision = decide(caller, Verb::Image, record)?;
-    let annotations: AnnotationBounds = record.annotation_bounds().into();
-    annotations.judge_change()?;
+    record.annotation_bounds().judge_change()?;
     if let Some(rules) = decision.images() {
         rules.judge(image.repository(), image.tag(), image.digest())?;
     }

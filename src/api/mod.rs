@@ -295,34 +295,36 @@ impl Api {
         B: http_body::Body<Data = Bytes> + Unpin,
         B::Error: std::fmt::Display,
     {
-        let (route, admission) = match admitted(caller, route, request) {
-            Ok(route) => {
-                let permitted = self.authorize(caller, &route, &request.method).await;
-                (route, permitted)
+        let acceptable = acceptable(request);
+        let route = match route {
+            Some(route) if route.methods().contains(&request.method) => route,
+            refused => {
+                acceptable?;
+                let allow = refused.ok_or(ApiError::NoSuchPath)?.methods().header;
+                return Err(ApiError::MethodNotAllowed { allow });
             }
-            // The refusal of a write is logged where writes are.
-            Err((error, Some(route))) if request.method == Method::PUT => (route, Err(error)),
-            Err((error, _)) => return Err(error),
         };
         let puts = request.method == Method::PUT;
-        let admission = match admission {
-            Err(error) if !puts => {
-                if let ApiError::Forbidden(_) = error {
-                    caller.log_denied(id, &error);
-                }
-                return Err(error);
-            }
-            admission => admission,
+        let admission = match acceptable.and_then(|()| caller.standing()) {
+            Ok(()) => self.authorize(caller, &route, &request.method).await,
+            refused => refused,
         };
+        if !puts {
+            // That of a write goes on to where writes are logged.
+            if let Err(error @ ApiError::Forbidden(_)) = &admission {
+                caller.log_denied(id, error);
+            }
+            admission.clone()?;
+            if !content.is_end_stream() {
+                // Of no use, and still bounded: some clients lose their way when a stream succeeds before it was sent.
+                request::whole_body(request, content).await?;
+            }
+        }
         let origin = || Origin {
             caller: Arc::clone(caller),
             id: id.clone(),
             trace: Trace::of(&request.headers),
         };
-        if !puts && !content.is_end_stream() {
-            // Of no use, and still bounded: some clients lose their way when a stream succeeds before it was sent.
-            request::whole_body(request, content).await?;
-        }
         match route {
             Route::Health => Ok(health::get(self)),
             Route::WhoAmI => Ok(whoami::get(caller)),
@@ -367,27 +369,6 @@ impl Api {
                 .await
             }
         }
-    }
-}
-
-/// What is judged before anything of the resource: the request as such, path, method, caller. A refusal keeps the path.
-fn admitted<'a>(
-    caller: &Caller,
-    route: Option<Route<'a>>,
-    request: &Parts,
-) -> Result<Route<'a>, (ApiError, Option<Route<'a>>)> {
-    if let Err(error) = acceptable(request) {
-        return Err((error, route));
-    }
-    let route = route.ok_or((ApiError::NoSuchPath, None))?;
-    let allowed = route.methods();
-    if !allowed.contains(&request.method) {
-        let allow = allowed.header;
-        return Err((ApiError::MethodNotAllowed { allow }, None));
-    }
-    match caller.standing() {
-        Ok(()) => Ok(route),
-        Err(error) => Err((error, Some(route))),
     }
 }
 

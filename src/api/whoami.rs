@@ -1,9 +1,6 @@
 //! `GET /whoami`: whom this server takes the caller for, and what that may do.
 
-use std::time::SystemTime;
-
 use http::{Response, StatusCode};
-use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Body, Caller};
@@ -59,7 +56,7 @@ pub(super) fn get(caller: &Caller) -> Response<Body> {
             subject: &identity.subject,
             serial: &identity.serial,
             issuer: &identity.issuer,
-            valid_until: seconds(identity.valid_until),
+            valid_until: crate::tls::at(identity.valid_until),
         },
         authorization: caller.rules.authorization.mode(),
         permissions: caller
@@ -77,8 +74,4 @@ pub(super) fn get(caller: &Caller) -> Response<Body> {
         StatusCode::OK,
         serde_json::to_vec(&answer).unwrap_or_default(),
     )
-}
-
-fn seconds(time: SystemTime) -> String {
-    Timestamp::try_from(time).map_or_else(|_| String::new(), |time| format!("{time:.0}"))
 }

@@ -1,6 +1,6 @@
 //! The image of one container, set by a patch of the Deployment itself.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::Method;
 use serde_json::json;
@@ -10,6 +10,9 @@ use super::{
     write::{Again, Deployments, Sending, WriteError, WriteRequest, Written},
 };
 use crate::store::Record;
+
+/// How long an API server is left alone that shows an older state than the store has, as one that is being restored does.
+const BEHIND: Duration = Duration::from_millis(500);
 
 impl Deployments {
     /// Sets the image of one container, or init container, if `judge` lets it, and waits until the store shows it.
@@ -38,6 +41,11 @@ impl Deployments {
                 record.resource_version()
             };
             let (previous, _) = self.containers(namespace, name, known).await?;
+            if previous.resource_version < known {
+                let why = "it shows an older state than it did before".to_owned();
+                retries.wait(Again::Later(BEHIND, why)).await?;
+                continue;
+            }
             let attempt = match self.judged(request, container, &previous, &judge)? {
                 Ok(()) => {
                     let sending = Sending {

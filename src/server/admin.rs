@@ -1,6 +1,11 @@
 //! The admin listener: `/livez`, `/readyz` and `/metrics` over plain HTTP, for a kubelet and a Prometheus. Nothing else.
 
-use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -16,9 +21,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
 
 use crate::{
+    generation::Generations,
     kubernetes::{Connection, InformerStatus},
     reload::ReloadStatus,
     telemetry::metrics::Metrics,
+    tls::{self, Expiry},
 };
 
 /// Connections at once; a kubelet and a Prometheus need few.
@@ -30,6 +37,8 @@ const REQUEST: Duration = Duration::from_secs(5);
 pub struct Admin {
     /// The informer's state, for readiness.
     pub status: Arc<InformerStatus>,
+    /// The files in force, for when they expire.
+    pub generations: Arc<Generations>,
     /// How reloads go, for `/readyz?verbose`.
     pub reloading: Arc<ReloadStatus>,
     /// All metrics.
@@ -97,7 +106,8 @@ impl Admin {
                 let synced = self.status.store().snapshot().synced();
                 let mut response = text(
                     StatusCode::OK,
-                    self.metrics.render(synced, connected, self.status.age()),
+                    self.metrics
+                        .render(synced, connected, self.status.age(), &self.soonest()),
                 );
                 let open_metrics = HeaderValue::from_static(
                     "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -108,6 +118,11 @@ impl Admin {
                 response
             }
         }
+    }
+
+    fn soonest(&self) -> Vec<Expiry> {
+        let files = &self.generations.current().expiries;
+        self.metrics.expiry.soonest(files, SystemTime::now())
     }
 
     /// Ready once synced, until the drain. A lost cluster changes nothing: reads go on, and if all servers
@@ -151,10 +166,21 @@ impl Admin {
             Connection::NotSynced(why) | Connection::Lost(why) => Some(format!("failing: {why}")),
         };
         let reload = self.reloading.failing().map(|(since, why)| {
-            let since = jiff::Timestamp::try_from(since).unwrap_or_default();
-            format!("failed at {since:.0}, what was in force before goes on: {why}")
+            format!(
+                "failed at {}, what was in force before goes on: {why}",
+                tls::at(since)
+            )
         });
-        [
+        let now = SystemTime::now();
+        let expiries = self.soonest().into_iter().map(|expiry| {
+            let name = format!("expiry of {}", expiry.what.as_str().replace('_', " "));
+            let end = tls::at(expiry.until);
+            match expiry.is_near(now) {
+                false => format!("[+]{name} {end}\n"),
+                true => format!("[-]{name} {end}: {:?} is near its end\n", expiry.name),
+            }
+        });
+        let lines = [
             line("synced", (!synced).then(|| "not yet".to_owned())),
             line("cluster", cluster),
             line("reload", reload),
@@ -162,8 +188,8 @@ impl Admin {
                 "shutdown",
                 self.stopping.is_cancelled().then(|| "under way".to_owned()),
             ),
-        ]
-        .concat()
+        ];
+        lines.into_iter().chain(expiries).collect()
     }
 }
 

@@ -126,6 +126,7 @@ impl Server {
                 match generation.admit(chain, address) {
                     Ok(caller) => {
                         self.metrics.handshake("accepted");
+                        self.metrics.expiry.client(caller.identity.expiry());
                         info!(name: "tls.client.accepted", subject = %caller.identity.subject, serial = %caller.identity.serial,
                             issuer = %caller.identity.issuer, address = %address, "client accepted");
                         let (chain, number) = (chain.to_vec(), generation.number);

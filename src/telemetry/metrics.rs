@@ -1,8 +1,11 @@
 //! Metrics in OpenMetrics text, for `/metrics`.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, AtomicU64},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64},
+    },
+    time::UNIX_EPOCH,
 };
 
 use prometheus_client::{
@@ -10,6 +13,8 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
+
+use crate::tls::{Expiry, ExpiryWatch};
 
 /// All that is counted, and the registry that renders it.
 #[derive(Debug)]
@@ -26,6 +31,9 @@ pub struct Metrics {
     pub informer: Arc<InformerMetrics>,
     /// Of what the cluster is asked about callers.
     pub reviews: Arc<ReviewMetrics>,
+    /// What expires besides what is in files.
+    pub expiry: ExpiryWatch,
+    expiries: Family<ExpiryLabels, Gauge>,
     synced: Gauge,
     connected: Gauge,
     age: Gauge<f64, AtomicU64>,
@@ -47,6 +55,11 @@ const READS: RequestLabels = RequestLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ResultLabels {
     result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ExpiryLabels {
+    kind: &'static str,
 }
 
 /// Counts a connection as open.
@@ -126,6 +139,7 @@ impl Default for Metrics {
         let reads = requests.get_or_create_owned(&READS);
         let handshakes = Family::default();
         let reloads = Family::default();
+        let expiries = Family::default();
         let (connections, reload_failing, synced, connected, age) = Default::default();
         registry.register(
             "http_requests",
@@ -151,6 +165,11 @@ impl Default for Metrics {
             "reload_failing",
             "1 while the files as they are can't be put in force",
             Gauge::clone(&reload_failing),
+        );
+        registry.register(
+            "certificate_expiry_timestamp_seconds",
+            "When the first of a kind expires: server, client_ca, crl (its nextUpdate), client (of those let in)",
+            Family::clone(&expiries),
         );
         registry.register(
             "informer_deployments",
@@ -215,6 +234,8 @@ impl Default for Metrics {
             connections,
             reloads,
             reload_failing,
+            expiry: ExpiryWatch::default(),
+            expiries,
             informer,
             reviews,
             synced,
@@ -275,7 +296,25 @@ impl Metrics {
     }
 
     /// The text of `/metrics`.
-    pub(crate) fn render(&self, synced: bool, connected: bool, age: std::time::Duration) -> String {
+    pub(crate) fn render(
+        &self,
+        synced: bool,
+        connected: bool,
+        age: std::time::Duration,
+        expiries: &[Expiry],
+    ) -> String {
+        // What there is no more of has no time.
+        self.expiries.clear();
+        for Expiry { what, until, .. } in expiries {
+            let kind = what.as_str();
+            let seconds = until
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default()
+                .as_secs();
+            self.expiries
+                .get_or_create(&ExpiryLabels { kind })
+                .set(seconds as i64);
+        }
         self.synced.set(i64::from(synced));
         self.connected.set(i64::from(connected));
         self.age.set(age.as_secs_f64());

@@ -1,6 +1,6 @@
 //! What the checks look at in one certificate, read once. Judges nothing.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::pki_types::UnixTime;
 use x509_parser::{
@@ -17,6 +17,8 @@ use x509_parser::{
     signature_algorithm::RsaSsaPssParams,
     x509::{AlgorithmIdentifier, SubjectPublicKeyInfo},
 };
+
+use super::expiry::{Expiring, Expiry};
 
 use super::checks::Hash;
 
@@ -125,6 +127,17 @@ impl<'a> Facts<'a> {
         self.certificate.tbs_certificate.subject_pki.raw
     }
 
+    /// When it expires, as somebody is told of it.
+    pub(super) fn expiry(&self, what: Expiring) -> Expiry {
+        let (from, until) = self.validity();
+        Expiry {
+            what,
+            name: self.certificate.subject().to_string(),
+            from: system_time(from),
+            until: system_time(until),
+        }
+    }
+
     /// Its first second and its last.
     pub(super) fn validity(&self) -> (UnixTime, UnixTime) {
         let validity = self.certificate.validity();
@@ -213,4 +226,9 @@ fn hash(algorithm: &AlgorithmIdentifier<'_>) -> Option<Hash> {
         .into_iter()
         .find(|(oid, _)| *oid == algorithm.algorithm)
         .map(|(_, hash)| hash)
+}
+
+/// The same time in the terms of std.
+pub(super) fn system_time(time: UnixTime) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(time.as_secs())
 }

@@ -22,6 +22,8 @@ use super::{
     CipherSuite, Group,
     checks::Checks,
     deny_list::{DenyList, DenyListError},
+    expiry::{Expiring, Expiry},
+    facts::Facts,
     revocation::List,
     verifier::{Root, Verifier},
 };
@@ -89,6 +91,8 @@ pub struct TlsConfig {
     pub server: Arc<ServerConfig>,
     /// Who is let in, for judging open connections anew.
     pub verifier: Arc<Verifier>,
+    /// When what is in the files expires.
+    pub expiries: Vec<Expiry>,
 }
 
 /// Files that no server can be made of.
@@ -252,6 +256,11 @@ impl TlsMaterial {
             provider.signature_verification_algorithms,
         ));
         let chain = self.cert.certificates("server certificate")?;
+        let mut expiries = verifier.expiries();
+        expiries.extend(chain.first().and_then(|leaf| {
+            let facts = Facts::read(leaf).ok()?;
+            Some(facts.expiry(Expiring::Server))
+        }));
         let key = PrivateKeyDer::from_pem_slice(&self.key.bytes)
             .map_err(|source| self.key.no_pem("private key", source))?;
         let pair = |error: rustls::Error| TlsError::Pair {
@@ -276,6 +285,7 @@ impl TlsMaterial {
         Ok(TlsConfig {
             server: Arc::new(server),
             verifier,
+            expiries,
         })
     }
 
@@ -287,11 +297,12 @@ impl TlsMaterial {
                 .into_iter()
                 .zip(1..)
             {
-                let root = Root::read(certificate).map_err(|why| TlsError::Authority {
-                    path: bundle.path.clone(),
-                    position,
-                    why,
-                })?;
+                let root =
+                    Root::read(&bundle.path, certificate).map_err(|why| TlsError::Authority {
+                        path: bundle.path.clone(),
+                        position,
+                        why,
+                    })?;
                 roots.push(root);
             }
         }

@@ -3,7 +3,9 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::pki_types::CertificateDer;
-use x509_parser::parse_x509_certificate;
+use x509_parser::{parse_x509_certificate, time::ASN1Time};
+
+use super::{Expiring, Expiry};
 
 /// The verified client of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +16,8 @@ pub struct Identity {
     pub serial: String,
     /// The subject of the CA that issued it.
     pub issuer: String,
+    /// The first second in which it is valid.
+    pub not_before: SystemTime,
     /// Until when its chain is accepted: the last second of whichever certificate or revocation list ends first.
     pub valid_until: SystemTime,
 }
@@ -35,13 +39,28 @@ impl Identity {
             .ok_or_else(|| IdentityError("there is none".into()))?;
         let (_, certificate) =
             parse_x509_certificate(leaf).map_err(|e| IdentityError(e.to_string()))?;
-        let seconds = u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0);
+        let validity = certificate.validity();
+        let time = |time: ASN1Time| {
+            let seconds = u64::try_from(time.timestamp()).unwrap_or(0);
+            UNIX_EPOCH + Duration::from_secs(seconds)
+        };
         Ok(Self {
             subject: certificate.subject().to_string(),
             serial: serial(certificate.raw_serial()),
             issuer: certificate.issuer().to_string(),
-            valid_until: UNIX_EPOCH + Duration::from_secs(seconds),
+            not_before: time(validity.not_before),
+            valid_until: time(validity.not_after),
         })
+    }
+
+    /// When it expires, as somebody is told of it.
+    pub(crate) fn expiry(&self) -> Expiry {
+        Expiry {
+            what: Expiring::Client,
+            name: self.subject.clone(),
+            from: self.not_before,
+            until: self.valid_until,
+        }
     }
 
     /// Whether it has expired since the handshake. The last second still counts (RFC 5280, 4.1.2.5).

@@ -5,6 +5,7 @@
 mod algorithms;
 mod checks;
 pub mod deny_list;
+mod expiry;
 mod facts;
 mod files;
 mod identity;
@@ -15,6 +16,8 @@ mod verifier;
 
 pub use algorithms::{CipherSuite, Group, UnknownAlgorithm};
 pub use checks::{CheckFailed, Checks, ExpiredCrl, Hash, RsaBits};
+pub(crate) use expiry::at;
+pub use expiry::{Expiring, Expiry, ExpiryWatch};
 pub use files::{TlsConfig, TlsError, TlsFiles, TlsMaterial, TlsSettings};
 pub use identity::{Identity, IdentityError};
 pub use refusal::Refusal;

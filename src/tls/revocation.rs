@@ -45,7 +45,7 @@ pub(super) struct List {
     scope: Scope,
     /// Serial numbers without leading zeros.
     revoked: HashSet<Box<[u8]>>,
-    this_update: UnixTime,
+    pub(super) this_update: UnixTime,
     pub(super) next_update: UnixTime,
     number: BigUint,
 }

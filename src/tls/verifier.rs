@@ -2,7 +2,14 @@
 //!
 //! Owns the verdict on a chain and how long it lasts. Reads no file, and never proves possession of a key by memory.
 
-use std::{cell::RefCell, fmt, iter, ptr, sync::Arc, time::Duration};
+use std::{
+    cell::RefCell,
+    fmt, iter,
+    path::{Path, PathBuf},
+    ptr,
+    sync::Arc,
+    time::Duration,
+};
 
 use rustls::ExtendedKeyPurpose;
 use rustls::{
@@ -18,7 +25,8 @@ use webpki::{EndEntityCert, KeyUsage, VerifiedPath, anchor_from_trusted_cert};
 use super::{
     checks::{CheckFailed, Checks, ExpiredCrl},
     deny_list::{CertificateFacts, DenyList},
-    facts::Facts,
+    expiry::{Expiring, Expiry},
+    facts::{Facts, system_time},
     remembered::{Remembered, hash},
     revocation::{List, Revocation},
 };
@@ -39,6 +47,8 @@ pub struct Verifier {
 /// A CA whose clients are let in.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Root {
+    /// The file that it came from.
+    bundle: PathBuf,
     certificate: CertificateDer<'static>,
     anchor: TrustAnchor<'static>,
 }
@@ -57,15 +67,32 @@ pub struct Verdict {
 
 impl Root {
     /// Reads a CA's certificate; the error is a sentence's second half.
-    pub(super) fn read(certificate: CertificateDer<'static>) -> Result<Self, String> {
+    pub(super) fn read(
+        bundle: &Path,
+        certificate: CertificateDer<'static>,
+    ) -> Result<Self, String> {
         Facts::read(&certificate).map_err(str::to_owned)?;
         let anchor = anchor_from_trusted_cert(&certificate)
             .map_err(|error| error.to_string())?
             .to_owned();
         Ok(Self {
+            bundle: bundle.to_owned(),
             certificate,
             anchor,
         })
+    }
+
+    /// The file that it came from.
+    #[must_use]
+    pub fn bundle(&self) -> &Path {
+        &self.bundle
+    }
+
+    /// Whether both are certificates of one CA: of the same name and key.
+    #[must_use]
+    pub fn is_same_authority(&self, other: &Self) -> bool {
+        self.anchor.subject == other.anchor.subject
+            && self.anchor.subject_public_key_info == other.anchor.subject_public_key_info
     }
 
     /// The CA's certificate.
@@ -93,6 +120,7 @@ impl Verdict {
             valid_from,
             valid_until,
             root: Arc::new(Root {
+                bundle: PathBuf::new(),
                 certificate,
                 anchor,
             }),
@@ -139,14 +167,17 @@ impl Verifier {
         &self.roots
     }
 
-    /// When the first of the revocation lists is to be replaced, if there are any.
-    #[must_use]
-    pub fn next_update(&self) -> Option<UnixTime> {
-        self.revocation
-            .lists()
-            .iter()
-            .map(|list| list.next_update)
-            .min()
+    /// When the CAs and the revocation lists expire.
+    pub(super) fn expiries(&self) -> Vec<Expiry> {
+        let roots = self.roots.iter().filter_map(|root| root.facts().ok());
+        let roots = roots.map(|facts| facts.expiry(Expiring::ClientCa));
+        let lists = self.revocation.lists().iter().map(|list| Expiry {
+            what: Expiring::Crl,
+            name: list.path.display().to_string(),
+            from: system_time(list.this_update),
+            until: system_time(list.next_update),
+        });
+        roots.chain(lists).collect()
     }
 
     /// Says in the log which files will get clients refused, for whoever wonders why.

@@ -131,6 +131,25 @@ scenario_head_sends_no_body() {
 	expect_body '{"status":"healthy","kubernetes":"connected"}'
 }
 
+# --- containers and images -----------------------------------------------------------------------------------------------
+
+scenario_containers_are_read_with_their_images() {
+	get "${replicas%/replicas}/containers"
+	expect_status 200
+	expect_header Content-Type application/json
+	expect_header_like X-Resource-Version '^[0-9]+$'
+	expect_header_like ETag '^"[^"]+"$'
+	local whole="^\\{\"namespace\":\"$namespace\",\"name\":\"$deployment\",\"containers\":\\[\\{\"name\":\"[^\"]+\",\"image\":\"[^\"]*\"\\}"
+	grep -Eq "$whole" "$work/body" || fail "expected a list of containers, saw $(body)"
+	get "${replicas%/replicas}/containers" --header "If-None-Match: $(header ETag)"
+	expect_status 304
+}
+
+scenario_an_image_is_set_by_those_who_may_and_only_to_a_reference() {
+	put "${replicas%/replicas}/containers/none/image" '{"image":"no reference"}'
+	[[ $status == 400 || $status == 403 ]] || fail "expected status 400, or 403 without the permission, saw $status"
+}
+
 # --- request ids and versions --------------------------------------------------------------------------------------------
 
 scenario_a_sane_request_id_is_echoed() {

@@ -4,10 +4,11 @@ use std::{path::Path, process::Stdio, time::Duration};
 
 use controlplane::{ControlPlane, Options, Seed, SeedReplicas, binaries};
 use headcount::pki;
+use http::Method;
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::support::Setup;
+use crate::support::{Setup, eventually};
 
 const ACCOUNT: &str = "--as=system:serviceaccount:headcount:headcount";
 
@@ -143,6 +144,35 @@ skip - "
         ),
         "{words}"
     );
+
+    // Containers are read with the right to list; setting an image needs a right that is given only when it is asked for.
+    let image = format!("/namespaces/{namespace}/deployments/{name}/containers");
+    let containers = server.client.get(&image).await.json()["containers"].clone();
+    let container = containers[0]["name"].as_str().unwrap().to_owned();
+    let set = async || {
+        let path = format!("{image}/{container}/image");
+        let headers = [("content-type", "application/json")];
+        let body = r#"{"image":"example.org/shop:2"}"#;
+        let answer = server.client.send(Method::PUT, &path, &headers, body);
+        answer.await.status.as_u16()
+    };
+    assert_eq!(set().await, 502);
+    let with_images: Vec<_> = environment
+        .into_iter()
+        .chain([("SET_IMAGES", "1")])
+        .collect();
+    script("deploy/deploy", &[], &with_images).await;
+    eventually(
+        Duration::from_secs(10),
+        "the right to set images",
+        async || set().await == 200,
+    )
+    .await;
+    script("deploy/deploy", &[], &environment).await;
+    eventually(Duration::from_secs(10), "the right's end", async || {
+        set().await == 502
+    })
+    .await;
     server.shut_down().await;
 
     let optional = checkout().join("deploy/optional");
@@ -150,6 +180,7 @@ skip - "
         .kubectl(&["apply", "--filename", optional.to_str().unwrap()])
         .await
         .unwrap();
+    script("deploy/deploy", &[], &with_images).await;
     script("deploy/undeploy", &[], &environment).await;
     let left = cluster
         .kubectl(&[

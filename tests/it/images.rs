@@ -2,6 +2,7 @@
 //!
 //! All run in this process with paused time but for those who hang up; what writes have in common is tested with counts.
 
+mod logging;
 mod reading;
 mod setting;
 

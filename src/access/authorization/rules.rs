@@ -257,7 +257,12 @@ fn repository(text: &str) -> Result<Box<str>, String> {
     let is_host = host == "localhost" || host.contains(['.', ':']);
     let host_fits = host
         .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b));
+        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.:[]".contains(&b));
+    if host == "index.docker.io" {
+        return Err(format!(
+            "{text:?} is an older name of docker.io: write that"
+        ));
+    }
     let segment = |segment: &str| {
         let inside = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-._".contains(&b);
         !segment.is_empty() && segment.bytes().all(inside)

@@ -156,6 +156,8 @@ fn a_rule_says_whom_and_what_it_is_about_and_nothing_unknown() {
             &[part],
         );
     }
+    let star = "mode: policy\nrules:\n  - {name: a, subjects: [*], verbs: [get]}";
+    refused(read(star), 3, &["put quotes around what begins with *"]);
     refused(read("mode: sometimes"), 1, &["sometimes"]);
     refused(read("mode: any\nrule: []"), 2, &["rule"]);
     refused(rule("bounds: {maximum: 3}"), 6, &["maximum"]);
@@ -316,6 +318,8 @@ fn repositories_begin_with_their_registry_and_tags_are_such() {
         "registry.example.com/*",
         "registry.example.com/A",
         "registry.example.com//a",
+        "Registry.example.com/a",
+        "index.docker.io/library",
     ] {
         refused(registry(bad), 6, &["rule \"ci\"", "registries", bad]);
     }

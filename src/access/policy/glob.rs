@@ -2,48 +2,99 @@
 
 use std::fmt;
 
-/// A pattern: the texts between its stars, at least one.
+use serde::Deserialize;
+
+/// A pattern: the text before the first star, and what is behind it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Glob {
+    first: Box<str>,
+    /// `None` without a star.
+    behind: Option<Behind>,
+}
+
+/// The texts between stars, and the one behind the last.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Glob(Box<[Box<str>]>);
+struct Behind {
+    middle: Box<[Box<str>]>,
+    last: Box<str>,
+}
 
 impl Glob {
     pub(crate) fn new(pattern: &str) -> Self {
-        Self(pattern.split('*').map(Box::from).collect())
+        let mut parts = pattern.split('*').map(Box::from);
+        Self {
+            first: parts.next().unwrap_or_default(),
+            behind: parts.next_back().map(|last| Behind {
+                middle: parts.collect(),
+                last,
+            }),
+        }
     }
 
     /// Whether it matches the whole text, byte for byte. The time grows with the text's length times the pattern's at most.
+    #[inline]
     pub(crate) fn matches(&self, text: &str) -> bool {
-        let [first, rest @ ..] = &*self.0 else {
-            return false;
+        let Some(Behind { middle, last }) = &self.behind else {
+            return *text == *self.first;
         };
-        let Some((last, middle)) = rest.split_last() else {
-            return text == &**first;
-        };
-        let Some(mut text) = text
-            .strip_prefix(&**first)
-            .and_then(|text| text.strip_suffix(&**last))
-        else {
-            return false;
-        };
-        // The leftmost place leaves most to those behind, so that no other needs to be tried.
-        for part in middle {
-            let Some(at) = text.find(&**part) else {
-                return false;
-            };
-            text = &text[at + part.len()..];
-        }
-        true
+        starts_with(text, &self.first)
+            && text.len() - self.first.len() >= last.len()
+            && (last.is_empty() || text.ends_with(&**last))
+            && (middle.is_empty()
+                || in_order(middle, &text[self.first.len()..text.len() - last.len()]))
     }
 
     /// Whether it is nothing but stars.
     pub(crate) fn matches_everything(&self) -> bool {
-        self.0.len() > 1 && self.0.iter().all(|part| part.is_empty())
+        let Some(Behind { middle, last }) = &self.behind else {
+            return false;
+        };
+        self.first.is_empty() && last.is_empty() && middle.iter().all(|part| part.is_empty())
     }
+}
+
+impl TryFrom<String> for Glob {
+    type Error = &'static str;
+
+    fn try_from(pattern: String) -> Result<Self, &'static str> {
+        if pattern.is_empty() {
+            return Err("a pattern is empty, which no name matches; write * for all");
+        }
+        Ok(Self::new(&pattern))
+    }
+}
+
+/// Most prefixes that differ do so in the first byte, which costs less to look at than a call does.
+#[inline]
+fn starts_with(text: &str, prefix: &str) -> bool {
+    match prefix.as_bytes() {
+        [] => true,
+        [first, ..] => text.as_bytes().first() == Some(first) && text.starts_with(prefix),
+    }
+}
+
+/// The leftmost place of each leaves most to those behind, so that no other needs to be tried.
+fn in_order(parts: &[Box<str>], mut text: &str) -> bool {
+    for part in parts {
+        let Some(at) = text.find(&**part) else {
+            return false;
+        };
+        text = &text[at + part.len()..];
+    }
+    true
 }
 
 impl fmt::Display for Glob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("*"))
+        f.write_str(&self.first)?;
+        let Some(Behind { middle, last }) = &self.behind else {
+            return Ok(());
+        };
+        for part in middle {
+            write!(f, "*{part}")?;
+        }
+        write!(f, "*{last}")
     }
 }
 

@@ -3,7 +3,10 @@ mod oracle;
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::access::{Authorization, AuthorizationFile};
+use crate::{
+    access::{Authorization, AuthorizationFile},
+    store::Annotation,
+};
 
 fn policy(rules: &str) -> Policy {
     let text = format!("mode: policy\nrules:\n{rules}");
@@ -19,6 +22,17 @@ fn labels(text: &str) -> BTreeMap<String, String> {
     pairs
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .collect()
+}
+
+fn annotations(given: &[(Annotation, &str)]) -> AnnotationBounds {
+    let value = |which| {
+        given
+            .iter()
+            .find(|(a, _)| *a == which)
+            .map(|(_, value)| value.as_bytes())
+    };
+    let [min, max, protected] = Annotation::ALL.map(value);
+    AnnotationBounds::read(min, max, protected)
 }
 
 /// Whether alice, of the group oncall, may do it to an existing Deployment without labels, and which rule says so.
@@ -308,7 +322,10 @@ fn a_count_must_be_within_the_servers_the_rules_and_the_annotations_bounds() {
         judged.map_or_else(|violation| violation.to_string(), |()| "allowed".into())
     };
     let none = AnnotationBounds::default();
-    let some = AnnotationBounds::parse(Some("1"), Some("8"), None);
+    let some = annotations(&[
+        (Annotation::MinReplicas, "1"),
+        (Annotation::MaxReplicas, "8"),
+    ]);
     for (to, annotations, said) in [
         (10, none, "allowed"),
         (0, none, "allowed"),
@@ -321,12 +338,12 @@ fn a_count_must_be_within_the_servers_the_rules_and_the_annotations_bounds() {
         (8, some, "allowed"),
         (
             30,
-            AnnotationBounds::parse(None, None, Some("true")),
+            annotations(&[(Annotation::Protected, "true")]),
             "protected",
         ),
         (
             5,
-            AnnotationBounds::parse(Some("x"), None, None),
+            annotations(&[(Annotation::MinReplicas, "x")]),
             "headcount/min-replicas",
         ),
     ] {

@@ -89,6 +89,63 @@ fn groups_are_the_organizations_unless_there_are_to_be_none() {
     assert!(without.groups.is_empty());
 }
 
+fn bound(names: &str, groups: &str) -> IdentityRules {
+    let rules =
+        format!("authorities:\n  - clientCa: ci.pem\n    names: {names}\n    groups: {groups}\n");
+    serde_saphyr::from_str(&rules).unwrap()
+}
+
+#[test]
+fn a_bound_ca_vouches_for_its_names_and_groups_alone() {
+    let rules = bound("['ci-*', runner]", "[ci]");
+    let of = |name: &str| {
+        principal(|leaf| {
+            leaf.common_name = name.into();
+            leaf.organizations = vec!["ci".into(), "oncall".into()];
+        })
+    };
+    let judged =
+        |name: &str, bundle: &str| rules.vouched_for(of(name), |path| path == Path::new(bundle));
+    let runner = judged("ci-1", "ci.pem").unwrap().unwrap();
+    assert_eq!(
+        (runner.name.as_str(), runner.groups),
+        ("ci-1", vec!["ci".to_owned()])
+    );
+    assert_eq!(judged("runner", "ci.pem").unwrap().unwrap().name, "runner");
+    let refused = judged("alice", "ci.pem").unwrap_err().to_string();
+    assert!(
+        refused.contains(r#"names "alice""#) && refused.contains("ci-*, runner"),
+        "{refused}"
+    );
+    // Another CA isn't bound, and its groups all count.
+    assert_eq!(
+        judged("alice", "people.pem").unwrap().unwrap().groups.len(),
+        2
+    );
+}
+
+#[test]
+fn a_bound_ca_vouches_for_nobody_without_a_name_and_for_no_group_unless_told() {
+    let rules = bound("['*']", "[]");
+    let two =
+        principal(|leaf| leaf.uris = vec![SPIFFE.into(), "spiffe://example.org/admin".into()]);
+    assert!(rules.vouched_for(two, |_| true).is_err());
+    let alice = principal(|leaf| leaf.organizations = vec!["oncall".into()]);
+    assert!(
+        rules
+            .vouched_for(alice, |_| true)
+            .unwrap()
+            .unwrap()
+            .groups
+            .is_empty()
+    );
+    assert!(bound("[]", "[]").check().is_err());
+    assert!(
+        serde_saphyr::from_str::<IdentityRules>("authorities: [{clientCa: a, names: ['']}]")
+            .is_err()
+    );
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_it_panic_and_junk_is_nobody(bytes in prop::collection::vec(any::<u8>(), 0..400)) {

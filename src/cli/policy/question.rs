@@ -6,11 +6,13 @@ use serde::Serialize;
 
 use crate::{
     access::{
-        Annotation, AnnotationBounds, Authorization, Bounds, Decision, Effect, Explanation,
-        Permissions, Policy, Rule, Verb, Verbs,
+        Authorization, Bounds, Decision, Effect, Explanation, Permissions, Policy, Rule, Verb,
+        Verbs,
     },
+    image_reference::{ImageReference, ReferenceError},
     name, selector,
     selector::Labels,
+    store::{Annotation, AnnotationBounds},
 };
 
 /// What a caller wants to do.
@@ -88,10 +90,8 @@ pub(super) enum QuestionError {
     OneCount,
     #[error("an image is judged for the verb image alone, and needs the Deployment's name")]
     ImageVerb,
-    #[error(
-        "{0:?} is no image, which looks like registry.example.com/shop/web:1.2 or web@sha256:…"
-    )]
-    Image(String),
+    #[error("{0:?} is no image: {1}")]
+    Image(String, ReferenceError),
     #[error(
         "it depends on the Deployment, of which some are allowed and some are denied: name one"
     )]
@@ -155,10 +155,11 @@ impl Question {
         }
         match &self.image {
             Some(_) if self.verb != Verb::Image || !named => Err(QuestionError::ImageVerb),
-            Some(image) if Reference::read(image).is_none() => {
-                Err(QuestionError::Image(image.clone()))
-            }
-            _ => Ok(()),
+            Some(image) => match ImageReference::parse(image) {
+                Ok(_) => Ok(()),
+                Err(why) => Err(QuestionError::Image(image.clone(), why)),
+            },
+            None => Ok(()),
         }
     }
 
@@ -231,12 +232,9 @@ impl Question {
         passed_over: Vec<PassedOver>,
         server: &Bounds,
     ) -> Answer {
-        let annotation = |which: Annotation| self.annotations.get(which.key()).map(String::as_str);
-        let annotations = AnnotationBounds::parse(
-            annotation(Annotation::Min),
-            annotation(Annotation::Max),
-            annotation(Annotation::Protected),
-        );
+        let value = |which: Annotation| self.annotations.get(which.key()).map(String::as_bytes);
+        let [min, max, protected] = Annotation::ALL.map(value);
+        let annotations = AnnotationBounds::read(min, max, protected);
         let violation = if decision.is_allowed() {
             self.violation(decision, &annotations, server)
         } else {
@@ -274,10 +272,10 @@ impl Question {
         if let Err(violation) = within {
             return Some(violation.to_string());
         }
-        let image = Reference::read(self.image.as_ref()?)?;
+        let image = ImageReference::parse(self.image.as_ref()?).ok()?;
         let judged = decision
             .images()?
-            .judge(&image.repository, image.tag, image.digest);
+            .judge(image.repository(), image.tag(), image.digest());
         judged.err().map(|violation| violation.to_string())
     }
 }
@@ -294,102 +292,5 @@ impl RuleName {
 impl fmt::Display for RuleName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "rule {} ({:?})", self.position, self.name)
-    }
-}
-
-/// An image's name, made whole.
-#[derive(Debug, PartialEq, Eq)]
-struct Reference<'a> {
-    repository: String,
-    tag: Option<&'a str>,
-    digest: Option<&'a str>,
-}
-
-impl<'a> Reference<'a> {
-    fn read(text: &'a str) -> Option<Self> {
-        let (name, digest) = match text.split_once('@') {
-            Some((name, digest)) => (name, Some(digest)),
-            None => (text, None),
-        };
-        // A colon before the last slash is a port's.
-        let (path, tag) = match name.rsplit_once(':') {
-            Some((path, tag)) if !tag.contains('/') => (path, Some(tag)),
-            _ => (name, None),
-        };
-        let is_host = |host: &str| host == "localhost" || host.contains(['.', ':']);
-        let repository = match path.split_once('/') {
-            Some((host, _)) if is_host(host) => path.to_owned(),
-            Some(_) => format!("docker.io/{path}"),
-            None => format!("docker.io/library/{path}"),
-        };
-        let empty = |part: Option<&str>| part.is_some_and(str::is_empty);
-        let odd = |c: char| c.is_whitespace() || c.is_control() || c == '@';
-        if path.split('/').any(str::is_empty)
-            || empty(tag)
-            || empty(digest)
-            || text.chars().filter(|c| odd(*c)).count() != usize::from(digest.is_some())
-        {
-            return None;
-        }
-        let tag = tag.or(digest.is_none().then_some("latest"));
-        Some(Self {
-            repository,
-            tag,
-            digest,
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_images_name_is_made_whole() {
-        for (text, repository, tag, digest) in [
-            ("nginx", "docker.io/library/nginx", Some("latest"), None),
-            ("shop/web:1", "docker.io/shop/web", Some("1"), None),
-            ("localhost/web", "localhost/web", Some("latest"), None),
-            (
-                "r.example.com:5000/a/b",
-                "r.example.com:5000/a/b",
-                Some("latest"),
-                None,
-            ),
-            (
-                "r.example.com/a:1@sha256:0",
-                "r.example.com/a",
-                Some("1"),
-                Some("sha256:0"),
-            ),
-            (
-                "nginx@sha256:0",
-                "docker.io/library/nginx",
-                None,
-                Some("sha256:0"),
-            ),
-        ] {
-            let repository = repository.to_owned();
-            let expected = Reference {
-                repository,
-                tag,
-                digest,
-            };
-            assert_eq!(Reference::read(text), Some(expected));
-        }
-        for bad in [
-            "",
-            ":1",
-            "a:",
-            "a@",
-            "@sha256:0",
-            "a//b",
-            "a b",
-            "a@b@c",
-            "/a",
-            "a/",
-        ] {
-            assert_eq!(Reference::read(bad), None, "{bad}");
-        }
     }
 }

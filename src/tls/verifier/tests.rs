@@ -128,7 +128,7 @@ fn verifier(roots: &[&Ca], lists: Vec<List>, checks: Checks) -> Verifier {
 fn denying(roots: &[&Ca], lists: Vec<List>, deny_list: DenyList, checks: Checks) -> Verifier {
     let roots = roots
         .iter()
-        .map(|ca| Root::read(ca.certificate.clone()).unwrap());
+        .map(|ca| Root::read(std::path::Path::new("ca.pem"), ca.certificate.clone()).unwrap());
     let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
     Verifier::new(roots.collect(), lists, deny_list, checks, algorithms)
 }

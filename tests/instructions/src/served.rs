@@ -98,6 +98,7 @@ impl Served {
             subject: "CN=alice".into(),
             serial: "2a".into(),
             issuer: "CN=demo".into(),
+            not_before: SystemTime::UNIX_EPOCH,
             valid_until: SystemTime::now() + Duration::from_secs(24 * 60 * 60),
         };
         let session = Session::fixed(Caller::new(
@@ -196,6 +197,7 @@ fn certificates() -> Result<(Generation, ClientConfig), Failure> {
         number: 1,
         tls: tls.server,
         verifier: tls.verifier,
+        expiries: tls.expiries,
         identity: IdentityRules::default(),
         rules: Arc::new(Rules::default()),
     };

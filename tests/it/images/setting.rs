@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 use serde_json::json;
-use simkube::{Fault, NewDeployment, On, Rule};
+use simkube::{Cluster, Fault, NewDeployment, On, Options, Rule};
 use tokio::time::{Instant, sleep};
 
 use super::{CONTAINERS, MAIN, UPDATED, image, patches, read, setting, setting_at, shop, told};
@@ -398,4 +398,33 @@ async fn a_write_that_is_not_seen_in_time_is_202() {
             r#"{"message":"Image updated; this server's copy has not caught up yet."}"#
         )
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_server_that_shows_an_older_state_is_asked_again_now_and_then_and_not_written_to() {
+    let server = shop().await;
+    let older = Cluster::new(Options::default());
+    older
+        .create(NewDeployment::new("web", "shop").image("shop:0"))
+        .unwrap();
+    server.cluster.scale("web", "shop", 5).unwrap();
+    server.converges(Duration::from_secs(1)).await;
+    server.detour(move |sent| {
+        let one = sent
+            .uri
+            .query()
+            .is_some_and(|q| q.contains("fieldSelector"));
+        one.then(|| older.service())
+    });
+    let start = Instant::now();
+    let answer = setting(&server, "shop:2", &[]).await;
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert!(answer.error().contains("older state"), "{}", answer.text());
+    let asked = server.sent_since(start, |sent| {
+        sent.uri
+            .query()
+            .is_some_and(|q| q.contains("fieldSelector"))
+    });
+    assert!((2..=25).contains(&asked), "{asked}");
+    assert_eq!(patches(&server).len(), 0);
 }

@@ -43,11 +43,11 @@ const TOGETHER: &[(&str, Scenario)] = scenarios![
     images::a_dry_run_of_an_image_changes_nothing,
     images::of_many_who_set_an_image_with_the_same_tag_one_wins,
     images::an_image_of_a_busy_deployment_can_be_set,
-    images::an_image_is_set_though_its_caller_hangs_up,
 ];
 
 /// They break the API server for everybody.
 const ALONE: &[(&str, Scenario)] = scenarios![
+    images::an_image_is_set_though_its_caller_hangs_up,
     outages::a_killed_api_server_is_told_within_ten_seconds_and_heals,
     outages::a_stopped_api_server_is_told_within_ten_seconds_and_heals,
     outages::history_compacted_away_is_listed_anew,

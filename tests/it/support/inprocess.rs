@@ -162,6 +162,7 @@ impl InProcess {
             subject: "CN=alice".into(),
             serial: "01".into(),
             issuer: "CN=test".into(),
+            not_before: SystemTime::UNIX_EPOCH,
             valid_until: SystemTime::now() + Duration::from_secs(1 << 30),
         };
         Self {

@@ -1,14 +1,16 @@
 //! Files that change while the server runs: in force within seconds, for open connections too, whole or not at all.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
-use headcount::pki::{Authority, Leaf};
+use headcount::pki::{Authority, Leaf, Reason, RevocationList};
 use http::StatusCode;
-use rustls::AlertDescription::UnknownCA;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    Served,
+    Served, Trusted,
     sender::{End, Sender, sentence},
 };
 use crate::support::{eventually, program::admin};
@@ -81,6 +83,43 @@ async fn until_refused(sender: &mut Sender) -> (StatusCode, String) {
     }
 }
 
+/// After `change` the open connections of `gone`, in use or idle, are refused and end in time; those of `staying` go on.
+async fn dismisses(
+    served: &Served,
+    (gone, reason): (&rustls::ClientConfig, &str),
+    staying: &rustls::ClientConfig,
+    change: impl FnOnce(),
+) {
+    let asking = open(served, gone).await;
+    let idle = open(served, gone).await;
+    let staying = open(served, staying).await;
+    change();
+    let changed = Instant::now();
+    for (mut sender, ended, protocol) in asking {
+        let (status, told) = until_refused(&mut sender).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED, "{protocol}");
+        let why = format!("isn't accepted any more ({reason})");
+        assert!(told.contains(&why), "{told}");
+        let ended = timeout(PROMISED, ended).await.expect("it ends").unwrap();
+        assert!(ended.is_ok(), "{protocol}: it ends in order");
+    }
+    for (_sender, ended, protocol) in idle {
+        let ended = timeout(PROMISED, ended).await.expect("it ends").unwrap();
+        assert!(ended.is_ok(), "{protocol}: it ends in order");
+    }
+    assert!(changed.elapsed() < PROMISED, "{:?}", changed.elapsed());
+    for (mut sender, ended, protocol) in staying {
+        let response = sender.get().await.unwrap();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(!ended.is_finished(), "{protocol}");
+    }
+    let line = served.log.last("tls.client.dismissed").await;
+    let told = (line.text("subject"), line.text("reason"));
+    assert_eq!(told, ("CN=alice", reason));
+    let refused = served.refuses(gone).await;
+    assert_eq!(refused.line.text("reason"), reason);
+}
+
 #[tokio::test]
 async fn a_client_whose_ca_is_removed_is_401_on_open_connections_and_these_end() {
     let (old, new) = (
@@ -90,51 +129,89 @@ async fn a_client_whose_ca_is_removed_is_401_on_open_connections_and_these_end()
     let served = Served::trusting(&old).await;
     let alice = served.client_with(&old.issue(&Leaf::client("alice")).unwrap());
     let bob = served.client_with(&new.issue(&Leaf::client("bob")).unwrap());
-    let asking = open(&served, &alice).await;
-    let idle = open(&served, &alice).await;
     served.refuses(&bob).await;
-
     // Both overlap, and then the old one goes.
     served.write("ca0", old.certificate_pem() + &new.certificate_pem());
     eventually(PROMISED, "the new CA", async || served.lets_in(&bob).await).await;
     served.accepts(&alice).await;
-    let staying = open(&served, &bob).await;
-    served.write("ca0", new.certificate_pem());
-    let removed = Instant::now();
+    dismisses(&served, (&alice, "UnknownIssuer"), &bob, || {
+        served.write("ca0", new.certificate_pem());
+    })
+    .await;
+}
 
-    for (mut sender, ended, protocol) in asking {
+#[tokio::test]
+async fn a_client_that_is_revoked_is_401_on_open_connections_and_these_end() {
+    let authority = Authority::new("clients").unwrap();
+    let mut leaf = Leaf::client("alice");
+    leaf.serial = Some(vec![0x2a, 0x07]);
+    let alice = authority.issue(&leaf).unwrap();
+    let bob = authority.issue(&Leaf::client("bob")).unwrap();
+    let (now, day) = (SystemTime::now(), Duration::from_secs(24 * 60 * 60));
+    let mut list = RevocationList::empty(0);
+    let trusted = Trusted {
+        bundles: vec![authority.certificate_pem()],
+        crls: vec![list.sign(&authority, now, day).unwrap().into_bytes()],
+        ..Trusted::default()
+    };
+    let served = Served::judging(trusted).await;
+    let (alice_client, bob) = (served.client_with(&alice), served.client_with(&bob));
+    dismisses(&served, (&alice_client, "Revoked"), &bob, || {
+        assert!(list.revoke(&[0x2a, 0x07], Reason::KeyCompromise, now));
+        served.write("crl0", list.sign(&authority, now, day).unwrap());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_that_is_put_on_the_deny_list_is_401_on_open_connections_and_these_end() {
+    let authority = Authority::new("clients").unwrap();
+    let list = "apiVersion: headcount/v1alpha1\nkind: DenyList\nnames: [mallory]\n";
+    let trusted = Trusted {
+        bundles: vec![authority.certificate_pem()],
+        deny_list: Some(list.into()),
+        ..Trusted::default()
+    };
+    let served = Served::judging(trusted).await;
+    let client = |name| served.client_with(&authority.issue(&Leaf::client(name)).unwrap());
+    let (alice, bob) = (client("alice"), client("bob"));
+    dismisses(&served, (&alice, "Denied"), &bob, || {
+        served.write("deny.yaml", list.replace("mallory", "mallory, alice"));
+    })
+    .await;
+    // And she comes back when the entry goes.
+    served.write("deny.yaml", list);
+    eventually(PROMISED, "alice", async || served.lets_in(&alice).await).await;
+}
+
+#[tokio::test]
+async fn a_revocation_list_that_expires_refuses_the_clients_of_its_ca_until_there_is_a_newer_one() {
+    let authority = Authority::new("clients").unwrap();
+    let alice = authority.issue(&Leaf::client("alice")).unwrap();
+    let now = SystemTime::now();
+    let mut list = RevocationList::empty(0);
+    let mut sign = |seconds| {
+        let lifetime = Duration::from_secs(seconds);
+        list.sign(&authority, now, lifetime).unwrap()
+    };
+    let trusted = Trusted {
+        bundles: vec![authority.certificate_pem()],
+        crls: vec![sign(2).into_bytes()],
+        ..Trusted::default()
+    };
+    let served = Served::judging(trusted).await;
+    let alice = served.client_with(&alice);
+    for (mut sender, _, protocol) in open(&served, &alice).await {
         let (status, told) = until_refused(&mut sender).await;
         assert_eq!(status, StatusCode::UNAUTHORIZED, "{protocol}");
-        assert!(
-            told.contains("isn't accepted any more (UnknownIssuer)"),
-            "{told}"
-        );
-        let ended = timeout(PROMISED, ended).await.expect("it ends").unwrap();
-        assert!(ended.is_ok(), "{protocol}: it ends in order");
+        assert!(told.contains("(CrlExpired)"), "{told}");
     }
-    for (_sender, ended, protocol) in idle {
-        let ended = timeout(PROMISED, ended).await.expect("it ends").unwrap();
-        assert!(ended.is_ok(), "{protocol}: it ends in order");
-    }
-    assert!(removed.elapsed() < PROMISED, "{:?}", removed.elapsed());
-    served
-        .refuses(&alice)
-        .await
-        .because("UnknownIssuer", "WARN", UnknownCA);
-    for (mut sender, ended, protocol) in staying {
-        let response = sender.get().await.unwrap();
-        assert_eq!(
-            response.status(),
-            StatusCode::SERVICE_UNAVAILABLE,
-            "{protocol}"
-        );
-        assert!(!ended.is_finished(), "{protocol}");
-    }
-    let line = served.log.last("tls.client.dismissed").await;
-    assert_eq!(
-        (line.text("subject"), line.text("reason")),
-        ("CN=alice", "UnknownIssuer")
-    );
+    served.refuses(&alice).await;
+    served.write("crl0", sign(3600));
+    eventually(PROMISED, "the newer list", async || {
+        served.lets_in(&alice).await
+    })
+    .await;
 }
 
 #[tokio::test]
