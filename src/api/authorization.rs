@@ -11,6 +11,7 @@ use super::{
 use crate::{
     access::{self, Authorization, Bounds, Decision, Denied, Reviewer, Verb},
     image_reference::ImageReference,
+    kubernetes::AccessReviewError,
     selector::Labels,
     store::{Record, Snapshot, View, Visible},
 };
@@ -100,6 +101,7 @@ pub(super) async fn reviewed_view(
 fn denied(why: Denied) -> ApiError {
     match &why {
         Denied::No { .. } => ApiError::Forbidden(why.to_string()),
+        Denied::Unavailable(AccessReviewError::Credentials { .. }) => ApiError::Credentials,
         Denied::Unavailable(_) => ApiError::Unavailable {
             retry_after: why.retry_after().unwrap_or(COME_BACK),
             why: why.to_string(),

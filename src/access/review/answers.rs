@@ -105,3 +105,6 @@ impl Answers {
         (self.known.len(), self.order.len(), self.asking.len())
     }
 }
+
+#[cfg(test)]
+mod tests;
