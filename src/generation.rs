@@ -119,16 +119,20 @@ impl Generations {
         self.labels.subscribe()
     }
 
-    /// Puts `next` in force for all connections, the open ones included.
-    pub fn replace(&self, next: Generation) {
-        let number = next.number;
+    /// Has the informer read these labels too.
+    pub fn want_labels(&self, keys: &LabelKeys) {
         self.labels.send_if_modified(|known| {
-            let news = !known.include(&next.rules.labels);
+            let news = !known.include(keys);
             if news {
-                *known = Arc::new(known.iter().chain(next.rules.labels.iter()).collect());
+                *known = Arc::new(known.iter().chain(keys.iter()).collect());
             }
             news
         });
+    }
+
+    /// Puts `next` in force for all connections, the open ones included.
+    pub fn replace(&self, next: Generation) {
+        let number = next.number;
         self.current.store(Arc::new(next));
         self.number.store(number, Ordering::Release);
         self.changed.send_replace(number);

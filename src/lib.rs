@@ -180,6 +180,7 @@ impl Headcount {
         let reloader = Reloader::new(
             files,
             Arc::clone(&generations),
+            Arc::clone(&status),
             Arc::clone(&reloading),
             reload::Cluster {
                 client,

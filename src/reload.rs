@@ -15,7 +15,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::{
     sync::Notify,
     task::spawn_blocking,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tracing::{info, warn};
 
@@ -24,6 +24,8 @@ use crate::{
     api::Rules,
     config::{Config, ConfigError},
     generation::{Generation, Generations},
+    kubernetes::InformerStatus,
+    store::Snapshot,
     telemetry::metrics::Metrics,
     tls::{TlsConfig, TlsError, TlsMaterial},
 };
@@ -32,6 +34,8 @@ use crate::{
 const LOOK: Duration = Duration::from_secs(2);
 /// How long a change is given to become whole, from the first sign of it.
 const SETTLE: Duration = Duration::from_millis(50);
+/// How long a generation waits for labels that its rules look at and that weren't read before.
+const LABELS: Duration = Duration::from_secs(2);
 /// How often a set is read that changes while it is being read, before it is left to the next look.
 const READS: usize = 4;
 
@@ -151,6 +155,7 @@ pub(crate) struct Reloader {
     in_force: [u8; 32],
     refused: Option<[u8; 32]>,
     generations: Arc<Generations>,
+    informer: Arc<InformerStatus>,
     status: Arc<ReloadStatus>,
     cluster: Cluster,
 }
@@ -160,6 +165,7 @@ impl Reloader {
     pub(crate) fn new(
         first: Files,
         generations: Arc<Generations>,
+        informer: Arc<InformerStatus>,
         status: Arc<ReloadStatus>,
         cluster: Cluster,
     ) -> Self {
@@ -168,6 +174,7 @@ impl Reloader {
             in_force: first.hash,
             refused: None,
             generations,
+            informer,
             status,
             cluster,
         }
@@ -210,7 +217,7 @@ impl Reloader {
             }
             Ok(Look::RefusedBefore | Look::Changing) => false,
             Ok(Look::Next(files, generation)) => {
-                self.apply(*files, *generation);
+                self.apply(*files, *generation).await;
                 true
             }
             Ok(Look::Refused(hash, error)) => {
@@ -227,7 +234,13 @@ impl Reloader {
         }
     }
 
-    fn apply(&mut self, files: Files, generation: Generation) {
+    async fn apply(&mut self, files: Files, generation: Generation) {
+        let keys = &generation.rules.labels;
+        self.generations.want_labels(keys);
+        // Without them whoever is judged by labels would get 503 until they are known.
+        let known = |now: &Snapshot| !now.synced() || now.has_labels_everywhere(keys);
+        let deadline = Instant::now() + LABELS;
+        self.informer.wait_until(deadline, known).await;
         let Files { config, hash, .. } = files;
         let waiting = self.config.waits_for_restart(&config);
         if !waiting.is_empty() {

@@ -11,9 +11,9 @@ use super::{
 use crate::{
     access::{self, Authorization, Bounds, Decision, Denied, Reviewer, Verb},
     image_reference::ImageReference,
-    kubernetes::AccessReviewError,
+    kubernetes::{AccessReviewError, Containers},
     selector::Labels,
-    store::{Record, Snapshot, View, Visible},
+    store::{Annotation, AnnotationBounds, Record, Snapshot, View, Visible},
 };
 
 /// A Deployment's labels as the store has them.
@@ -152,17 +152,16 @@ pub(super) fn authorize_list(caller: &Caller, verb: Verb) -> Result<(), ApiError
     }
 }
 
-/// The decision over the Deployment as a write would find it.
+/// The decision over a Deployment as a write finds it.
 fn decide<'c>(
     caller: &'c Caller,
     verb: Verb,
-    record: &Record<'_>,
+    names: (&str, &str),
+    labels: &dyn Labels,
 ) -> Result<Decision<'c>, ApiError> {
-    let names = (record.namespace(), record.name());
-    let labels = LabelsOf(*record);
     let decision = caller
         .permissions
-        .decide(verb, names.0, names.1, Some(&labels));
+        .decide(verb, names.0, names.1, Some(labels));
     if decision.is_allowed() {
         Ok(decision)
     } else {
@@ -172,25 +171,28 @@ fn decide<'c>(
 
 /// Judges a count on the record that its write is conditional on.
 pub(super) fn judge_count(caller: &Caller, record: &Record<'_>, to: i32) -> Result<(), ApiError> {
+    let names = (record.namespace(), record.name());
+    let decision = decide(caller, Verb::Scale, names, &LabelsOf(*record))?;
     let server = Bounds::up_to(caller.rules.writes.max_replicas);
     let annotations = record.annotation_bounds();
-    decide(caller, Verb::Scale, record)?.judge_count(
-        record.replicas(),
-        to,
-        &annotations,
-        &server,
-    )?;
+    decision.judge_count(record.replicas(), to, &annotations, &server)?;
     Ok(())
 }
 
-/// Judges an image on the record that its write is conditional on.
+/// Judges an image on the object that its write is conditional on.
 pub(super) fn judge_image(
     caller: &Caller,
-    record: &Record<'_>,
+    names: (&str, &str),
+    deployment: &Containers,
     image: &ImageReference,
 ) -> Result<(), ApiError> {
-    let decision = decide(caller, Verb::Image, record)?;
-    record.annotation_bounds().judge_change()?;
+    let decision = decide(caller, Verb::Image, names, &deployment.labels)?;
+    let annotation = |which: Annotation| {
+        let value = deployment.annotations.get(which.key());
+        value.map(String::as_bytes)
+    };
+    let [min, max, protected] = Annotation::ALL.map(annotation);
+    AnnotationBounds::read(min, max, protected).judge_change()?;
     if let Some(rules) = decision.images() {
         rules.judge(image.repository(), image.tag(), image.digest())?;
     }

@@ -22,7 +22,6 @@ use crate::{
     image_reference::ImageReference,
     kubernetes::{Container, Containers, WriteError, WriteRequest, Written},
     name,
-    store::Record,
 };
 
 /// The longest name that a log line keeps of a container that can't exist.
@@ -158,8 +157,8 @@ impl Parameter for Image {
         &self,
         write: &Write<Self>,
     ) -> Result<Written<Arc<Containers>>, WriteError<ApiError>> {
-        let judge = |record: Record<'_>, containers: &Containers| {
-            if record.deleting() {
+        let judge = |containers: &Containers| {
+            if containers.deleting {
                 return Err(ApiError::BeingDeleted);
             }
             preconditions::unless_changed(
@@ -171,7 +170,11 @@ impl Parameter for Image {
                     tag,
                 },
             )?;
-            authorization::judge_image(&write.origin.caller, &record, &write.wish)
+            let names = (
+                write.request.namespace.as_str(),
+                write.request.name.as_str(),
+            );
+            authorization::judge_image(&write.origin.caller, names, containers, &write.wish)
         };
         let (request, image) = (&write.request, write.wish.as_str());
         let deployments = &write.api.deployments;
@@ -262,6 +265,9 @@ mod tests {
         Containers {
             uid: Uuid::from_u128(7),
             resource_version: version,
+            deleting: false,
+            labels: Default::default(),
+            annotations: Default::default(),
             containers: all(regular),
             init_containers: all(init),
         }

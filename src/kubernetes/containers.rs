@@ -1,7 +1,7 @@
 //! The containers of a Deployment, which the store doesn't hold: read on demand, once for all who ask at once.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -12,7 +12,7 @@ use futures_util::{
 };
 use http::{HeaderValue, Request, header};
 use kube::client::Body;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
@@ -28,13 +28,19 @@ const READ: Duration = Duration::from_secs(10);
 /// What was read serves others for so long, counted from when it was asked for.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// The containers of one version of a Deployment's Pod template.
+/// The containers of one version of a Deployment, and what else of it a write of them is judged on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Containers {
     /// The Deployment's uid.
     pub uid: Uuid,
     /// The version of the Deployment.
     pub resource_version: u64,
+    /// Whether it has a deletionTimestamp.
+    pub deleting: bool,
+    /// The Deployment's own labels.
+    pub labels: BTreeMap<String, String>,
+    /// The Deployment's own annotations.
+    pub annotations: BTreeMap<String, String>,
     /// Those that run beside each other, in their order.
     pub containers: Vec<Container>,
     /// Those that run before them (`initContainers`), in their order.
@@ -104,6 +110,11 @@ struct Metadata {
     uid: Uuid,
     #[serde(default)]
     resource_version: String,
+    deletion_timestamp: Option<IgnoredAny>,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -126,10 +137,13 @@ struct PodSpec {
 
 impl From<DeploymentObject> for Containers {
     fn from(object: DeploymentObject) -> Self {
-        let pod = object.spec.template.spec;
+        let (metadata, pod) = (object.metadata, object.spec.template.spec);
         Self {
-            uid: object.metadata.uid,
-            resource_version: version(&object.metadata.resource_version).unwrap_or(0),
+            uid: metadata.uid,
+            resource_version: version(&metadata.resource_version).unwrap_or(0),
+            deleting: metadata.deletion_timestamp.is_some(),
+            labels: metadata.labels,
+            annotations: metadata.annotations,
             containers: pod.containers,
             init_containers: pod.init_containers,
         }

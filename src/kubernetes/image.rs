@@ -9,16 +9,16 @@ use super::{
     containers::{Containers, DeploymentObject},
     write::{Again, Deployments, Sending, WriteError, WriteRequest, Written},
 };
-use crate::store::Record;
 
-/// How long an API server is left alone that shows an older state than the store has, as one that is being restored does.
-const BEHIND: Duration = Duration::from_millis(500);
+/// How long an API server is left alone that shows an older state than before, as one that is being restored does.
+const PAUSE: Duration = Duration::from_millis(200);
 
 impl Deployments {
     /// Sets the image of one container, or init container, if `judge` lets it, and waits until the store shows it.
     ///
-    /// The write holds only for the version that was judged, of which the store's record and the containers both are: if
-    /// somebody else was faster it is judged again on the newer one.
+    /// The store says whether the Deployment is managed. What is judged is read, and the write holds only for the version that
+    /// was: if somebody else was faster it is read and judged again. It doesn't wait for the store to have the same version,
+    /// since a busy Deployment would have changed again by then.
     ///
     /// # Errors
     ///
@@ -28,39 +28,51 @@ impl Deployments {
         request: &WriteRequest,
         container: &str,
         image: &str,
-        judge: impl Fn(Record<'_>, &Containers) -> Result<(), E>,
+        judge: impl Fn(&Containers) -> Result<(), E>,
     ) -> Result<Written<Arc<Containers>>, WriteError<E>> {
         let WriteRequest {
             namespace, name, ..
         } = request;
         let retries = self.retries(request);
+        let mut refused = 0;
         loop {
-            let known = {
+            let stored = {
                 let snapshot = self.status.store().snapshot();
                 let record = snapshot.get(namespace, name).ok_or(WriteError::NotFound)?;
                 record.resource_version()
             };
-            let (previous, _) = self.containers(namespace, name, known).await?;
-            if previous.resource_version < known {
+            let at_least = stored.max(refused + 1);
+            let (previous, _) = self.containers(namespace, name, at_least).await?;
+            let judged = previous.resource_version;
+            let attempt = if judged < stored {
                 let why = "it shows an older state than it did before".to_owned();
-                retries.wait(Again::Later(BEHIND, why)).await?;
-                continue;
-            }
-            let attempt = match self.judged(request, container, &previous, &judge)? {
-                Ok(()) => {
-                    let sending = Sending {
-                        method: Method::PATCH,
-                        path: "?fieldManager=headcount",
-                        content_type: "application/strategic-merge-patch+json",
-                        body: patch(&previous, container, image).into_bytes(),
-                        judged: previous.resource_version,
-                    };
-                    self.send::<DeploymentObject, E>(request, sending).await?
+                Err(Again::Later(PAUSE, why))
+            } else if judged <= refused {
+                Err(Again::Unexplained(PAUSE))
+            } else {
+                // A patch would add what isn't there.
+                if previous.get(container).is_none() {
+                    return Err(WriteError::NoSuchContainer(container.into()));
                 }
-                Err(again) => Err(again),
+                judge(&previous).map_err(WriteError::Judged)?;
+                self.reachable()?;
+                let sending = Sending {
+                    method: Method::PATCH,
+                    path: "?fieldManager=headcount",
+                    content_type: "application/strategic-merge-patch+json",
+                    body: patch(&previous, container, image).into_bytes(),
+                    judged,
+                };
+                self.send::<DeploymentObject, E>(request, sending).await?
             };
             let now: Containers = match attempt {
                 Ok(answer) => answer.into(),
+                Err(Again::Conflict(judged)) => {
+                    // Nothing to wait for: the next read shows what was faster.
+                    refused = judged;
+                    retries.in_time()?;
+                    continue;
+                }
                 Err(again) => {
                     retries.wait(again).await?;
                     continue;
@@ -69,37 +81,12 @@ impl Deployments {
             let made = now.resource_version;
             return Ok(Written {
                 uid: now.uid,
-                seen: self.seen(request, previous.resource_version, made).await,
+                seen: self.seen(request, judged, made).await,
                 previous,
                 now: Arc::new(now),
                 resource_version: made,
             });
         }
-    }
-
-    /// Judges the containers together with the store's record, if both are of one version.
-    fn judged<E>(
-        &self,
-        request: &WriteRequest,
-        container: &str,
-        containers: &Containers,
-        judge: impl Fn(Record<'_>, &Containers) -> Result<(), E>,
-    ) -> Result<Result<(), Again>, WriteError<E>> {
-        let snapshot = self.status.store().snapshot();
-        let record = snapshot
-            .get(&request.namespace, &request.name)
-            .ok_or(WriteError::NotFound)?;
-        let (stored, read) = (record.resource_version(), containers.resource_version);
-        if stored != read || record.uid() != containers.uid {
-            // A store that is behind is waited for; when it is ahead there is more to read.
-            return Ok(Err(Again::Conflict(stored.min(read))));
-        }
-        // A patch would add what isn't there.
-        if containers.get(container).is_none() {
-            return Err(WriteError::NoSuchContainer(container.into()));
-        }
-        judge(record, containers).map_err(WriteError::Judged)?;
-        self.reachable().map(Ok)
     }
 }
 

@@ -97,6 +97,8 @@ pub(super) enum Again {
     Conflict(u64),
     /// The API server asked for some time.
     Later(Duration, String),
+    /// The API server refuses what was judged and shows nothing newer, for now.
+    Unexplained(Duration),
 }
 
 /// How long one write may still be attempted.
@@ -128,8 +130,14 @@ impl Retries<'_> {
                     return Err(WriteError::Unavailable(why, Some(wait)));
                 }
             }
+            Again::Unexplained(wait) => sleep(wait).await,
         }
-        if Instant::now() >= deadline {
+        self.in_time()
+    }
+
+    /// Whether another attempt may begin.
+    pub(super) fn in_time<E>(&self) -> Result<(), WriteError<E>> {
+        if Instant::now() >= self.deadline {
             return Err(WriteError::Conflict);
         }
         Ok(())

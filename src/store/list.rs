@@ -56,19 +56,21 @@ impl ListBody {
     /// The text of the next segment that has some, from `at` on.
     fn piece(&mut self, mut at: (usize, usize), mut before: usize, begun: bool) -> Option<Bytes> {
         while let Some((segment, next)) = self.snapshot.tree().segment_at(at) {
-            let text = match &self.masks {
-                None => segment.text().clone(),
-                Some(masks) => segment.text_of(masks[before]),
-            };
+            let mask = self.masks.as_ref().map(|masks| masks[before]);
             (at, before) = (next, before + 1);
-            if !text.is_empty() {
-                self.place = Place::Segment {
-                    at,
-                    before,
-                    begun: true,
-                };
-                return Some(text.slice(usize::from(!begun)..));
+            if mask == Some(0) {
+                continue;
             }
+            self.place = Place::Segment {
+                at,
+                before,
+                begun: true,
+            };
+            let comma = usize::from(!begun);
+            return Some(match mask {
+                None => segment.text().slice(comma..),
+                Some(mask) => segment.text_of(mask).slice(comma..),
+            });
         }
         None
     }

@@ -374,11 +374,18 @@ impl Segment {
                     let place = segment.place(run.clone());
                     let from = place.start as u32;
                     text.extend_from_slice(&segment.text[place]);
-                    rows.extend(segment.rows[run.clone()].iter().map(|row| Row {
+                    let kept = segment.rows[run.clone()].iter().map(|row| Row {
                         start: row.start - from + start,
-                        attributes: attributes.put(segment.attributes_of(row)),
                         ..*row
-                    }));
+                    });
+                    if segment.attributes.is_empty() {
+                        rows.extend(kept);
+                    } else {
+                        rows.extend(kept.map(|row| Row {
+                            attributes: attributes.put(segment.attributes_of(&row)),
+                            ..row
+                        }));
+                    }
                     hashes.extend_from_slice(&segment.hashes[run.clone()]);
                 }
                 Source::New(d) => {

@@ -95,6 +95,11 @@ impl Snapshot {
             .is_none_or(|s| s.labels.include(keys))
     }
 
+    /// Whether [`Snapshot::has_labels`] holds for every namespace that is managed.
+    pub fn has_labels_everywhere(&self, keys: &LabelKeys) -> bool {
+        self.scopes.iter().all(|s| s.labels.include(keys))
+    }
+
     fn scope_of(&self, namespace: &str) -> Option<&ScopeState> {
         self.scopes
             .iter()

@@ -10,6 +10,7 @@ mod http;
 mod images;
 mod informer;
 mod logs;
+mod mutations;
 mod pki;
 mod policy;
 mod scenarios;

@@ -60,7 +60,10 @@ pub fn ten_rules(namespace: &str) -> Visible<impl Fn(&Record<'_>) -> bool + use<
     const RULES: [&str; 10] = ["-x", "-y", "-z", "worker", "check", "0", "2", "4", "6", "8"];
     let even = |text: &str| text.ends_with(['0', '2', '4', '6', '8']);
     match even(namespace) {
-        true => Visible::Each(|r: &Record<'_>| RULES.iter().any(|end| r.name().ends_with(end))),
+        true => Visible::Each(|record: &Record<'_>| {
+            let name = record.name();
+            RULES.iter().any(|end| name.ends_with(end))
+        }),
         false => Visible::None,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use headcount::api::WriteRules;
+use headcount::access::Authorization;
 use http::Method;
 use serde_json::Value;
 use simkube::{Fault, On, Rule};
@@ -131,13 +131,8 @@ async fn what_is_refused_before_the_cluster_is_asked_is_told_without_its_body_an
 async fn without_permission() -> (SimCluster, crate::support::TestServer) {
     let sim = SimCluster::start().await;
     sim.create("web", "shop", 3);
-    let writes = WriteRules {
-        read_only: false,
-        max_replicas: 10_000,
-        enable_image: false,
-    };
     let setup = Setup {
-        writes,
+        authorization: Authorization::default(),
         ..Setup::new(sim.kubeconfig())
     };
     let server = setup.healthy().await;

@@ -248,7 +248,8 @@ async fn a_deployment_that_is_touched_all_the_time_can_still_be_set() {
             sleep(Duration::from_millis(50)).await;
         }
     });
-    let late = Rule::new(On::Event, Fault::Delay(Duration::from_millis(5)));
+    // The copy is behind most of the time: who waited for it would be late again.
+    let late = Rule::new(On::Event, Fault::Delay(Duration::from_millis(40)));
     server.cluster.faults().add(late);
     let slow = Rule::new(On::Write, Fault::Delay(Duration::from_millis(30)));
     server.cluster.faults().add(slow);
@@ -425,6 +426,6 @@ async fn an_api_server_that_shows_an_older_state_is_asked_again_now_and_then_and
             .query()
             .is_some_and(|q| q.contains("fieldSelector"))
     });
-    assert!((2..=25).contains(&asked), "{asked}");
+    assert!((2..=60).contains(&asked), "{asked}");
     assert_eq!(patches(&server).len(), 0);
 }

@@ -25,12 +25,13 @@ use tokio::{
 
 use super::Client;
 
-/// What a server is started with; the defaults manage all namespaces.
+/// What a server is started with; the defaults manage all namespaces, images too.
 #[derive(Debug, Clone)]
 pub(crate) struct Setup {
     pub(crate) kubeconfig: PathBuf,
     pub(crate) managed: Managed,
     pub(crate) writes: WriteRules,
+    pub(crate) authorization: Authorization,
 }
 
 impl Setup {
@@ -40,6 +41,9 @@ impl Setup {
             kubeconfig: kubeconfig.to_owned(),
             managed: Managed::default(),
             writes: WriteRules::default(),
+            authorization: Authorization::Any(
+                Verbs::USUAL.with([Verb::Image].into_iter().collect()),
+            ),
         }
     }
 
@@ -54,9 +58,7 @@ impl Setup {
             admin_listen: local,
             managed: self.managed,
             writes: self.writes,
-            authorization: Authorization::Any(
-                Verbs::USUAL.with([Verb::Image].into_iter().collect()),
-            ),
+            authorization: self.authorization,
             ..Config::of(TlsFiles {
                 cert: files.server.certificate.clone(),
                 key: files.server.key.clone(),
