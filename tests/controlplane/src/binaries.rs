@@ -11,8 +11,9 @@ use crate::Error;
 /// A cold build takes minutes on two cores; this is for the slowest of machines.
 const BUILD_DEADLINE: Duration = Duration::from_secs(60 * 60);
 
-/// The folder with `etcd`, `kube-apiserver`, `kube-controller-manager`, `kube-scheduler`, `kubectl`, `kwok` and `cert-manager`, built
-/// first if this machine does not have them yet: minutes the first time (progress goes to stderr), a fraction of a second after that.
+/// The folder with `etcd`, `kube-apiserver`, `kube-controller-manager`, `kube-scheduler`, `kubectl`, `kwok`, `cert-manager` and its
+/// CRDs, built first if this machine does not have them yet: minutes the first time (progress goes to stderr), a fraction of a
+/// second after that.
 ///
 /// # Errors
 ///

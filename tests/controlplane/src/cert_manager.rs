@@ -1,5 +1,5 @@
-//! cert-manager's own controllers and CRDs: certificates, CA issuers and self-signed ones. Neither its webhook (its CRDs are valid
-//! without one, and its controllers apply the defaults) nor its CA injector, which only the webhook needs.
+//! cert-manager's own controllers and CRDs: certificates, CA issuers and self-signed ones. Neither its webhook, which judges what
+//! people write beyond the CRDs' schemas and has nothing to convert, nor its CA injector, which serves the webhook.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,12 +30,13 @@ pub(crate) async fn start(setup: &Setup, apiserver: &ApiServer) -> Result<Proces
         .authority
         .write_kubeconfig(&kubeconfig, &apiserver.url(), &credentials)?;
     let log = setup.folder.join(format!("logs/{NAME}.log"));
+    // A folder that is kept has the log of an earlier start too.
+    let times = || std::fs::read_to_string(&log).map_or(0, |text| text.matches(READY).count());
+    let before = times();
     let arguments = [format!("--kubeconfig={}", kubeconfig.display())];
     let mut process = Process::start(NAME, &setup.binaries.join(NAME), &arguments, log.clone())?;
     process
-        .ready(READY_DEADLINE, async || {
-            std::fs::read_to_string(&log).is_ok_and(|text| text.contains(READY))
-        })
+        .ready(READY_DEADLINE, async || times() > before)
         .await?;
     Ok(process)
 }

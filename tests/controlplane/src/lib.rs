@@ -1,5 +1,6 @@
 //! A real Kubernetes control plane on loopback, without containers: etcd, kube-apiserver and, where Pods are to become ready,
-//! kube-controller-manager, kube-scheduler and kwok in the place of the kubelets; cert-manager too where it is asked for. For tests, benchmarks and people.
+//! kube-controller-manager, kube-scheduler and kwok in the place of the kubelets; and cert-manager's controllers where they are
+//! asked for. For tests, benchmarks and people.
 //!
 //! Everything lives in one folder and ends with the [`ControlPlane`], or with the process that holds it, however that ends.
 //! Everything that waits has a deadline. Nothing listens beyond loopback.

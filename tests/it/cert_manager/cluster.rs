@@ -169,11 +169,9 @@ impl Cluster {
 
     /// Waits until cert-manager has seen which authority an Issuer signs with.
     pub(super) async fn issues_with(&self, issuer: &str, authority: &str) {
-        let path = format!(
-            "--output=jsonpath={{.spec.ca.secretName}} {{.metadata.generation}} {{.status.conditions[?(@.type==\"Ready\")].observedGeneration}}"
-        );
+        let path = r#"--output=jsonpath={.spec.ca.secretName} {.metadata.generation} {.status.conditions[?(@.type=="Ready")].observedGeneration}"#;
         eventually(PATIENCE, "an issuer with another authority", async || {
-            let state = self.kubectl(&["get", "issuer", issuer, &path]).await;
+            let state = self.kubectl(&["get", "issuer", issuer, path]).await;
             let words: Vec<_> = state.split(' ').collect();
             matches!(words[..], [secret, made, seen] if secret == authority && made == seen)
         })

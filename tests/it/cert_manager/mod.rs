@@ -25,6 +25,7 @@ async fn what_cert_manager_issues_is_served_renewed_replaced_and_revoked() {
         .await;
     renewing::the_servers_certificate_is_renewed_under_load_and_no_request_fails(&cluster, &served)
         .await;
+    renewing::an_authoritys_renewal_keeps_its_key_and_whoever_was_let_in(&cluster, &served).await;
     renewing::the_clients_authority_is_replaced_with_overlap(&cluster, &served).await;
     renewing::a_denied_client_is_let_in_no_more(&cluster, &served).await;
 }

@@ -54,6 +54,26 @@ pub(super) async fn the_servers_certificate_is_renewed_under_load_and_no_request
     load.has_not_failed().await;
 }
 
+pub(super) async fn an_authoritys_renewal_keeps_its_key_and_whoever_was_let_in(
+    cluster: &Cluster,
+    served: &Served,
+) {
+    let before = served.client(cluster, CLIENT).await;
+    let key = cluster.text(CLIENT_CA, "tls.key").await;
+    cluster.renew(CLIENT_CA).await;
+    assert_eq!(cluster.text(CLIENT_CA, "tls.key").await, key);
+    // Signed by the renewed authority, judged by the bundle from before that.
+    cluster.renew(CLIENT).await;
+    let after = served.client(cluster, CLIENT).await;
+    assert_eq!(after.get("/deployments").await.status, 200);
+
+    cluster.trust(&[CLIENT_CA]).await.unwrap();
+    served.takes(cluster, &served.bundle).await;
+    for client in [before, after] {
+        assert_eq!(client.get("/deployments").await.status, 200);
+    }
+}
+
 pub(super) async fn the_clients_authority_is_replaced_with_overlap(
     cluster: &Cluster,
     served: &Served,
