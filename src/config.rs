@@ -465,15 +465,30 @@ impl Config {
         changed.map(|(setting, _)| setting).collect()
     }
 
-    /// Who may do what, and which counts may be set at all, as a configuration file says that may name no certificates.
+    /// What a configuration file says of access; it may name no certificates.
     ///
     /// # Errors
     ///
     /// As [`Config::load`], for what the file gives.
-    pub fn access(file: &Path) -> Result<(Authorization, Bounds), ConfigError> {
+    pub fn access(file: &Path) -> Result<AccessSettings, ConfigError> {
         let (settings, authorization) = from_file(file, &read_file(file)?)?;
-        Ok((authorization, Bounds::up_to(settings.max_replicas())))
+        Ok(AccessSettings {
+            authorization,
+            server: Bounds::up_to(settings.max_replicas()),
+            identity: settings.identity.unwrap_or_default(),
+        })
     }
+}
+
+/// What decides who may do what.
+#[derive(Debug, Clone)]
+pub struct AccessSettings {
+    /// Who may do what.
+    pub authorization: Authorization,
+    /// Which counts may be set at all.
+    pub server: Bounds,
+    /// Whom a certificate names.
+    pub identity: IdentityRules,
 }
 
 /// clap's error as one sentence: what is wrong and what was probably meant, without how it is used.

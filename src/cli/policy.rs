@@ -1,6 +1,6 @@
 //! `headcount policy`: what the rules of a configuration file decide, and whether that is what was expected.
 //!
-//! Reads the file that `headcount serve` reads, and nothing else: no certificate, no cluster.
+//! Reads the file that `headcount serve` reads, and no more than it is given: no key, no cluster.
 
 mod expectations;
 mod question;
@@ -20,8 +20,9 @@ use self::{
 };
 use super::{BAD_CONFIGURATION, say};
 use crate::{
-    access::Verb,
-    config::{Config, ConfigError},
+    access::{NoPrincipal, Verb},
+    config::{AccessSettings, Config, ConfigError},
+    pki::{CertificateError, read_certificates},
 };
 
 /// The exit code of `check` for what is denied.
@@ -49,11 +50,14 @@ struct CheckArgs {
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
     /// The caller's name, as `whoami` tells it
-    #[arg(long, value_name = "NAME")]
-    subject: String,
+    #[arg(long, value_name = "NAME", required_unless_present = "cert")]
+    subject: Option<String>,
     /// A group of the caller; repeatable
     #[arg(long, value_name = "NAME")]
     group: Vec<String>,
+    /// The caller's certificate (PEM or DER), in place of its name and groups
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["subject", "group"])]
+    cert: Option<PathBuf>,
     /// What is to be done: get, list, watch, scale, image or restart
     #[arg(long, value_name = "VERB")]
     verb: Verb,
@@ -113,6 +117,10 @@ enum PolicyCommandError {
     Question(#[from] QuestionError),
     #[error(transparent)]
     Expectations(#[from] ExpectationsError),
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    #[error("the certificate {0:?} names no caller: {1}")]
+    Nobody(PathBuf, NoPrincipal),
 }
 
 /// Runs one of the subcommands; what is decided goes to stdout, why nothing is to stderr.
@@ -135,10 +143,27 @@ pub(super) fn run(args: PolicyArgs) -> ExitCode {
 }
 
 fn check(args: CheckArgs) -> Result<(String, ExitCode), PolicyCommandError> {
-    let (authorization, server) = Config::access(&args.config)?;
+    let AccessSettings {
+        authorization,
+        server,
+        identity,
+    } = Config::access(&args.config)?;
+    let (subject, groups) = match args.cert {
+        Some(path) => {
+            let principal = read_certificates(&path)?
+                .first()
+                .map_or_else(
+                    || Err(NoPrincipal::Unreadable("there is none".into())),
+                    |leaf| identity.principal(leaf),
+                )
+                .map_err(|why| PolicyCommandError::Nobody(path, why))?;
+            (principal.name, principal.groups)
+        }
+        None => (args.subject.unwrap_or_default(), args.group),
+    };
     let question = Question {
-        subject: args.subject,
-        groups: args.group,
+        subject,
+        groups,
         verb: args.verb,
         namespace: args.namespace,
         deployment: args.deployment,
@@ -162,7 +187,11 @@ fn check(args: CheckArgs) -> Result<(String, ExitCode), PolicyCommandError> {
 }
 
 fn test(args: &TestArgs) -> Result<(String, ExitCode), PolicyCommandError> {
-    let (authorization, server) = Config::access(&args.config)?;
+    let AccessSettings {
+        authorization,
+        server,
+        ..
+    } = Config::access(&args.config)?;
     let report = Expectations::read(&args.expectations)?.compare(&authorization, &server)?;
     let mut words = String::new();
     for failure in &report.failures {

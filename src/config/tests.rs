@@ -296,8 +296,9 @@ fn who_may_do_what_is_known_without_certificates() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(format!("{HEAD}{RULES}maxReplicas: 7\n").as_bytes())
         .unwrap();
-    let (authorization, server) = Config::access(file.path()).unwrap();
-    assert_eq!((authorization.mode(), server.max), ("policy", Some(7)));
+    let access = Config::access(file.path()).unwrap();
+    let said = (access.authorization.mode(), access.server.max);
+    assert_eq!(said, ("policy", Some(7)));
 }
 
 #[test]

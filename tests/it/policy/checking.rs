@@ -1,5 +1,6 @@
 //! `headcount policy check`.
 
+use headcount::pki::{Authority, Leaf};
 use serde_json::{Value, json};
 
 use super::Desk;
@@ -131,6 +132,31 @@ fn groups_count_and_a_group_is_no_name() {
     ask(&["--subject=alice", "--group=dev"], 3);
     ask(&["--subject=oncall"], 3);
     ask(&["--subject=group:oncall"], 3);
+}
+
+#[test]
+fn a_certificate_stands_for_the_name_and_the_groups_in_it() {
+    let desk = Desk::with(&format!("{RULES}identity: {{principal: [commonName]}}\n"));
+    let authority = Authority::new("clients").unwrap();
+    let mut leaf = Leaf::client("olga");
+    leaf.organizations = vec!["oncall".into()];
+    desk.write("olga.crt", &authority.issue(&leaf).unwrap().chain_pem);
+    leaf.organizations.clear();
+    desk.write("ordinary.crt", &authority.issue(&leaf).unwrap().chain_pem);
+    leaf.common_name.clear();
+    desk.write("nobody.crt", &authority.issue(&leaf).unwrap().chain_pem);
+    let what = ["--verb=restart", "--namespace=web", "--deployment=a"];
+    let with = |who: &'static str| [&[who][..], &what].concat();
+    desk.said("check", &with("--cert=olga.crt"), 0);
+    desk.said("check", &with("--cert=ordinary.crt"), 3);
+    let refused = desk.refused("check", &with("--cert=nobody.crt"));
+    assert!(refused.contains("names no caller"), "{refused}");
+    desk.refused("check", &with("--cert=missing.crt"));
+    desk.refused(
+        "check",
+        &[&["--subject=a"][..], &with("--cert=olga.crt")].concat(),
+    );
+    desk.refused("check", &what);
 }
 
 #[test]
