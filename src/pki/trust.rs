@@ -6,7 +6,7 @@ use std::{
 };
 
 use rustls::{
-    CertificateError as WhyNot, Error as TlsError, OtherError, RootCertStore,
+    RootCertStore,
     client::{WebPkiServerVerifier, danger::ServerCertVerifier as _},
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, UnixTime},
@@ -17,7 +17,7 @@ use super::{
     certificate::{content, parse, read_certificates, read_file},
     revocation::list_der,
 };
-use crate::tls::{Checks, List, Root, Verifier, deny_list::DenyList};
+use crate::tls::{Checks, List, Root, Verifier, deny_list::DenyList, in_words};
 
 /// CAs that are trusted, and their revocation lists.
 #[derive(Debug)]
@@ -93,10 +93,10 @@ impl Trust {
             }
             None => self.clients.judge(chain, now).map(|_| ()),
         };
-        verdict.map_err(|error| match error {
-            TlsError::InvalidCertificate(WhyNot::Other(OtherError(why))) => why.to_string(),
-            TlsError::InvalidCertificate(why) => why.to_string(),
-            other => other.to_string(),
+        verdict.map_err(|error| {
+            let words = in_words(&error);
+            let words = words.strip_prefix("invalid peer certificate: ");
+            words.map_or_else(|| error.to_string(), str::to_owned)
         })
     }
 }

@@ -10,6 +10,7 @@ use rustls::{CertificateError, Error, OtherError, pki_types::UnixTime};
 use serde::Deserialize;
 
 use super::{
+    constraints,
     deny_list::Denial,
     facts::{Facts, Key},
 };
@@ -107,7 +108,7 @@ pub enum Hash {
     Sha256,
     /// SHA-384.
     Sha384,
-    /// SHA-512, and Ed25519, which has it inside.
+    /// SHA-512, and Ed25519 and ML-DSA, which have hashes of their own inside.
     Sha512,
 }
 
@@ -138,6 +139,8 @@ pub enum CheckFailed {
     LifetimeTooLong { days: u64, most: u32 },
     #[error("an issuer's key usage has no keyCertSign")]
     IssuerKeyUsage,
+    #[error("its common name is a DNS name that one of its issuers may not vouch for")]
+    NameConstraints,
     #[error("its root isn't a CA's certificate; take it out of the client CA bundle")]
     RootNotCa,
     #[error("its root's extended key usage has no clientAuth")]
@@ -153,7 +156,7 @@ pub enum CheckFailed {
     #[error("an RSA key on its path has {bits} bits; at least {least} are needed")]
     WeakKey { bits: usize, least: u32 },
     #[error(
-        "a key on its path is of a kind that can't be used: neither RSA (rsaEncryption, up to 8192 bits) nor P-256, P-384, P-521 or Ed25519"
+        "a key on its path is of a kind that can't be used: neither RSA (rsaEncryption, up to 8192 bits) nor P-256, P-384, P-521, Ed25519 or ML-DSA"
     )]
     UnsupportedKey,
     #[error("a signature on its path is made with a weaker hash than the configuration allows")]
@@ -181,6 +184,7 @@ impl CheckFailed {
             Self::SelfSigned => "SelfSigned",
             Self::LifetimeTooLong { .. } => "LifetimeTooLong",
             Self::IssuerKeyUsage => "IssuerKeyUsage",
+            Self::NameConstraints => "NameConstraints",
             Self::RootNotCa => "RootNotCa",
             Self::RootPurpose => "RootPurpose",
             Self::RootCriticalExtension => "RootCriticalExtension",
@@ -220,6 +224,11 @@ impl Checks {
             self.judge_issuer(issuer)?;
         }
         self.judge_root(root, path, now)?;
+        if let [leaf, issuers @ ..] = path
+            && !constraints::permit(issuers.iter().chain([root]), leaf)
+        {
+            return Err(CheckFailed::NameConstraints);
+        }
         for certificate in path.iter().chain([root]) {
             self.judge_key(certificate.key())?;
         }

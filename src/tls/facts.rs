@@ -4,14 +4,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::pki_types::UnixTime;
 use x509_parser::{
-    asn1_rs::{Any, Class, Tag},
+    asn1_rs::{Any, Class, Tag, oid},
     oid_registry::{
         OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_NIST_EC_P521,
         OID_NIST_HASH_SHA256, OID_NIST_HASH_SHA384, OID_NIST_HASH_SHA512, OID_PKCS1_RSAENCRYPTION,
         OID_PKCS1_RSASSAPSS, OID_PKCS1_SHA256WITHRSA, OID_PKCS1_SHA384WITHRSA,
         OID_PKCS1_SHA512WITHRSA, OID_SIG_ECDSA_WITH_SHA256, OID_SIG_ECDSA_WITH_SHA384,
         OID_SIG_ECDSA_WITH_SHA512, OID_SIG_ED25519, OID_X509_EXT_BASIC_CONSTRAINTS,
-        OID_X509_EXT_EXTENDED_KEY_USAGE, OID_X509_EXT_KEY_USAGE, Oid,
+        OID_X509_EXT_EXTENDED_KEY_USAGE, OID_X509_EXT_KEY_USAGE, OID_X509_EXT_NAME_CONSTRAINTS,
+        Oid,
     },
     prelude::{ASN1Time, FromDer as _, ParsedExtension, X509Certificate, X509Version},
     public_key::{PublicKey, RSAPublicKey},
@@ -22,6 +23,13 @@ use x509_parser::{
 use super::expiry::{Expiring, Expiry};
 
 use super::checks::Hash;
+
+/// ML-DSA-44, -65 and -87 (RFC 9881), as keys and as signatures.
+const ML_DSA: [Oid<'static>; 3] = [
+    oid!(2.16.840.1.101.3.4.3.17),
+    oid!(2.16.840.1.101.3.4.3.18),
+    oid!(2.16.840.1.101.3.4.3.19),
+];
 
 /// A certificate, and of its extensions those that say what it may be used for.
 #[derive(Debug)]
@@ -59,6 +67,7 @@ pub(super) enum Key {
     },
     EllipticCurve,
     Ed25519,
+    MlDsa,
     /// A kind, a curve or an encoding that no handshake can be made with.
     Other,
 }
@@ -114,9 +123,10 @@ impl<'a> Facts<'a> {
                     });
                 }
                 ParsedExtension::SubjectKeyIdentifier(id) => key_id = Some(id.0),
+                ParsedExtension::NameConstraints(_) => {}
                 // What can't be read is not the same as what isn't there.
                 _ if decides(&extension.oid) => {
-                    return Err("an extension that says what it is for can't be read");
+                    return Err("an extension that bounds its use can't be read");
                 }
                 ParsedExtension::UnsupportedExtension { .. }
                 | ParsedExtension::ParseError { .. } => {
@@ -266,6 +276,7 @@ fn decides(oid: &Oid<'_>) -> bool {
         OID_X509_EXT_BASIC_CONSTRAINTS,
         OID_X509_EXT_KEY_USAGE,
         OID_X509_EXT_EXTENDED_KEY_USAGE,
+        OID_X509_EXT_NAME_CONSTRAINTS,
     ]
     .contains(oid)
 }
@@ -287,6 +298,8 @@ fn key(info: &SubjectPublicKeyInfo<'_>) -> Key {
         }
     } else if *algorithm == OID_SIG_ED25519 {
         Key::Ed25519
+    } else if ML_DSA.contains(algorithm) {
+        Key::MlDsa
     } else {
         Key::Other
     }
@@ -319,6 +332,10 @@ fn hash(algorithm: &AlgorithmIdentifier<'_>) -> Option<Hash> {
     if algorithm.algorithm == OID_PKCS1_RSASSAPSS {
         let parameters = RsaSsaPssParams::try_from(algorithm.parameters.as_ref()?).ok()?;
         return hash(parameters.hash_algorithm()?);
+    }
+    // ML-DSA hashes with SHAKE-256 inside (FIPS 204).
+    if ML_DSA.contains(&algorithm.algorithm) {
+        return Some(Hash::Sha512);
     }
     known
         .into_iter()

@@ -4,6 +4,7 @@
 
 mod algorithms;
 mod checks;
+mod constraints;
 pub mod deny_list;
 mod expiry;
 mod facts;
@@ -21,5 +22,6 @@ pub use expiry::{Expiring, Expiry, ExpiryWatch};
 pub use files::{TlsConfig, TlsError, TlsFiles, TlsMaterial, TlsSettings};
 pub use identity::{Identity, IdentityError};
 pub use refusal::Refusal;
+pub(crate) use refusal::in_words;
 pub(crate) use revocation::List;
 pub use verifier::{Root, Verdict, Verifier};

@@ -90,18 +90,34 @@ impl Refusal {
             Error::DecryptError | Error::PeerMisbehaved(_) => ("Misbehaved", true),
             _ => ("Failed", false),
         };
-        let detail = match error {
-            // Rustls would show how it is stored.
-            Error::InvalidCertificate(CertificateError::Other(OtherError(other))) => {
-                format!("invalid peer certificate: {other}")
-            }
-            other => other.to_string(),
-        };
         Self {
             reason,
             suspicious,
-            detail,
+            detail: in_words(error),
         }
+    }
+}
+
+/// An error of rustls for a person: where it would show how it is stored, what it says.
+pub(crate) fn in_words(error: &Error) -> String {
+    let Error::InvalidCertificate(certificate) = error else {
+        return error.to_string();
+    };
+    match certificate {
+        CertificateError::Other(OtherError(other)) => format!("invalid peer certificate: {other}"),
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. } => {
+            "invalid peer certificate: a signature on its path is made as nobody should any more, with SHA-1 or MD5 for example".into()
+        }
+        CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            "invalid peer certificate: a signature on its path isn't of its issuer's kind of key".into()
+        }
+        CertificateError::ExpiredRevocationListContext { .. } => {
+            "invalid peer certificate: the revocation list of one of its issuers has expired; fetch a new one from the CA".into()
+        }
+        CertificateError::UnknownRevocationStatus => {
+            "invalid peer certificate: one of its issuers has no revocation list, and requireCrl asks for it".into()
+        }
+        _ => error.to_string(),
     }
 }
 

@@ -51,6 +51,7 @@ pub(super) fn accepted() -> Vec<Row> {
         ("P-384", Key::p384()),
         ("P-521", Key::p521()),
         ("Ed25519", Key::ed25519()),
+        ("ML-DSA-65", Key::ml_dsa_65()),
         ("RSA of 2048 bits", Key::rsa_2048()),
     ] {
         let scene = Scene {
@@ -107,13 +108,17 @@ pub(super) fn accepted() -> Vec<Row> {
 
     let name = "permitted names";
     let constraints = Extension::name_constraints(0xa0, "example.com");
-    let scene = Scene::with(Certificate::ca(name).with(constraints.clone()));
-    let sub = scene.sub(Certificate::ca("sub").with(constraints));
-    let chain = scene.chain(
-        &alice().with(Extension::dns_name("alice.example.com")),
-        &[&sub],
-    );
-    rows.push(scene.row(name, chain));
+    for leaf in [
+        alice().with(Extension::dns_name("alice.example.com")),
+        Certificate::client("alice.example.com"),
+        Certificate::client("alice"),
+    ] {
+        let root = Certificate::ca(&format!("root {}", fastrand::u32(..)));
+        let scene = Scene::with(root.with(constraints.clone()));
+        let sub = scene.sub(Certificate::ca("sub").with(constraints.clone()));
+        let chain = scene.chain(&leaf, &[&sub]);
+        rows.push(scene.row(name, chain));
+    }
 
     let name = "not revoked";
     let scene = Scene::new(name);

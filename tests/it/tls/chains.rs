@@ -6,7 +6,7 @@ use std::rc::Rc;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use rcgen::{
     KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ECDSA_P521_SHA512, PKCS_ED25519,
-    PKCS_RSA_SHA256, PublicKeyData as _, SignatureAlgorithm, SigningKey as _,
+    PKCS_ML_DSA_65, PKCS_RSA_SHA256, PublicKeyData as _, SignatureAlgorithm, SigningKey as _,
 };
 
 use super::der::{bits, boolean, integer, name, named_bits, octets, oid, sequence, time, tlv};
@@ -54,6 +54,10 @@ impl Key {
 
     pub(crate) fn ed25519() -> Rc<Self> {
         Self::made(&PKCS_ED25519, "1.3.101.112")
+    }
+
+    pub(crate) fn ml_dsa_65() -> Rc<Self> {
+        Self::made(&PKCS_ML_DSA_65, "2.16.840.1.101.3.4.3.18")
     }
 
     fn made(algorithm: &'static SignatureAlgorithm, signature: &'static str) -> Rc<Self> {

@@ -303,8 +303,13 @@ pub(super) fn refused_issuers() -> Vec<(Row, Expected)> {
         let chain = scene.chain(&bob(), &[&sub]);
         let expected = ("NameConstraints", CertificateUnknown);
         rows.push((scene.row(name, chain), expected));
-        let root = Certificate::ca(&format!("root: {name}")).with(constraints);
+        let root = Certificate::ca(&format!("root: {name}")).with(constraints.clone());
         rows.push((Scene::with(root).leaf(name, bob()), expected));
+        // The same name as a common name, without the alternative name that it should be.
+        let scene = Scene::new(&format!("common name: {name}"));
+        let sub = scene.sub(Certificate::ca("sub").with(constraints));
+        let chain = scene.chain(&Certificate::client("bob.example.com"), &[&sub]);
+        rows.push((scene.row(name, chain), expected));
     }
     rows
 }

@@ -58,6 +58,8 @@ const TWICE: &str =
 const VERSION: &str = "only version 3 can say what a certificate is for";
 const CA: &str = "a CA's certificate is for signing, not for a client (they look at a client's basic constraints for servers' sake alone)";
 const RSA: &str = "RSA keys have 2048 bits at least, and 2047 is less";
+const COMMON_NAME: &str =
+    "a common name that is a DNS name is held to the constraints of its issuers, as OpenSSL does";
 const CONSTRAINTS: &str = "webpki compares DNS names and addresses; where URIs or directory names are constrained it refuses all of them";
 const POLICIES: &str = "webpki processes no policies, so it can't honour critical ones; let the CA mark them as not critical";
 const SERIAL: &str =
@@ -135,7 +137,7 @@ pub(super) const EXPLAINED: &[Explained] = &[
     stricter(OpenSsl, "Version", VERSION),
     stricter(Go, "Version", VERSION),
     stricter(OpenSsl, "NameConstraints", CONSTRAINTS),
-    seldom(stricter(Go, "NameConstraints", CONSTRAINTS)),
+    seldom(stricter(Go, "NameConstraints", COMMON_NAME)),
     seldom(stricter(
         OpenSsl,
         "RootExpired",
