@@ -68,12 +68,10 @@ impl Generation {
         };
         let named = self.identity.principal(&chain[0]);
         let principal = self.identity.vouched_for(named, of_bundle)?;
-        Ok(Caller::new(
-            identity,
-            principal,
-            address,
-            Arc::clone(&self.rules),
-        ))
+        Ok(Caller {
+            judged_by: self.number,
+            ..Caller::new(identity, principal, address, Arc::clone(&self.rules))
+        })
     }
 }
 
@@ -143,8 +141,6 @@ impl Generations {
 pub struct Session {
     /// What the client showed; `None` when the caller is who it is whatever is reloaded.
     shown: Option<Shown>,
-    /// The number of the generation that judged the caller.
-    judged: AtomicU64,
     caller: ArcSwap<Caller>,
 }
 
@@ -154,16 +150,14 @@ struct Shown {
 }
 
 impl Session {
-    /// A session of a caller who was let in by generation `number` with this chain.
+    /// A session of a caller who was let in with this chain.
     pub fn new(
         chain: Vec<CertificateDer<'static>>,
-        number: u64,
         caller: Caller,
         generations: Arc<Generations>,
     ) -> Self {
         Self {
             shown: Some(Shown { chain, generations }),
-            judged: AtomicU64::new(number),
             caller: ArcSwap::from_pointee(caller),
         }
     }
@@ -172,7 +166,6 @@ impl Session {
     pub fn fixed(caller: Caller) -> Self {
         Self {
             shown: None,
-            judged: AtomicU64::new(0),
             caller: ArcSwap::from_pointee(caller),
         }
     }
@@ -182,7 +175,7 @@ impl Session {
         let caller = self.caller.load_full();
         match &self.shown {
             Some(shown)
-                if shown.generations.number() != self.judged.load(Ordering::Acquire)
+                if shown.generations.number() != caller.judged_by
                     || caller.identity.expired() && caller.refused.is_none() =>
             {
                 self.judge_again(shown, &caller)
@@ -200,13 +193,17 @@ impl Session {
                 before.log_dismissed(&refusal);
                 Caller {
                     refused: Some(refusal),
+                    judged_by: generation.number,
                     ..before.clone()
                 }
             }
         };
         let caller = Arc::new(caller);
-        self.caller.store(Arc::clone(&caller));
-        self.judged.store(generation.number, Ordering::Release);
-        caller
+        // Others may judge at the same time, and by a newer generation.
+        self.caller.rcu(|now| {
+            let newer = now.judged_by > caller.judged_by;
+            Arc::clone(if newer { now } else { &caller })
+        });
+        self.caller.load_full()
     }
 }

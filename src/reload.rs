@@ -7,14 +7,14 @@ use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    thread,
     time::{Duration, SystemTime},
 };
 
 use aws_lc_rs::digest::{Context, SHA256};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::{
-    sync::Notify,
-    task::spawn_blocking,
+    sync::{Notify, oneshot},
     time::{Instant, sleep, timeout},
 };
 use tracing::{info, warn};
@@ -35,7 +35,7 @@ const LOOK: Duration = Duration::from_secs(2);
 /// How long a change is given to become whole, from the first sign of it.
 const SETTLE: Duration = Duration::from_millis(50);
 /// How long a generation waits for labels that its rules look at and that weren't read before.
-const LABELS: Duration = Duration::from_secs(2);
+const LABELS: Duration = Duration::from_secs(1);
 /// How often a set is read that changes while it is being read, before it is left to the next look.
 const READS: usize = 4;
 
@@ -80,7 +80,7 @@ impl Files {
         let mut context = Context::new(&SHA256);
         context.update(&(text.iter().map(String::len).sum::<usize>() as u64).to_be_bytes());
         context.update(text.unwrap_or_default().as_bytes());
-        tls.hash(&mut context);
+        tls.add_to(&mut context);
         let hash = finished(context);
         Ok(Self { config, tls, hash })
     }
@@ -151,6 +151,8 @@ enum Look {
 
 /// Looks at the files for as long as the server runs.
 pub(crate) struct Reloader {
+    /// What only a start puts in force is as it was then.
+    started_with: Config,
     config: Config,
     in_force: [u8; 32],
     refused: Option<[u8; 32]>,
@@ -170,6 +172,7 @@ impl Reloader {
         cluster: Cluster,
     ) -> Self {
         Self {
+            started_with: first.config.clone(),
             config: first.config,
             in_force: first.hash,
             refused: None,
@@ -204,8 +207,7 @@ impl Reloader {
         let (config, in_force, refused) = (self.config.clone(), self.in_force, self.refused);
         let number = self.generations.number() + 1;
         let cluster = self.cluster.clone();
-        // Reading, parsing and signing once with the new key: not on a thread that requests need.
-        let look = spawn_blocking(move || look(&config, in_force, refused, number, &cluster)).await;
+        let look = aside(move || look(&config, in_force, refused, number, &cluster)).await;
         match look {
             Ok(Look::Same) => {
                 if self.refused.take().is_some() {
@@ -242,8 +244,8 @@ impl Reloader {
         let deadline = Instant::now() + LABELS;
         self.informer.wait_until(deadline, known).await;
         let Files { config, hash, .. } = files;
-        let waiting = self.config.waits_for_restart(&config);
-        if !waiting.is_empty() {
+        let waiting = self.started_with.waits_for_restart(&config);
+        if !waiting.is_empty() && waiting != self.started_with.waits_for_restart(&self.config) {
             warn!(name: "reload.restart.needed", settings = waiting.join(", "), "changed settings take effect with the next start only");
         }
         let number = generation.number;
@@ -263,6 +265,16 @@ impl Reloader {
         warn!(name: "reload.failed", error = why, generation = self.generations.number(),
             "changed files can't be put in force: what was in force before them stays");
     }
+}
+
+/// Reading and parsing have a thread of their own: neither do requests wait for it, nor it for what requests need threads for.
+async fn aside(work: impl FnOnce() -> Look + Send + 'static) -> Result<Look, String> {
+    let (tell, told) = oneshot::channel();
+    thread::Builder::new()
+        .name("reload".into())
+        .spawn(move || drop(tell.send(work())))
+        .map_err(|error| error.to_string())?;
+    told.await.map_err(|_| "its thread panicked".into())
 }
 
 /// Reads until two readings are the same, and makes a generation of them if they are news.

@@ -232,6 +232,9 @@ impl Permissions {
     /// What the caller may do, to be told to it.
     pub fn summary(&self) -> Vec<RuleSummary<'_>> {
         let Some(rules) = &self.rules else {
+            if self.ever == Verbs::default() {
+                return Vec::new();
+            }
             return vec![RuleSummary {
                 rule: None,
                 effect: Effect::Allow,

@@ -152,8 +152,8 @@ pub(super) fn authorize_list(caller: &Caller, verb: Verb) -> Result<(), ApiError
     }
 }
 
-/// The decision over a Deployment as a write finds it.
-fn decide<'c>(
+/// The decision over a Deployment as it is read, or as a write finds it.
+pub(super) fn permit<'c>(
     caller: &'c Caller,
     verb: Verb,
     names: (&str, &str),
@@ -169,10 +169,13 @@ fn decide<'c>(
     }
 }
 
-/// Judges a count on the record that its write is conditional on.
-pub(super) fn judge_count(caller: &Caller, record: &Record<'_>, to: i32) -> Result<(), ApiError> {
-    let names = (record.namespace(), record.name());
-    let decision = decide(caller, Verb::Scale, names, &LabelsOf(*record))?;
+/// Judges a count on the record that its write is conditional on, and that `decision` is about.
+pub(super) fn judge_count(
+    decision: &Decision<'_>,
+    caller: &Caller,
+    record: &Record<'_>,
+    to: i32,
+) -> Result<(), ApiError> {
     let server = Bounds::up_to(caller.rules.writes.max_replicas);
     let annotations = record.annotation_bounds();
     decision.judge_count(record.replicas(), to, &annotations, &server)?;
@@ -186,7 +189,7 @@ pub(super) fn judge_image(
     deployment: &Containers,
     image: &ImageReference,
 ) -> Result<(), ApiError> {
-    let decision = decide(caller, Verb::Image, names, &deployment.labels)?;
+    let decision = permit(caller, Verb::Image, names, &deployment.labels)?;
     let annotation = |which: Annotation| {
         let value = deployment.annotations.get(which.key());
         value.map(String::as_bytes)

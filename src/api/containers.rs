@@ -19,6 +19,7 @@ use super::{
     write::{Failure, Parameter, Write, log_write},
 };
 use crate::{
+    access::Verb,
     image_reference::ImageReference,
     kubernetes::{Container, Containers, WriteError, WriteRequest, Written},
     name,
@@ -124,6 +125,7 @@ struct Wanted {
 impl Parameter for Image {
     type Wish = ImageReference;
     type State = Arc<Containers>;
+    const VERB: Verb = Verb::Image;
     const NOUN: &'static str = "image";
     const UPDATED: &'static str = r#"{"message":"Image updated successfully."}"#;
     const UPDATED_UNSEEN: &'static str =
@@ -174,7 +176,7 @@ impl Parameter for Image {
                 write.request.namespace.as_str(),
                 write.request.name.as_str(),
             );
-            authorization::judge_image(&write.origin.caller, names, containers, &write.wish)
+            authorization::judge_image(&*write.caller()?, names, containers, &write.wish)
         };
         let (request, image) = (&write.request, write.wish.as_str());
         let deployments = &write.api.deployments;

@@ -34,7 +34,7 @@ pub(super) async fn list(
     let wanted = min_resource_version(&request.headers)?;
     caught_up(api, wanted, |now| now.resource_version()).await?;
     let snapshot = api.status.store().snapshot();
-    let seen = Seen::by(caller, snapshot).await?;
+    let seen = Seen::by(api, caller, snapshot).await?;
     let known = request.headers.contains_key(header::IF_NONE_MATCH)
         && preconditions::not_modified(&request.headers, &seen.tag());
     let (mut response, seen) = if known {
@@ -48,11 +48,8 @@ pub(super) async fn list(
             }
             Seen::Part(view) => {
                 let list = view.list();
-                let work = tokio::task::spawn_blocking(move || gzip(list));
-                (
-                    Seen::Part(view),
-                    work.await.map_err(|_| ApiError::Panicked)?,
-                )
+                let bytes = aside(api, move || gzip(list)).await?;
+                (Seen::Part(view), bytes)
             }
         };
         let mut response = Body::json(StatusCode::OK, bytes);
@@ -70,6 +67,21 @@ pub(super) async fn list(
     Ok(response)
 }
 
+/// Does what takes a while on a thread on which no request waits. Its turn ends with the work: who hangs up and asks again waits.
+async fn aside<T: Send + 'static>(
+    api: &Api,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    let turn = Arc::clone(&api.lists).acquire_owned().await;
+    let turn = turn.map_err(|_| ApiError::Panicked)?;
+    let done = tokio::task::spawn_blocking(move || {
+        let done = work();
+        drop(turn);
+        done
+    });
+    done.await.map_err(|_| ApiError::Panicked)
+}
+
 /// A snapshot as its caller may see it.
 enum Seen {
     All(Arc<Snapshot>),
@@ -77,7 +89,11 @@ enum Seen {
 }
 
 impl Seen {
-    async fn by(caller: &Arc<Caller>, snapshot: Arc<Snapshot>) -> Result<Self, ApiError> {
+    async fn by(
+        api: &Api,
+        caller: &Arc<Caller>,
+        snapshot: Arc<Snapshot>,
+    ) -> Result<Self, ApiError> {
         let view = if let Some(reviewer) = &caller.rules.reviewer {
             let view = authorization::reviewed_view(reviewer, caller, Verb::List, &snapshot);
             Box::pin(view).await?
@@ -88,8 +104,7 @@ impl Seen {
         } else {
             let (caller, snapshot) = (Arc::clone(caller), Arc::clone(&snapshot));
             let search = move || authorization::view(&caller, Verb::List, &snapshot);
-            let searched = tokio::task::spawn_blocking(search).await;
-            searched.map_err(|_| ApiError::Panicked)??
+            aside(api, search).await??
         };
         Ok(view.map_or(Self::All(snapshot), Self::Part))
     }

@@ -21,6 +21,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{HeaderValue, Method, Request, Response, header, request::Parts};
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
@@ -36,6 +37,7 @@ use crate::{
     access::{
         Authorization, KubernetesNames, NoPrincipal, Permissions, Principal, Reviewer, Verb, Verbs,
     },
+    generation::Session,
     kubernetes::{Deployments, InformerStatus},
     store::LabelKeys,
     telemetry::metrics::Metrics,
@@ -44,6 +46,8 @@ use crate::{
 
 /// A URI longer than this is 414.
 const LONGEST_URI: usize = 8 * 1024;
+/// Lists that are searched or compressed at once.
+const LISTS: usize = 2;
 /// Headers that are larger than this together are 431.
 const LARGEST_HEADERS: usize = 32 * 1024;
 
@@ -62,6 +66,8 @@ pub struct Caller {
     pub permissions: Permissions,
     /// Why its certificates, which opened the connection, are accepted no more.
     pub refused: Option<Refusal>,
+    /// The number of the generation that judged it; 0 for one that none did.
+    pub judged_by: u64,
 }
 
 impl Caller {
@@ -79,6 +85,7 @@ impl Caller {
             address,
             rules,
             refused: None,
+            judged_by: 0,
         }
     }
 
@@ -186,6 +193,8 @@ pub struct Api {
     deployments: Deployments,
     metrics: Arc<Metrics>,
     compressed: deployments::Compressed,
+    /// What lists cost CPU on threads of their own, a few at a time whoever asks.
+    lists: Arc<Semaphore>,
     /// Writes go on when their caller hangs up; a shutdown waits for them.
     tasks: TaskTracker,
 }
@@ -204,13 +213,15 @@ impl Api {
             metrics,
             tasks,
             compressed: Default::default(),
+            lists: Arc::new(Semaphore::new(LISTS)),
         }
     }
 
-    /// Answers one request, whatever it is.
+    /// Answers one request of a session, whatever it is. `caller` is who that is now.
     pub async fn answer<B>(
         self: &Arc<Self>,
-        caller: &Arc<Caller>,
+        session: &Arc<Session>,
+        caller: Arc<Caller>,
         request: Request<B>,
     ) -> Response<Body>
     where
@@ -222,9 +233,8 @@ impl Api {
         let route = Route::of(request.uri.path());
         let label = route.as_ref().map_or("none", Route::template);
         // A handler that panics costs one request, not the connection's other ones.
-        let handled = AssertUnwindSafe(self.judge(caller, &id, route, &request, &mut content))
-            .catch_unwind()
-            .await;
+        let judged = self.judge(session, caller, &id, route, &request, &mut content);
+        let handled = AssertUnwindSafe(judged).catch_unwind().await;
         let mut response = match handled.unwrap_or(Err(ApiError::Panicked)) {
             Ok(response) => response,
             Err(error) => error.into_response(),
@@ -253,13 +263,14 @@ impl Api {
         }
     }
 
-    /// Whether the caller has the permission that a path needs with this method; health and whoami need none.
-    async fn authorize(
+    /// Whether the caller is let in still, and has the permission that a path needs with this method: health and whoami need none.
+    async fn admit(
         &self,
         caller: &Caller,
         route: &Route<'_>,
         method: &Method,
     ) -> Result<(), ApiError> {
+        caller.standing()?;
         let puts = *method == Method::PUT;
         let (verb, names) = match route {
             Route::Health | Route::WhoAmI => return Ok(()),
@@ -273,7 +284,16 @@ impl Api {
                 namespace, name, ..
             } => (Verb::Image, (namespace, name)),
         };
-        let names = (&**names.0, &**names.1);
+        self.permit(caller, verb, (names.0, names.1)).await
+    }
+
+    /// Whether the caller has a permission for one Deployment.
+    async fn permit(
+        &self,
+        caller: &Caller,
+        verb: Verb,
+        names: (&str, &str),
+    ) -> Result<(), ApiError> {
         authorization::authorize(self, caller, verb, names)?;
         match &caller.rules.reviewer {
             None => Ok(()),
@@ -285,7 +305,8 @@ impl Api {
     /// The order of judgement: what is wrong with the request as such, path, method, caller, permission, then the resource's own.
     async fn judge<B>(
         self: &Arc<Self>,
-        caller: &Arc<Caller>,
+        session: &Arc<Session>,
+        mut caller: Arc<Caller>,
         id: &RequestId,
         route: Option<Route<'_>>,
         request: &Parts,
@@ -305,8 +326,8 @@ impl Api {
             }
         };
         let puts = request.method == Method::PUT;
-        let admission = match acceptable.and_then(|()| caller.standing()) {
-            Ok(()) => self.authorize(caller, &route, &request.method).await,
+        let admission = match acceptable {
+            Ok(()) => self.admit(&caller, &route, &request.method).await,
             refused => refused,
         };
         if !puts {
@@ -318,17 +339,21 @@ impl Api {
             if !content.is_end_stream() {
                 // Of no use, and still bounded: some clients lose their way when a stream succeeds before it was sent.
                 request::whole_body(request, content).await?;
+                // It took its time, and so may have a reload.
+                caller = session.caller();
+                self.admit(&caller, &route, &request.method).await?;
             }
         }
         let origin = || Origin {
-            caller: Arc::clone(caller),
+            session: Arc::clone(session),
+            caller: Arc::clone(&caller),
             id: id.clone(),
             trace: Trace::of(&request.headers),
         };
         match route {
             Route::Health => Ok(health::get(self)),
-            Route::WhoAmI => Ok(whoami::get(caller)),
-            Route::Deployments => deployments::list(self, caller, request).await,
+            Route::WhoAmI => Ok(whoami::get(&caller)),
+            Route::Deployments => deployments::list(self, &caller, request).await,
             Route::Replicas { namespace, name } => {
                 let names = (&*namespace, &*name);
                 if puts {
@@ -344,7 +369,7 @@ impl Api {
                     )
                     .await
                 } else {
-                    replicas::get(self, names, request).await
+                    replicas::get(self, &caller, names, request).await
                 }
             }
             Route::Containers { namespace, name } => {

@@ -4,7 +4,8 @@ use http::{Response, StatusCode, request::Parts};
 use serde::Serialize;
 
 use super::{
-    Api, ApiError, Body, authorization,
+    Api, ApiError, Body, Caller,
+    authorization::{self, LabelsOf},
     deployments::{caught_up, not_modified},
     headers::describe,
     path::valid_names,
@@ -13,12 +14,14 @@ use super::{
     write::{Failure, Parameter, Write, log_write},
 };
 use crate::{
+    access::Verb,
     kubernetes::{WriteError, WriteRequest, Written},
     store::{Record, Snapshot},
 };
 
 pub(super) async fn get(
     api: &Api,
+    caller: &Caller,
     names: (&str, &str),
     request: &Parts,
 ) -> Result<Response<Body>, ApiError> {
@@ -30,6 +33,10 @@ pub(super) async fn get(
     let record = snapshot
         .get(namespace, name)
         .ok_or_else(|| no_such(names))?;
+    if caller.permissions.looks_at_labels() {
+        // It may have become another's while the version was waited for.
+        authorization::permit(caller, Verb::Get, names, &LabelsOf(record))?;
+    }
     let tag = preconditions::count_tag(record.uid(), record.replicas());
     let mut response = if preconditions::not_modified(&request.headers, &tag) {
         not_modified()
@@ -66,6 +73,7 @@ pub(super) struct Replicas;
 impl Parameter for Replicas {
     type Wish = i32;
     type State = i32;
+    const VERB: Verb = Verb::Scale;
     const NOUN: &'static str = "count";
     const UPDATED: &'static str = r#"{"message":"Replica count updated successfully."}"#;
     const UPDATED_UNSEEN: &'static str =
@@ -82,11 +90,18 @@ impl Parameter for Replicas {
     async fn set(&self, write: &Write<Self>) -> Result<Written<i32>, WriteError<ApiError>> {
         let count = write.wish;
         let judge = |record: Record<'_>| {
+            let caller = write.caller()?;
+            let decision = authorization::permit(
+                &caller,
+                Verb::Scale,
+                (record.namespace(), record.name()),
+                &LabelsOf(record),
+            )?;
             if record.deleting() {
                 return Err(ApiError::BeingDeleted);
             }
             preconditions::judge(&write.headers, &record)?;
-            authorization::judge_count(&write.origin.caller, &record, count)
+            authorization::judge_count(&decision, &caller, &record, count)
         };
         let deployments = &write.api.deployments;
         deployments.scale(&write.request, count, judge).await

@@ -13,6 +13,8 @@ use super::{
     path::valid_names,
     request::{RequestId, Trace, dry_run, json_content, prefers_representation, whole_body},
 };
+use crate::access::Verb;
+use crate::generation::Session;
 use crate::kubernetes::{WriteError, WriteRequest, Written};
 
 /// A parameter of a Deployment that callers set.
@@ -21,6 +23,8 @@ pub(super) trait Parameter: Send + Sync + Sized + 'static {
     type Wish: Send + Sync;
     /// What the cluster has, before and after.
     type State: Send + Sync;
+    /// What one needs the permission for.
+    const VERB: Verb;
     /// What it is called in error sentences.
     const NOUN: &'static str;
     /// The body of a 200.
@@ -63,8 +67,10 @@ pub(super) trait Parameter: Send + Sync + Sized + 'static {
     fn log_failed(&self, failure: &Failure<'_, Self>);
 }
 
-/// Whose write it is, for its log line.
+/// Whose write it is.
 pub(super) struct Origin {
+    pub(super) session: Arc<Session>,
+    /// Who it was when the request came.
     pub(super) caller: Arc<Caller>,
     pub(super) id: RequestId,
     pub(super) trace: Trace,
@@ -128,8 +134,15 @@ where
     let wish = wish(&parameter, names, request, content)
         .await
         .map_err(|error| refused(error, None))?;
-    let dry_run =
-        writable(api, &origin.caller, request).map_err(|error| refused(error, Some(&wish)))?;
+    // The body took its time, and so may have a reload: what holds now decides.
+    let caller = origin.session.caller();
+    let admitted = match caller.standing() {
+        Ok(()) => api.permit(&caller, P::VERB, names).await,
+        dismissed => dismissed,
+    };
+    let dry_run = admitted
+        .and_then(|()| writable(api, &caller, request))
+        .map_err(|error| refused(error, Some(&wish)))?;
     let request_of_cluster = WriteRequest {
         namespace: names.0.into(),
         name: names.1.into(),
@@ -199,6 +212,12 @@ pub(super) struct Write<P: Parameter> {
 }
 
 impl<P: Parameter> Write<P> {
+    /// Whoever decides over it now, at each attempt.
+    pub(super) fn caller(&self) -> Result<Arc<Caller>, ApiError> {
+        let caller = self.origin.session.caller();
+        caller.standing().map(|()| caller)
+    }
+
     async fn run(self) -> Result<Response<Body>, ApiError> {
         match self.parameter.set(&self).await {
             Ok(written) => {

@@ -44,9 +44,10 @@ const BUFFER: usize = 64 * 1024;
 /// 287 with 16.
 const RECORDS: usize = 32 * 1024;
 
-/// How long a client that is let in no more has for a request that is answered with 401, before its connection is closed: with
-/// the time that a reload takes at most it is less than 5 s.
-const DISMISSED: Duration = Duration::from_millis(2500);
+/// How long a client that is let in no more has for a request that is answered with 401, before its connection is closed …
+const DISMISSED: Duration = Duration::from_millis(1500);
+/// … and how long for taking leave, before it is cut. With the time that a reload takes at most it is less than 5 s.
+const PARTING: Duration = Duration::from_millis(250);
 
 /// Serves the API to callers with a certificate.
 pub struct Server {
@@ -129,9 +130,8 @@ impl Server {
                         self.metrics.expiry.client(caller.identity.expiry());
                         info!(name: "tls.client.accepted", subject = %caller.identity.subject, serial = %caller.identity.serial,
                             issuer = %caller.identity.issuer, address = %address, "client accepted");
-                        let (chain, number) = (chain.to_vec(), generation.number);
-                        let generations = Arc::clone(&self.generations);
-                        return Some((stream, Session::new(chain, number, caller, generations)));
+                        let (chain, generations) = (chain.to_vec(), Arc::clone(&self.generations));
+                        return Some((stream, Session::new(chain, caller, generations)));
                     }
                     Err(refusal) => Some(refusal),
                 }
@@ -173,8 +173,9 @@ impl Server {
         let activity = Arc::new(Activity::new(multiplexed));
         let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
         // One count of references for all that a request needs: the API's own would be counted by all threads.
+        let session = Arc::new(session);
+        let served = Arc::clone(&session);
         let connection = Arc::new((Arc::clone(&self.api), session, Arc::clone(&activity)));
-        let served = Arc::clone(&connection);
         let service = service_fn(move |request: Request<Incoming>| {
             let under_way = connection.2.request();
             let connection = Arc::clone(&connection);
@@ -190,7 +191,7 @@ impl Server {
                     let coming = (!body.is_end_stream()).then(|| activity.request());
                     Held::new(body, coming)
                 });
-                let response = api.answer(&caller, request).await;
+                let response = api.answer(session, caller, request).await;
                 Ok::<_, Infallible>(response.map(|body| Held::new(body, under_way)))
             }
         });
@@ -201,7 +202,7 @@ impl Server {
                 .max_concurrent_streams(STREAMS)
                 .max_header_list_size(BUFFER as u32);
             let connection = std::pin::pin!(http2.serve_connection(io, service));
-            self.drive(connection, &served.1, &activity, |c| c.graceful_shutdown())
+            self.drive(connection, &served, &activity, |c| c.graceful_shutdown())
                 .await;
         } else {
             let mut http1 = http1::Builder::new();
@@ -211,7 +212,7 @@ impl Server {
                 .header_read_timeout(None)
                 .max_buf_size(BUFFER);
             let connection = std::pin::pin!(http1.serve_connection(io, service));
-            self.drive(connection, &served.1, &activity, |c| c.graceful_shutdown())
+            self.drive(connection, &served, &activity, |c| c.graceful_shutdown())
                 .await;
         }
     }
@@ -228,11 +229,17 @@ impl Server {
         C: Future<Output = hyper::Result<()>>,
     {
         let mut generations = self.generations.changes();
-        let mut finishing = false;
-        let mut dismissed = None;
+        // What changed since the handshake is a change too.
+        generations.mark_changed();
+        let mut expires = Instant::now();
+        let mut phase = Phase::Open;
         loop {
-            let deadline = activity.look_again();
-            let look_again = dismissed.map_or(deadline, |end| deadline.min(end));
+            let look_again = match phase {
+                Phase::Open => activity.look_again().min(expires),
+                Phase::Dismissed(end) | Phase::Cut(end) => activity.look_again().min(end),
+                Phase::Finishing => activity.look_again(),
+            };
+            let open = matches!(phase, Phase::Open | Phase::Dismissed(_));
             tokio::select! {
                 ended = connection.as_mut() => {
                     if let Err(error) = ended {
@@ -240,30 +247,62 @@ impl Server {
                     }
                     return;
                 }
-                () = self.stopping.cancelled(), if !finishing => {}
-                () = activity.closing(), if !finishing => {}
-                _ = generations.changed(), if !finishing => {
-                    if session.caller().standing().is_err() {
-                        dismissed = dismissed.or(Some(Instant::now() + DISMISSED));
-                    }
-                    continue;
+                () = self.stopping.cancelled(), if open => {
+                    phase = Phase::Finishing;
+                    finish(connection.as_mut());
+                }
+                () = activity.closing(), if open => {
+                    phase = Phase::Finishing;
+                    finish(connection.as_mut());
+                }
+                _ = generations.changed(), if open => {
+                    (expires, phase) = dismissed(session, phase);
                 }
                 () = sleep_until(look_again) => {
                     if let Some(why) = activity.overdue() {
                         debug!(name: "server.connection.cut", reason = why, "a connection was cut: {why}");
                         return;
                     }
-                    if dismissed.is_none() && session.caller().standing().is_err() {
-                        dismissed = Some(Instant::now() + DISMISSED);
-                    }
-                    if finishing || dismissed.is_none_or(|end| Instant::now() < end) {
-                        continue;
+                    match phase {
+                        Phase::Open if Instant::now() >= expires => {
+                            (expires, phase) = dismissed(session, phase);
+                        }
+                        Phase::Dismissed(end) if Instant::now() >= end => {
+                            phase = Phase::Cut(Instant::now() + PARTING);
+                            finish(connection.as_mut());
+                        }
+                        // Whoever isn't let in any more can't stay by not reading, or by not taking leave.
+                        Phase::Cut(end) if Instant::now() >= end => return,
+                        _ => {}
                     }
                 }
             }
-            (finishing, dismissed) = (true, None);
-            finish(connection.as_mut());
         }
+    }
+}
+
+/// How far the end of a connection has come.
+#[derive(Debug, Clone, Copy)]
+enum Phase {
+    /// It isn't near.
+    Open,
+    /// The client isn't let in any more; until then a request is told so.
+    Dismissed(Instant),
+    /// Such a client's connection is being closed, and then it is cut.
+    Cut(Instant),
+    /// It ends when what is under way is done.
+    Finishing,
+}
+
+/// Judges a client again: when to do so next without a reload, and whether it goes on.
+fn dismissed(session: &Session, phase: Phase) -> (Instant, Phase) {
+    let now = Instant::now();
+    let caller = session.caller();
+    let left = caller.identity.time_left();
+    match phase {
+        Phase::Open if caller.standing().is_err() => (now, Phase::Dismissed(now + DISMISSED)),
+        Phase::Dismissed(_) if caller.standing().is_ok() => (now + left, Phase::Open),
+        phase => (now + left, phase),
     }
 }
 

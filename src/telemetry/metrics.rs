@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicI64, AtomicU64},
     },
     time::UNIX_EPOCH,
@@ -34,6 +34,7 @@ pub struct Metrics {
     /// What expires besides what is in files.
     pub expiry: ExpiryWatch,
     expiries: Family<ExpiryLabels, Gauge>,
+    rendering: Mutex<()>,
     synced: Gauge,
     connected: Gauge,
     age: Gauge<f64, AtomicU64>,
@@ -236,6 +237,7 @@ impl Default for Metrics {
             reload_failing,
             expiry: ExpiryWatch::default(),
             expiries,
+            rendering: Mutex::new(()),
             informer,
             reviews,
             synced,
@@ -303,6 +305,11 @@ impl Metrics {
         age: std::time::Duration,
         expiries: &[Expiry],
     ) -> String {
+        // One at a time, so that nobody sees a family that another is filling.
+        let _rendering = self
+            .rendering
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         // What there is no more of has no time.
         self.expiries.clear();
         for Expiry { what, until, .. } in expiries {

@@ -1,7 +1,7 @@
 //! What expires, when, and a word ahead of time.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -78,7 +78,8 @@ impl Expiry {
 /// What of a server expires beside what is in its files, and what was warned of.
 #[derive(Debug, Default)]
 pub struct ExpiryWatch {
-    clients: Mutex<BTreeMap<(SystemTime, String), Expiry>>,
+    /// By subject: a renewed certificate takes the place of the one before.
+    clients: Mutex<HashMap<String, Expiry>>,
     warned: Mutex<HashMap<Expiry, SystemTime>>,
 }
 
@@ -86,9 +87,20 @@ impl ExpiryWatch {
     /// A client was let in.
     pub fn client(&self, expiry: Expiry) {
         let mut clients = lock(&self.clients);
-        clients.insert((expiry.until, expiry.name.clone()), expiry);
-        if clients.len() > CLIENTS {
-            clients.pop_last();
+        match clients.get_mut(&expiry.name) {
+            Some(known) if known.until >= expiry.until => {}
+            Some(known) => *known = expiry,
+            None => {
+                if clients.len() >= CLIENTS {
+                    let last = clients.values().max_by_key(|known| known.until);
+                    let last = last.filter(|last| last.until > expiry.until);
+                    let Some(name) = last.map(|last| last.name.clone()) else {
+                        return;
+                    };
+                    clients.remove(&name);
+                }
+                clients.insert(expiry.name.clone(), expiry);
+            }
         }
     }
 
@@ -96,9 +108,8 @@ impl ExpiryWatch {
     #[must_use]
     pub fn soonest(&self, files: &[Expiry], now: SystemTime) -> Vec<Expiry> {
         let mut clients = lock(&self.clients);
-        *clients = clients.split_off(&(now, String::new()));
-        let client = clients.first_key_value().map(|(_, expiry)| expiry);
-        let all = files.iter().chain(client);
+        clients.retain(|_, expiry| expiry.until >= now);
+        let all = files.iter().chain(clients.values());
         Expiring::ALL
             .into_iter()
             .filter_map(|what| {
@@ -190,10 +201,19 @@ mod tests {
     }
 
     #[test]
+    fn a_renewed_certificate_takes_the_place_of_the_one_before() {
+        let watch = ExpiryWatch::default();
+        for days in [1, 90, 30] {
+            watch.client(expiry(Expiring::Client, "CN=a", days));
+        }
+        assert_eq!(watch.soonest(&[], start())[0].until, start() + 90 * DAY);
+    }
+
+    #[test]
     fn no_more_clients_are_remembered_than_there_is_room_for_and_the_soonest_stay() {
         let watch = ExpiryWatch::default();
         for days in (1..=CLIENTS as u32 + 10).rev() {
-            watch.client(expiry(Expiring::Client, "CN=a", days));
+            watch.client(expiry(Expiring::Client, &format!("CN={days}"), days));
         }
         assert_eq!(lock(&watch.clients).len(), CLIENTS);
         assert_eq!(watch.soonest(&[], start())[0].until, start() + DAY);

@@ -213,7 +213,7 @@ impl TlsFiles {
 
 impl TlsMaterial {
     /// Adds all contents, and where they are, to a hash: two materials of the same hash are the same.
-    pub fn hash(&self, context: &mut digest::Context) {
+    pub fn add_to(&self, context: &mut digest::Context) {
         let Self {
             cert,
             key,

@@ -63,6 +63,14 @@ impl Identity {
         }
     }
 
+    /// How long it still lasts; a day at most, for whoever sleeps so long.
+    pub(crate) fn time_left(&self) -> Duration {
+        let end = self.valid_until + Duration::from_secs(1);
+        let left = end.duration_since(SystemTime::now()).unwrap_or_default();
+        // A moment more, so that it has expired then.
+        left.min(Duration::from_secs(24 * 60 * 60)) + Duration::from_millis(10)
+    }
+
     /// Whether it has expired since the handshake. The last second still counts (RFC 5280, 4.1.2.5).
     pub fn expired(&self) -> bool {
         SystemTime::now() > self.valid_until + Duration::from_secs(1)

@@ -134,7 +134,7 @@ impl Served {
             .admit(&chain, caller_address())
             .map_err(|refusal| refusal.detail)?;
         let generations = Arc::clone(&self.generations);
-        let session = Session::new(chain, generation.number, admitted, generations);
+        let session = Session::new(chain, admitted, generations);
         let server = Arc::clone(&self.server);
         tokio::spawn(async move { server.serve(stream, false, session).await });
         Ok(caller)

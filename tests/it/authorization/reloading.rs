@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use simkube::NewDeployment;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{Governed, seen};
 use crate::support::{SimCluster, eventually, program::admin};
@@ -102,4 +103,28 @@ async fn a_label_that_no_rule_looked_at_before_decides_once_it_is_known() {
     // A Deployment that loses the label is out of reach at once.
     governed.sim.cluster.set_labels("web", "page", &[]).unwrap();
     assert_eq!(alice.scale("web", "page", 5, &[]).await.status, 403);
+}
+
+#[tokio::test]
+async fn a_write_whose_body_comes_after_a_reload_is_judged_by_what_holds_then() {
+    let governed = governed().await;
+    let alice = governed.client("alice");
+    let body = r#"{"replicaCount":9}"#;
+    let head = format!(
+        "PUT /api/v1/namespaces/web/deployments/shop/replicas HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let mut slow = alice.connect().await.unwrap();
+    slow.write_all(head.as_bytes()).await.unwrap();
+    governed.becomes(&rule("[get]", ""));
+    eventually(PROMISED, "the narrower policy", async || {
+        alice.scale("web", "shop", 5, &[]).await.status == 403
+    })
+    .await;
+    slow.write_all(body.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    assert_ne!(governed.sim.count("web", "shop"), Some(9));
 }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use headcount::{
     access::{Authorization, NameKind, Principal, Verb, Verbs},
     api::{Api, Caller, Rules},
+    generation::Session,
     kubernetes::{Connection, Deployments, Informer, InformerStatus, Managed},
     store::{LabelKeys, Store},
     telemetry::metrics::Metrics,
@@ -84,7 +85,7 @@ pub(crate) struct InProcess {
     pub(crate) cluster: Cluster,
     pub(crate) status: Arc<InformerStatus>,
     api: Arc<Api>,
-    caller: Arc<Caller>,
+    session: Arc<Session>,
     sent: Arc<Mutex<Vec<Sent>>>,
     detour: Arc<Mutex<Option<Detour>>>,
     shaping: Arc<Mutex<Option<Shaping>>>,
@@ -175,7 +176,7 @@ impl InProcess {
             )),
             status,
             labels,
-            caller: Arc::new(Caller::new(
+            session: Arc::new(Session::fixed(Caller::new(
                 identity,
                 Ok(Principal {
                     name: "alice".into(),
@@ -184,7 +185,7 @@ impl InProcess {
                 }),
                 SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
                 Arc::new(enabling_images()),
-            )),
+            ))),
             sent,
             detour,
             shaping,
@@ -366,9 +367,10 @@ impl InProcess {
         let request = request
             .body(Full::new(Bytes::from(body.to_owned())))
             .unwrap();
-        let (api, caller) = (Arc::clone(&self.api), Arc::clone(&self.caller));
+        let (api, session) = (Arc::clone(&self.api), Arc::clone(&self.session));
         async move {
-            let (parts, body) = api.answer(&caller, request).await.into_parts();
+            let answer = api.answer(&session, session.caller(), request).await;
+            let (parts, body) = answer.into_parts();
             let body = body.collect().await.unwrap().to_bytes();
             Answer {
                 status: parts.status,
