@@ -3,6 +3,10 @@ use std::io::Write as _;
 use clap::Parser;
 
 use super::*;
+use crate::{
+    access::{Verb, Verbs},
+    tls::{Checks, Group},
+};
 
 #[derive(Parser)]
 struct Cli {
