@@ -242,7 +242,7 @@ fn from_file(path: &Path, text: &str) -> Result<(Settings, Authorization), Confi
         why,
     };
     let mut settings: Settings = serde_saphyr::from_str(text).map_err(|e| {
-        let (line, why) = crate::yaml::fault(&e);
+        let (line, why) = crate::yaml::fault(&e, text);
         wrong(line, why)
     })?;
     let expected = |key: &str, found: &Option<String>, value: &str| match found {

@@ -2,12 +2,21 @@
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-/// The line, from 1, where it is known, and the first sentence of what the reader says.
-pub(crate) fn fault(error: &serde_saphyr::Error) -> (Option<u64>, String) {
+/// The line, from 1, where it is known, and the first sentence of what the reader says, with the key of that line of `text`.
+pub(crate) fn fault(error: &serde_saphyr::Error, text: &str) -> (Option<u64>, String) {
     let line = error.location().map(|location| location.line());
-    let text = error.without_snippet().to_string();
-    let sentence = text.lines().next().unwrap_or_default();
-    // Both are easily written by people who don't know this of YAML.
+    let said = error.without_snippet().to_string();
+    let said = said.lines().next().unwrap_or_default();
+    // The line is told by whoever asks for it, and not twice.
+    let said = said.split(" at line ").next().unwrap_or_default();
+    let sentence = if let Some((twice, _)) = said.split_once("set DuplicateKeyPolicy") {
+        twice.trim_end_matches([' ', ',', '.', ';', '('])
+    } else if said.contains("did not match any variant of untagged enum") {
+        "it must be a list, or the one thing that it would hold"
+    } else {
+        said
+    };
+    // All are easily written by people who don't know this of YAML.
     let hint = if sentence.starts_with("while scanning an anchor or alias") {
         "; put quotes around what begins with * or &"
     } else if sentence.starts_with("cannot deserialize null into string") {
@@ -15,7 +24,22 @@ pub(crate) fn fault(error: &serde_saphyr::Error) -> (Option<u64>, String) {
     } else {
         ""
     };
-    (line, format!("{sentence}{hint}"))
+    let key = line.and_then(|line| key_at(text, line)).unwrap_or_default();
+    if key.is_empty() || sentence.contains(key) {
+        (line, format!("{sentence}{hint}"))
+    } else {
+        (line, format!("{key}: {sentence}{hint}"))
+    }
+}
+
+/// The key that stands in a line, if there is one.
+fn key_at(text: &str, line: u64) -> Option<&str> {
+    let line = text
+        .lines()
+        .nth(usize::try_from(line).ok()?.checked_sub(1)?)?;
+    let (key, _) = line.trim_start_matches(['-', ' ']).split_once(':')?;
+    let name = |c: char| c.is_ascii_alphanumeric();
+    key.chars().all(name).then_some(key)
 }
 
 /// A value: a key with nothing behind it isn't one, and was meant to be something.
@@ -29,5 +53,45 @@ where
         None => Err(D::Error::custom(
             "the key has no value; leave it out to have the default",
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    #[expect(dead_code, reason = "nothing but its reading is of interest")]
+    struct File {
+        #[serde(default, deserialize_with = "given")]
+        max_replicas: Option<u32>,
+        #[serde(default)]
+        read_only: bool,
+    }
+
+    fn said(text: &str) -> (Option<u64>, String) {
+        let error = serde_saphyr::from_str::<File>(text).unwrap_err();
+        fault(&error, text)
+    }
+
+    #[test]
+    fn what_is_wrong_names_the_key_and_leaves_the_line_to_whoever_tells_it() {
+        let text = "\nreadOnly: [1]\n";
+        let (line, why) = said(text);
+        assert_eq!(line, Some(2));
+        assert!(
+            why.contains("readOnly") && !why.contains(" at line "),
+            "{why}"
+        );
+        let (_, twice) = said("readOnly: true\nreadOnly: true\n");
+        assert!(
+            twice.contains("readOnly") && !twice.contains("Options"),
+            "{twice}"
+        );
+        let (_, nothing) = said("maxReplicas:\n");
+        assert!(nothing.contains("the key has no value"), "{nothing}");
     }
 }

@@ -184,6 +184,35 @@ impl Permissions {
             .map_or(Decision::DENIED, |rule| Decision::of(rule))
     }
 
+    /// Whether this may be done to this Deployment whatever its labels are, and whether it exists or not; `None` when that
+    /// makes a difference.
+    pub fn decide_without_labels(
+        &self,
+        verb: Verb,
+        namespace: &str,
+        deployment: &str,
+    ) -> Option<bool> {
+        let Some(rules) = &self.rules else {
+            return Some(self.ever.contains(verb));
+        };
+        // What the rules up to here say to those whose labels they match; others are decided further down.
+        let mut so_far = None;
+        for rule in rules.iter() {
+            if !rule.matches_but_for_labels(verb, namespace, deployment) {
+                continue;
+            }
+            let allowed = rule.effect == Effect::Allow;
+            if so_far.is_some_and(|before| before != allowed) {
+                return None;
+            }
+            so_far = Some(allowed);
+            if rule.selector.is_none() {
+                return so_far;
+            }
+        }
+        (so_far != Some(true)).then_some(false)
+    }
+
     /// Whether a Deployment's labels may make a difference.
     pub fn looks_at_labels(&self) -> bool {
         self.labels

@@ -9,7 +9,7 @@ use std::{
 
 use super::policy::Glob;
 use rustls::pki_types::CertificateDer;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use x509_parser::{asn1_rs::Tag, parse_x509_certificate, prelude::GeneralName};
 
 /// A longer name than this, in bytes, is none: a SPIFFE ID has at most 2048 (SPIFFE-ID, 2.3).
@@ -49,6 +49,7 @@ pub struct IdentityRules {
     /// Where groups come from.
     pub groups: GroupSource,
     /// What some CAs may vouch for; the others may vouch for anybody.
+    #[serde(deserialize_with = "some")]
     pub authorities: Vec<AuthorityRule>,
 }
 
@@ -63,6 +64,17 @@ pub struct AuthorityRule {
     /// Groups that count when these CAs name them; none unless they are given.
     #[serde(default)]
     groups: Vec<Glob>,
+}
+
+/// A list that isn't empty: one that was emptied by mistake would bind nobody.
+fn some<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<AuthorityRule>, D::Error> {
+    let rules = Vec::deserialize(deserializer)?;
+    if rules.is_empty() {
+        return Err(D::Error::custom(
+            "authorities is an empty list; leave it out to let every CA vouch for anybody",
+        ));
+    }
+    Ok(rules)
 }
 
 /// Where a principal's groups come from.
@@ -273,8 +285,12 @@ impl Names {
             uris: Vec::new(),
             dns: Vec::new(),
             common_names: subject.iter_common_name().map(text).collect(),
-            // A group that is no text can't be named by a rule either.
-            organizations: subject.iter_organization().filter_map(text).collect(),
+            // A group that no rule can name, or that would be two lines in a log, is none.
+            organizations: subject
+                .iter_organization()
+                .filter_map(text)
+                .filter(|group| !group.is_empty() && !group.chars().any(char::is_control))
+                .collect(),
         };
         let alternative = certificate
             .subject_alternative_name()

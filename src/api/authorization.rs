@@ -1,7 +1,7 @@
 //! Whether a caller may do what it asks for, before anything is looked up, and again on the state that its write is
 //! conditional on.
 
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
 use super::{
     Api, ApiError, Caller,
@@ -35,14 +35,18 @@ pub(super) fn authorize(
     let permissions = &caller.permissions;
     let allowed = if permissions.looks_at_labels() {
         let snapshot = api.status.store().present();
-        if !snapshot.synced() || !snapshot.has_labels(namespace, &caller.rules.labels) {
-            return Err(ApiError::NotSynced);
+        if snapshot.synced() && snapshot.has_labels(namespace, &caller.rules.labels) {
+            let labels = snapshot.get(namespace, name).map(LabelsOf);
+            let labels = labels.as_ref().map(|labels| labels as &dyn Labels);
+            permissions
+                .decide(verb, namespace, name, labels)
+                .is_allowed()
+        } else {
+            // Whoever isn't judged by what isn't known yet doesn't wait for it.
+            permissions
+                .decide_without_labels(verb, namespace, name)
+                .ok_or(ApiError::NotSynced)?
         }
-        let labels = snapshot.get(namespace, name).map(LabelsOf);
-        let labels = labels.as_ref().map(|labels| labels as &dyn Labels);
-        permissions
-            .decide(verb, namespace, name, labels)
-            .is_allowed()
     } else {
         permissions.decide(verb, namespace, name, None).is_allowed()
     };
@@ -119,24 +123,30 @@ pub(super) fn view(
     if permissions.sees_everything(verb) {
         return Ok(None);
     }
-    let mut known = true;
+    let known = Cell::new(true);
     let view = snapshot.view(
         |namespace| match permissions.sees_namespace(verb, namespace) {
             Some(true) => Visible::All,
             Some(false) => Visible::None,
             None => {
-                known &= !permissions.looks_at_labels()
+                let labels_known = !permissions.looks_at_labels()
                     || snapshot.has_labels(namespace, &caller.rules.labels);
-                Visible::Each(|record: &Record<'_>| {
-                    let labels = LabelsOf(*record);
-                    permissions
-                        .decide(verb, record.namespace(), record.name(), Some(&labels))
-                        .is_allowed()
+                let known = &known;
+                Visible::Each(move |record: &Record<'_>| {
+                    let (namespace, name) = (record.namespace(), record.name());
+                    if labels_known {
+                        let labels = LabelsOf(*record);
+                        let decision = permissions.decide(verb, namespace, name, Some(&labels));
+                        return decision.is_allowed();
+                    }
+                    let decided = permissions.decide_without_labels(verb, namespace, name);
+                    known.set(known.get() && decided.is_some());
+                    decided.unwrap_or(false)
                 })
             }
         },
     );
-    if known {
+    if known.get() {
         Ok(Some(view))
     } else {
         Err(ApiError::NotSynced)

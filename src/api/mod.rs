@@ -89,6 +89,11 @@ impl Caller {
         }
     }
 
+    /// The name of its principal, or nothing.
+    pub fn name(&self) -> &str {
+        self.principal.as_ref().map_or("", |p| &p.name)
+    }
+
     /// Whether the certificates that opened the connection still count.
     ///
     /// # Errors
@@ -104,14 +109,14 @@ impl Caller {
 
     /// Tells of a request that the caller had no permission for; a write's has a line of its own.
     fn log_denied(&self, id: &RequestId, error: &ApiError) {
-        warn!(name: "access.denied", subject = %self.identity.subject, serial = %self.identity.serial,
+        warn!(name: "access.denied", principal = %self.name(), subject = %self.identity.subject, serial = %self.identity.serial,
             issuer = %self.identity.issuer, address = %self.address, error = %error, request_id = id.as_str(), "a request was denied");
     }
 
     /// Tells that an open connection's client isn't let in any more.
     pub(crate) fn log_dismissed(&self, refusal: &Refusal) {
         let Refusal { reason, detail, .. } = refusal;
-        warn!(name: "tls.client.dismissed", reason, subject = %self.identity.subject, serial = %self.identity.serial,
+        warn!(name: "tls.client.dismissed", reason, principal = %self.name(), subject = %self.identity.subject, serial = %self.identity.serial,
             issuer = %self.identity.issuer, address = %self.address, error = %detail, "client dismissed: {reason}");
     }
 }

@@ -94,7 +94,7 @@ pub(super) struct Failure<'a, P: Parameter> {
 /// A log line about a write: the fields of every such line around the parameter's own.
 macro_rules! log_write {
     ($level:ident, $event:literal, $origin:expr, ($namespace:expr, $name:expr), { $($own:tt)* }, $($message:tt)+) => {
-        tracing::$level!(name: $event, subject = %$origin.caller.identity.subject, serial = %$origin.caller.identity.serial,
+        tracing::$level!(name: $event, principal = %$origin.caller.name(), subject = %$origin.caller.identity.subject, serial = %$origin.caller.identity.serial,
             issuer = %$origin.caller.identity.issuer, address = %$origin.caller.address,
             namespace = %$namespace, name = %$name, $($own)*, request_id = $origin.id.as_str(),
             trace_id = %$origin.trace.trace_id, span_id = %$origin.trace.span_id, $($message)+)

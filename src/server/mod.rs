@@ -25,7 +25,7 @@ use crate::{
     api::Api,
     generation::{Generations, Session},
     telemetry::metrics::Metrics,
-    tls::Refusal,
+    tls::{Refusal, Shown},
 };
 use activity::{Activity, Held, Watched};
 
@@ -121,14 +121,16 @@ impl Server {
     ) -> Option<(TlsStream<TcpStream>, Session)> {
         let generation = Arc::clone(&self.generations.current());
         let acceptor = TlsAcceptor::from(Arc::clone(&generation.tls));
-        let refusal = match timeout(HANDSHAKE, acceptor.accept(tcp).into_fallible()).await {
+        let shaking = Shown::watching(timeout(HANDSHAKE, acceptor.accept(tcp).into_fallible()));
+        let (shaken, shown) = shaking.await;
+        let refusal = match shaken {
             Ok(Ok(stream)) => {
                 let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
                 match generation.admit(chain, address) {
                     Ok(caller) => {
                         self.metrics.handshake("accepted");
                         self.metrics.expiry.client(caller.identity.expiry());
-                        info!(name: "tls.client.accepted", subject = %caller.identity.subject, serial = %caller.identity.serial,
+                        info!(name: "tls.client.accepted", principal = %caller.name(), subject = %caller.identity.subject, serial = %caller.identity.serial,
                             issuer = %caller.identity.issuer, address = %address, "client accepted");
                         let (chain, generations) = (chain.to_vec(), Arc::clone(&self.generations));
                         return Some((stream, Session::new(chain, caller, generations)));
@@ -154,10 +156,15 @@ impl Server {
                 detail,
             }) => {
                 self.metrics.handshake(reason);
+                // Whose certificate it was, where there was one.
+                let subject = shown.as_ref().map(|shown| shown.subject.as_str());
+                let serial = shown.as_ref().map(|shown| shown.serial.as_str());
+                let issuer = shown.as_ref().map(|shown| shown.issuer.as_str());
+                let names = shown.as_ref().map(|shown| shown.names.as_str());
                 if suspicious {
-                    warn!(name: "tls.client.refused", reason, address = %address, error = %detail, "client refused: {reason}");
+                    warn!(name: "tls.client.refused", reason, subject, serial, issuer, names, address = %address, error = %detail, "client refused: {reason}");
                 } else {
-                    info!(name: "tls.client.refused", reason, address = %address, error = %detail, "client refused: {reason}");
+                    info!(name: "tls.client.refused", reason, subject, serial, issuer, names, address = %address, error = %detail, "client refused: {reason}");
                 }
             }
         }

@@ -9,6 +9,8 @@ use std::num::NonZeroU32;
 use rustls::{CertificateError, Error, OtherError, pki_types::UnixTime};
 use serde::Deserialize;
 
+use crate::yaml::given;
+
 use super::{
     constraints,
     deny_list::Denial,
@@ -43,6 +45,7 @@ pub struct Checks {
     /// The weakest hash under a signature on the path; the root's own signature proves nothing and isn't looked at.
     pub minimum_hash: Hash,
     /// The longest time from notBefore to notAfter of a client's certificate, in days; without it any.
+    #[serde(deserialize_with = "given")]
     pub maximum_lifetime_days: Option<NonZeroU32>,
     /// Whether an issuer without a revocation list is refused.
     pub require_crl: bool,

@@ -78,7 +78,7 @@ impl DenyList {
     /// Names the line of what isn't YAML, an unknown key, a serial number or hash that isn't hexadecimal, and an empty name.
     pub fn parse(text: &str) -> Result<Self, DenyListError> {
         let file: File = serde_saphyr::from_str(text).map_err(|error| {
-            let (line, why) = crate::yaml::fault(&error);
+            let (line, why) = crate::yaml::fault(&error, text);
             DenyListError { line, why }
         })?;
         let File {

@@ -13,6 +13,7 @@ mod identity;
 mod refusal;
 mod remembered;
 mod revocation;
+mod shown;
 mod verifier;
 
 pub use algorithms::{CipherSuite, Group, UnknownAlgorithm};
@@ -24,4 +25,5 @@ pub use identity::{Identity, IdentityError};
 pub use refusal::Refusal;
 pub(crate) use refusal::in_words;
 pub(crate) use revocation::List;
+pub use shown::Shown;
 pub use verifier::{Root, Verdict, Verifier};

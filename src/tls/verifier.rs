@@ -29,6 +29,7 @@ use super::{
     facts::{Facts, system_time},
     remembered::{Remembered, hash},
     revocation::{List, Revocation},
+    shown::Shown,
 };
 
 /// Verifies clients' chains against one generation of CAs, lists and settings.
@@ -390,7 +391,8 @@ impl ClientCertVerifier for Verifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.judge_leaf(end_entity, intermediates, now)?;
+        self.judge_leaf(end_entity, intermediates, now)
+            .inspect_err(|_| Shown::note(end_entity))?;
         Ok(ClientCertVerified::assertion())
     }
 

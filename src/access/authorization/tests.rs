@@ -2,7 +2,7 @@ use super::*;
 
 fn read(text: &str) -> Result<Authorization, (Option<u64>, String)> {
     let file: AuthorizationFile =
-        serde_saphyr::from_str(text).map_err(|e| crate::yaml::fault(&e))?;
+        serde_saphyr::from_str(text).map_err(|e| crate::yaml::fault(&e, text))?;
     file.read().map_err(|error| (error.line, error.to_string()))
 }
 

@@ -130,6 +130,17 @@ impl Rule {
         }
     }
 
+    pub(super) fn matches_but_for_labels(
+        &self,
+        verb: Verb,
+        namespace: &str,
+        deployment: &str,
+    ) -> bool {
+        self.verbs.contains(verb)
+            && self.is_in(namespace)
+            && among(self.deployments.as_deref(), deployment)
+    }
+
     pub(super) fn is_in(&self, namespace: &str) -> bool {
         among(self.namespaces.as_deref(), namespace)
     }

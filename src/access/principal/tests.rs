@@ -140,6 +140,12 @@ fn a_bound_ca_vouches_for_nobody_without_a_name_and_for_no_group_unless_told() {
             .is_empty()
     );
     assert!(bound("[]", "[]").check().is_err());
+    for emptied in ["authorities: []", "authorities:", "authorities: ~"] {
+        assert!(
+            serde_saphyr::from_str::<IdentityRules>(emptied).is_err(),
+            "{emptied}"
+        );
+    }
     assert!(
         serde_saphyr::from_str::<IdentityRules>("authorities: [{clientCa: a, names: ['']}]")
             .is_err()

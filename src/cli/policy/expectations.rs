@@ -111,7 +111,7 @@ impl Expectations {
         let file: File = match serde_saphyr::from_str(&text) {
             Ok(file) => file,
             Err(error) => {
-                let (line, why) = yaml::fault(&error);
+                let (line, why) = yaml::fault(&error, &text);
                 return Err(ExpectationsError::File { path, line, why });
             }
         };

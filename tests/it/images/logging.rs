@@ -44,6 +44,7 @@ async fn an_image_that_was_set_is_told_with_who_what_from_and_to() {
         "issuer",
         "name",
         "namespace",
+        "principal",
         "request_id",
         "resource_version",
         "result",

@@ -78,7 +78,10 @@ async fn forges_nothing(flags: &[&str]) {
             .unwrap_or_else(|| panic!("no {event}"))
     };
     let accepted = one("tls.client.accepted");
-    assert_eq!(accepted.names(), ["address", "issuer", "serial", "subject"]);
+    assert_eq!(
+        accepted.names(),
+        ["address", "issuer", "principal", "serial", "subject"]
+    );
     for field in [accepted.text("issuer"), accepted.text("subject")] {
         // It is all there, readable, in its place.
         assert!(

@@ -155,7 +155,10 @@ async fn refuses_and_accepts_clients(serving: &Serving) {
     let stream = serving.client.connect().await.unwrap();
     let peer = stream.get_ref().0.local_addr().unwrap();
     let accepted = serving.program.line("tls.client.accepted", 1).await;
-    assert_eq!(accepted.names(), ["address", "issuer", "serial", "subject"]);
+    assert_eq!(
+        accepted.names(),
+        ["address", "issuer", "principal", "serial", "subject"]
+    );
     assert_eq!(
         (accepted.text("subject"), accepted.text("issuer")),
         ("CN=alice", "CN=headcount demo CA")

@@ -105,7 +105,10 @@ async fn an_accepted_client_is_logged_with_subject_serial_issuer_and_address() {
     let line = served
         .accepts(&served.client_with(&authority.issue(&leaf).unwrap()))
         .await;
-    assert_eq!(line.names(), ["address", "issuer", "serial", "subject"]);
+    assert_eq!(
+        line.names(),
+        ["address", "issuer", "principal", "serial", "subject"]
+    );
     assert_eq!(line.text("subject"), "O=platform, CN=alice");
     assert_eq!(
         (line.text("serial"), line.text("issuer")),
@@ -151,10 +154,18 @@ async fn a_foreign_authority_is_refused_with_a_warning() {
         .unwrap()
         .issue(&Leaf::client("alice"))
         .unwrap();
-    served
-        .refuses(&served.client_with(&foreign))
-        .await
-        .because("UnknownIssuer", "WARN", UnknownCA);
+    let refused = served.refuses(&served.client_with(&foreign)).await;
+    refused.because("UnknownIssuer", "WARN", UnknownCA);
+    let line = refused.line;
+    assert_eq!(
+        (
+            line.text("subject"),
+            line.text("issuer"),
+            line.text("names")
+        ),
+        ("CN=alice", "CN=foreign CA", "alice")
+    );
+    assert!(!line.text("serial").is_empty());
 }
 
 #[tokio::test]

@@ -306,6 +306,10 @@ proptest! {
                 prop_assert_eq!(judged.is_ok(), within, "{:?}: {:?}", asked, judged);
             }
 
+            match permissions.decide_without_labels(verb, asked.namespace, asked.deployment) {
+                Some(known) => prop_assert_eq!(known, allowed, "{:?}", asked),
+                None => prop_assert!(permissions.looks_at_labels()),
+            }
             if let Some(shown) = permissions.sees_namespace(verb, asked.namespace) {
                 prop_assert!(holds_for_each(&permissions, verb, &[asked.namespace], shown));
             }
