@@ -55,7 +55,7 @@ pub enum Denied {
         access: String,
     },
     /// The cluster couldn't be asked, or gave no clear answer.
-    #[error("nothing was done, since the cluster couldn't be asked whether it is allowed: {0}")]
+    #[error("the cluster didn't say whether this is allowed: {0}")]
     Unavailable(#[from] AccessReviewError),
 }
 

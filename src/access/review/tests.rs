@@ -225,7 +225,7 @@ async fn silence_is_a_denial_after_three_seconds_and_is_not_remembered() {
     assert_eq!(start.elapsed().as_secs(), 3);
     assert_eq!(
         Denied::from(error).to_string(),
-        "nothing was done, since the cluster couldn't be asked whether it is allowed: the Kubernetes API didn't answer within 3 s"
+        "the cluster didn't say whether this is allowed: the Kubernetes API didn't answer within 3 s"
     );
     cluster.faults().remove(hang);
     assert_eq!(may_get(&reviewer, "cart").await, Ok(()));
