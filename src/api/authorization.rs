@@ -169,6 +169,16 @@ fn decide<'c>(
     }
 }
 
+/// Judges a permission on the labels of an object as it was read, which may be newer than what it was judged on before.
+pub(super) fn judge_read(
+    caller: &Caller,
+    verb: Verb,
+    names: (&str, &str),
+    labels: &dyn Labels,
+) -> Result<(), ApiError> {
+    decide(caller, verb, names, labels).map(|_| ())
+}
+
 /// Judges a count on the record that its write is conditional on.
 pub(super) fn judge_count(caller: &Caller, record: &Record<'_>, to: i32) -> Result<(), ApiError> {
     let names = (record.namespace(), record.name());

@@ -9,7 +9,7 @@ use http::{Response, StatusCode, request::Parts};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Api, ApiError, Body, authorization,
+    Api, ApiError, Body, Caller, authorization,
     deployments::{caught_up, not_modified},
     headers::describe,
     path::{shown, valid_names},
@@ -19,6 +19,7 @@ use super::{
     write::{Failure, Parameter, Write, log_write},
 };
 use crate::{
+    access::Verb,
     image_reference::ImageReference,
     kubernetes::{Container, Containers, WriteError, WriteRequest, Written},
     name,
@@ -29,6 +30,7 @@ const LONGEST_NAME: usize = 63;
 
 pub(super) async fn get(
     api: &Api,
+    caller: &Caller,
     names: (&str, &str),
     request: &Parts,
 ) -> Result<Response<Body>, ApiError> {
@@ -46,6 +48,8 @@ pub(super) async fn get(
     };
     let read = api.deployments.containers(namespace, name, stored).await;
     let (found, age) = read.map_err(|error| ApiError::of_read(error, names))?;
+    // Its labels may have changed since the request was judged.
+    authorization::judge_read(caller, Verb::Get, names, &found.labels)?;
     let tag = tag(&found);
     let mut response = if preconditions::not_modified(&request.headers, &tag) {
         not_modified()
@@ -157,6 +161,14 @@ impl Parameter for Image {
         &self,
         write: &Write<Self>,
     ) -> Result<Written<Arc<Containers>>, WriteError<ApiError>> {
+        let caller = &write.origin.caller;
+        let names = (
+            write.request.namespace.as_str(),
+            write.request.name.as_str(),
+        );
+        let permit = |containers: &Containers| {
+            authorization::judge_read(caller, Verb::Image, names, &containers.labels)
+        };
         let judge = |containers: &Containers| {
             if containers.deleting {
                 return Err(ApiError::BeingDeleted);
@@ -170,16 +182,12 @@ impl Parameter for Image {
                     tag,
                 },
             )?;
-            let names = (
-                write.request.namespace.as_str(),
-                write.request.name.as_str(),
-            );
-            authorization::judge_image(&write.origin.caller, names, containers, &write.wish)
+            authorization::judge_image(caller, names, containers, &write.wish)
         };
         let (request, image) = (&write.request, write.wish.as_str());
         let deployments = &write.api.deployments;
         deployments
-            .set_image(request, &self.container, image, judge)
+            .set_image(request, &self.container, image, permit, judge)
             .await
     }
 
