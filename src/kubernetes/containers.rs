@@ -77,7 +77,7 @@ impl Containers {
 /// Why containers weren't read.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ReadError {
-    /// No such Deployment any more.
+    /// No such Deployment any more, or none that is managed.
     #[error("the Deployment doesn't exist")]
     NotFound,
     /// The cluster refuses this server.
@@ -306,6 +306,10 @@ impl Deployments {
         if found.resource_version < at_least {
             // It was under way before the store saw this version; one that begins now isn't older.
             (found, asked) = read().await?;
+        }
+        // The store may not know yet that it has lost its label. An older state than the store's says nothing of that.
+        if found.resource_version >= at_least && !self.managed.selects(&found.labels) {
+            return Err(ReadError::NotFound);
         }
         Ok((found, asked.elapsed()))
     }
