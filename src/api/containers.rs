@@ -85,13 +85,14 @@ fn tag(containers: &Containers) -> String {
     let mut context = Context::new(&SHA256);
     context.update(containers.uid.as_bytes());
     for list in [&containers.containers, &containers.init_containers] {
+        // Lengths stand before what has them, so that no two lists look alike: images may have any characters.
+        context.update(&list.len().to_be_bytes());
         for Container { name, image } in list {
-            // Neither has control characters, so that no two lists of them look alike.
-            for part in [name, "\n", image, "\n"] {
+            for part in [name, image] {
+                context.update(&part.len().to_be_bytes());
                 context.update(part.as_bytes());
             }
         }
-        context.update(b"\0");
     }
     let digest = context.finish();
     let mut tag = String::from("\"");
@@ -296,6 +297,8 @@ mod tests {
             containers(1, &[("b", "y"), ("a", "x")], &[]),
             containers(1, &[("a", "x")], &[("b", "y")]),
             containers(1, &[("ax", ""), ("b", "y")], &[]),
+            containers(1, &[("a", "x\nb\ny")], &[]),
+            containers(1, &[("a", "x\n"), ("b", "y")], &[]),
             again,
         ] {
             assert_ne!(tag(&of), tag(&other), "{other:?}");
