@@ -169,7 +169,8 @@ impl Headcount {
             generations.labels(),
             informer_stop,
         )?;
-        let deployments = Deployments::new(client.clone(), Arc::clone(&status));
+        let deployments =
+            Deployments::new(client.clone(), Arc::clone(&status), config.managed.clone());
         let api = Arc::new(Api::new(
             Arc::clone(&status),
             deployments,

@@ -9,7 +9,7 @@ use http::{Response, StatusCode, request::Parts};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Api, ApiError, Body, authorization,
+    Api, ApiError, Body, Caller, authorization,
     deployments::{caught_up, not_modified},
     headers::describe,
     path::{shown, valid_names},
@@ -30,6 +30,7 @@ const LONGEST_NAME: usize = 63;
 
 pub(super) async fn get(
     api: &Api,
+    caller: &Caller,
     names: (&str, &str),
     request: &Parts,
 ) -> Result<Response<Body>, ApiError> {
@@ -47,6 +48,8 @@ pub(super) async fn get(
     };
     let read = api.deployments.containers(namespace, name, stored).await;
     let (found, age) = read.map_err(|error| ApiError::of_read(error, names))?;
+    // Its labels may have changed since the request was judged.
+    authorization::permit(caller, Verb::Get, names, &found.labels)?;
     let tag = tag(&found);
     let mut response = if preconditions::not_modified(&request.headers, &tag) {
         not_modified()
@@ -82,13 +85,14 @@ fn tag(containers: &Containers) -> String {
     let mut context = Context::new(&SHA256);
     context.update(containers.uid.as_bytes());
     for list in [&containers.containers, &containers.init_containers] {
+        // Lengths stand before what has them, so that no two lists look alike: images may have any characters.
+        context.update(&list.len().to_be_bytes());
         for Container { name, image } in list {
-            // Neither has control characters, so that no two lists of them look alike.
-            for part in [name, "\n", image, "\n"] {
+            for part in [name, image] {
+                context.update(&part.len().to_be_bytes());
                 context.update(part.as_bytes());
             }
         }
-        context.update(b"\0");
     }
     let digest = context.finish();
     let mut tag = String::from("\"");
@@ -159,6 +163,14 @@ impl Parameter for Image {
         &self,
         write: &Write<Self>,
     ) -> Result<Written<Arc<Containers>>, WriteError<ApiError>> {
+        let names = (
+            write.request.namespace.as_str(),
+            write.request.name.as_str(),
+        );
+        let permit = |containers: &Containers| {
+            let caller = write.caller()?;
+            authorization::permit(&caller, Verb::Image, names, &containers.labels).map(|_| ())
+        };
         let judge = |containers: &Containers| {
             if containers.deleting {
                 return Err(ApiError::BeingDeleted);
@@ -172,16 +184,12 @@ impl Parameter for Image {
                     tag,
                 },
             )?;
-            let names = (
-                write.request.namespace.as_str(),
-                write.request.name.as_str(),
-            );
             authorization::judge_image(&*write.caller()?, names, containers, &write.wish)
         };
         let (request, image) = (&write.request, write.wish.as_str());
         let deployments = &write.api.deployments;
         deployments
-            .set_image(request, &self.container, image, judge)
+            .set_image(request, &self.container, image, permit, judge)
             .await
     }
 
@@ -290,6 +298,8 @@ mod tests {
             containers(1, &[("b", "y"), ("a", "x")], &[]),
             containers(1, &[("a", "x")], &[("b", "y")]),
             containers(1, &[("ax", ""), ("b", "y")], &[]),
+            containers(1, &[("a", "x\nb\ny")], &[]),
+            containers(1, &[("a", "x\n"), ("b", "y")], &[]),
             again,
         ] {
             assert_ne!(tag(&of), tag(&other), "{other:?}");

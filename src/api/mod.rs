@@ -378,7 +378,11 @@ impl Api {
                 }
             }
             Route::Containers { namespace, name } => {
-                containers::get(self, (&namespace, &name), request).await
+                let read = containers::get(self, &caller, (&namespace, &name), request).await;
+                if let Err(error @ ApiError::Forbidden(_)) = &read {
+                    caller.log_denied(id, error);
+                }
+                read
             }
             Route::Image {
                 namespace,

@@ -2,18 +2,21 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use futures_util::{
     FutureExt as _,
-    future::{BoxFuture, Shared},
+    future::{BoxFuture, Shared, WeakShared},
 };
 use http::{HeaderValue, Request, header};
 use kube::client::Body;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
-use tokio::time::{Instant, timeout};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout_at},
+};
 use uuid::Uuid;
 
 use super::{
@@ -23,8 +26,12 @@ use super::{
     write::WriteError,
 };
 
-/// How long a read may take at the API server.
+/// How long a read may take, waiting for its turn included.
 const READ: Duration = Duration::from_secs(10);
+/// How long of that it may wait: whoever has a turn has time to use it.
+const TURN: Duration = Duration::from_secs(5);
+/// How many reads are under way at once: each may buffer some megabytes.
+const AT_ONCE: usize = 16;
 /// What was read serves others for so long, counted from when it was asked for.
 const FRESH: Duration = Duration::from_secs(1);
 
@@ -70,7 +77,7 @@ impl Containers {
 /// Why containers weren't read.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ReadError {
-    /// No such Deployment any more.
+    /// No such Deployment any more, or none that is managed.
     #[error("the Deployment doesn't exist")]
     NotFound,
     /// The cluster refuses this server.
@@ -152,7 +159,7 @@ impl From<DeploymentObject> for Containers {
 
 type Outcome = Result<Arc<Containers>, ReadError>;
 
-/// A read that is under way or done.
+/// A read that somebody waits for. All who do drive it; when the last of them leaves before its end, it ends.
 #[derive(Clone)]
 struct Read {
     asked: Instant,
@@ -171,46 +178,109 @@ impl Read {
     }
 }
 
+/// A read as it is remembered: what is under way is held by those who wait for it.
+struct Remembered {
+    asked: Instant,
+    under_way: WeakShared<BoxFuture<'static, Outcome>>,
+    done: Option<Shared<BoxFuture<'static, Outcome>>>,
+}
+
+impl Remembered {
+    fn read(&self) -> Option<Read> {
+        let outcome = self.done.clone().or_else(|| self.under_way.upgrade())?;
+        Some(Read {
+            asked: self.asked,
+            outcome,
+        })
+    }
+}
+
+type Key = (String, String);
+
 /// The reads of the last second.
-#[derive(Default)]
-pub(super) struct Reads(Mutex<Recent>);
+pub(super) struct Reads {
+    turns: Arc<Semaphore>,
+    recent: Mutex<Recent>,
+}
 
 #[derive(Default)]
 struct Recent {
-    reads: HashMap<(String, String), Read>,
+    reads: HashMap<Key, Remembered>,
     swept: Option<Instant>,
 }
 
+impl Default for Reads {
+    fn default() -> Self {
+        Self {
+            turns: Arc::new(Semaphore::new(AT_ONCE)),
+            recent: Mutex::default(),
+        }
+    }
+}
+
 impl Reads {
-    /// The read that serves, or a new one.
-    fn join(
+    /// What the read that serves finds, or a new one, and when it was asked for.
+    async fn find(
         &self,
-        key: (&str, &str),
+        client: &kube::Client,
+        key: &Key,
         at_least: u64,
-        begin: impl FnOnce() -> BoxFuture<'static, Outcome>,
-    ) -> Read {
-        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    ) -> Result<(Arc<Containers>, Instant), ReadError> {
+        let read = self.join(client, key, at_least);
+        let found = read.outcome.clone().await?;
+        self.keep(key, &read);
+        Ok((found, read.asked))
+    }
+
+    /// The read that serves, or a new one.
+    fn join(&self, client: &kube::Client, key: &Key, at_least: u64) -> Read {
+        let mut recent = self.recent();
         let now = Instant::now();
         if recent.swept.is_none_or(|at| now - at > FRESH) {
+            // A read that takes longer serves those who wait for it, and nobody who comes now.
             recent.reads.retain(|_, read| now - read.asked <= FRESH);
             recent.swept = Some(now);
         }
-        let key = (key.0.to_owned(), key.1.to_owned());
-        if let Some(read) = recent.reads.get(&key).filter(|read| read.serves(at_least)) {
-            return read.clone();
+        let serving = recent.reads.get(key).and_then(Remembered::read);
+        if let Some(read) = serving.filter(|read| read.serves(at_least)) {
+            return read;
         }
-        let read = Read {
+        let (turns, client, wanted) = (Arc::clone(&self.turns), client.clone(), key.clone());
+        let outcome = in_turn(turns, client, wanted, now).boxed().shared();
+        if let Some(under_way) = outcome.downgrade() {
+            let begun = Remembered {
+                asked: now,
+                under_way,
+                done: None,
+            };
+            recent.reads.insert(key.clone(), begun);
+        }
+        Read {
             asked: now,
-            outcome: begin().shared(),
-        };
-        recent.reads.insert(key, read.clone());
-        read
+            outcome,
+        }
     }
 
-    fn last(&self, namespace: &str, name: &str) -> Option<Arc<Containers>> {
-        let recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let read = recent.reads.get(&(namespace.to_owned(), name.to_owned()))?;
-        read.outcome.peek()?.as_ref().ok().cloned()
+    /// Keeps a read that is done for those who come later, unless another has begun since.
+    fn keep(&self, key: &Key, read: &Read) {
+        let mut recent = self.recent();
+        let Some(remembered) = recent.reads.get_mut(key) else {
+            return;
+        };
+        let same = |other: Read| other.outcome.ptr_eq(&read.outcome);
+        if remembered.done.is_none() && remembered.read().is_some_and(same) {
+            remembered.done = Some(read.outcome.clone());
+        }
+    }
+
+    fn last(&self, key: &Key) -> Option<Arc<Containers>> {
+        let recent = self.recent();
+        let done = recent.reads.get(key)?.done.as_ref()?;
+        done.peek()?.as_ref().ok().cloned()
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -230,27 +300,44 @@ impl Deployments {
         if let Some(why) = self.status.away() {
             return Err(ReadError::Unavailable(why, None));
         }
-        let begin = || read(self.client.clone(), namespace.into(), name.into()).boxed();
-        let shared = self.reads.join((namespace, name), at_least, begin);
-        let mut found = shared.outcome.await?;
-        let mut asked = shared.asked;
+        let key = (namespace.to_owned(), name.to_owned());
+        let read = || self.reads.find(&self.client, &key, at_least);
+        let (mut found, mut asked) = read().await?;
         if found.resource_version < at_least {
             // It was under way before the store saw this version; one that begins now isn't older.
-            let own = self.reads.join((namespace, name), at_least, begin);
-            (found, asked) = (own.outcome.await?, own.asked);
+            (found, asked) = read().await?;
+        }
+        // The store may not know yet that it has lost its label. An older state than the store's says nothing of that.
+        if found.resource_version >= at_least && !self.managed.selects(&found.labels) {
+            return Err(ReadError::NotFound);
         }
         Ok((found, asked.elapsed()))
     }
 
     /// The containers that were read last, if that is no more than some seconds ago: for the log.
     pub fn last_containers(&self, namespace: &str, name: &str) -> Option<Arc<Containers>> {
-        self.reads.last(namespace, name)
+        self.reads.last(&(namespace.to_owned(), name.to_owned()))
     }
+}
+
+/// A read that waits for its turn first.
+async fn in_turn(turns: Arc<Semaphore>, client: kube::Client, key: Key, asked: Instant) -> Outcome {
+    let unavailable = |why| Err(ReadError::Unavailable(why, None));
+    // The turns are never closed: who has none within the time was only waiting.
+    let Ok(Ok(_turn)) = timeout_at(asked + TURN, turns.acquire()).await else {
+        return unavailable(format!(
+            "{AT_ONCE} other reads of containers left this one no turn within {} s",
+            TURN.as_secs()
+        ));
+    };
+    timeout_at(asked + READ, read(client, &key))
+        .await
+        .unwrap_or_else(|_| unavailable(CallError::Silent(READ).to_string()))
 }
 
 /// A list of one, since whoever may list Deployments for the store needs no further right for it. A consistent read: it
 /// shows every version that the store has.
-async fn read(client: kube::Client, namespace: String, name: String) -> Outcome {
+async fn read(client: kube::Client, (namespace, name): &Key) -> Outcome {
     let uri = format!(
         "/apis/apps/v1/namespaces/{namespace}/deployments?fieldSelector=metadata.name%3D{name}"
     );
@@ -259,15 +346,9 @@ async fn read(client: kube::Client, namespace: String, name: String) -> Outcome 
     *list.uri_mut() = uri.parse().map_err(|_| ReadError::NotFound)?;
     list.headers_mut()
         .insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-    let exchange = async {
-        let mut response = send(&client, list, READ).await?;
-        small_body(response.body_mut(), READ).await
-    };
-    let body = timeout(READ, exchange)
-        .await
-        .unwrap_or(Err(CallError::Silent(READ)))
-        .map_err(failed)?;
-    let list: DeploymentList = serde_json::from_slice(&body).map_err(|e| {
+    let mut response = send(&client, list, READ).await.map_err(failed)?;
+    let body = small_body(response.body_mut(), READ).await;
+    let list: DeploymentList = serde_json::from_slice(&body.map_err(failed)?).map_err(|e| {
         ReadError::Unavailable(format!("it answered what can't be read: {e}"), None)
     })?;
     let one = list.items.into_iter().next().ok_or(ReadError::NotFound)?;

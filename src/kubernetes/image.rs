@@ -16,8 +16,10 @@ const PAUSE: Duration = Duration::from_millis(200);
 impl Deployments {
     /// Sets the image of one container, or init container, if `judge` lets it, and waits until the store shows it.
     ///
-    /// The store says whether the Deployment is managed. What is judged is read, and the write holds only for the version that
-    /// was: if somebody else was faster it is read and judged again. It doesn't wait for the store to have the same version,
+    /// `permit` is asked before the container is looked for: whoever it refuses learns nothing of the Deployment.
+    ///
+    /// The store says whether the Deployment is managed, and what is read whether it still is. That is judged, and the write
+    /// holds only for the version that was: if somebody else was faster it is read and judged again. It doesn't wait for the store to have the same version,
     /// since a busy Deployment would have changed again by then.
     ///
     /// # Errors
@@ -28,6 +30,7 @@ impl Deployments {
         request: &WriteRequest,
         container: &str,
         image: &str,
+        permit: impl Fn(&Containers) -> Result<(), E>,
         judge: impl Fn(&Containers) -> Result<(), E>,
     ) -> Result<Written<Arc<Containers>>, WriteError<E>> {
         let WriteRequest {
@@ -50,6 +53,7 @@ impl Deployments {
             } else if judged <= refused {
                 Err(Again::Unexplained(PAUSE))
             } else {
+                permit(&previous).map_err(WriteError::Judged)?;
                 // A patch would add what isn't there.
                 if previous.get(container).is_none() {
                     return Err(WriteError::NoSuchContainer(container.into()));

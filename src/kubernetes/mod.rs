@@ -26,11 +26,25 @@ pub use write::{Deployments, WriteError, WriteRequest, Written};
 
 use calls::Calls;
 
+use crate::selector::{LabelSelector, Labels};
+
 /// What the server manages: some namespaces or all, and within them what a label selector matches.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Managed {
     /// The namespaces; none means all.
     pub namespaces: Vec<String>,
-    /// A label selector in Kubernetes' syntax, judged by the API server.
+    /// A label selector in Kubernetes' syntax: the API server judges what is listed and watched by it, and this server what it
+    /// reads on demand.
     pub label_selector: Option<String>,
+}
+
+impl Managed {
+    /// Whether the selector matches what has these labels; one that can't be read matches nothing.
+    fn selects(&self, labels: &dyn Labels) -> bool {
+        let selector = self.label_selector.as_deref();
+        selector.is_none_or(|text| {
+            text.parse()
+                .is_ok_and(|selector: LabelSelector| selector.selects(labels))
+        })
+    }
 }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use uuid::Uuid;
 
 use super::{
-    InformerStatus,
+    InformerStatus, Managed,
     calls::{CallError, send, small_body},
     containers::Reads,
 };
@@ -31,6 +31,7 @@ const SHORT_RETRY_AFTER: Duration = Duration::from_secs(2);
 pub struct Deployments {
     pub(super) client: kube::Client,
     pub(super) status: Arc<InformerStatus>,
+    pub(super) managed: Managed,
     pub(super) reads: Reads,
 }
 
@@ -156,11 +157,12 @@ pub(super) struct Sending {
 }
 
 impl Deployments {
-    /// Reads and writes through `client`; judges and waits by the store that `status` is about.
-    pub fn new(client: kube::Client, status: Arc<InformerStatus>) -> Self {
+    /// Reads and writes through `client` what is managed; judges and waits by the store that `status` is about.
+    pub fn new(client: kube::Client, status: Arc<InformerStatus>, managed: Managed) -> Self {
         Self {
             client,
             status,
+            managed,
             reads: Reads::default(),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -9,7 +10,10 @@ use futures_util::{
     FutureExt as _,
     future::{BoxFuture, Shared, WeakShared},
 };
-use tokio::time::Instant;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
 use crate::kubernetes::AccessReviewError;
 
@@ -17,6 +21,10 @@ use crate::kubernetes::AccessReviewError;
 pub(super) const MAX_AGE: Duration = Duration::from_secs(10);
 /// How many answers are kept; the oldest go first.
 pub(super) const MOST: usize = 10_000;
+/// How many of them are one user's.
+pub(super) const MOST_OF_ONE: usize = MOST / 4;
+/// How many questions about one user are asked at once.
+pub(super) const AT_ONCE_OF_ONE: usize = super::AT_ONCE / 4;
 /// How long the API server is left alone at most, whatever it asked for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
@@ -32,6 +40,7 @@ pub(super) struct Answers {
     /// The same in the order in which they came.
     order: VecDeque<(Instant, Key)>,
     asking: HashMap<Key, (u64, WeakShared<BoxFuture<'static, Outcome>>)>,
+    shares: HashMap<String, Weak<Share>>,
     next: u64,
     paused_until: Option<Instant>,
 }
@@ -39,6 +48,18 @@ pub(super) struct Answers {
 struct Known {
     allowed: bool,
     asked: Instant,
+    /// Given back when this is forgotten.
+    _place: OwnedSemaphorePermit,
+    _of: Arc<Share>,
+}
+
+/// What one user may take of what all share, so that nobody who asks about much leaves others nothing. It lives as long as
+/// something of it is taken.
+pub(super) struct Share {
+    /// For questions under way.
+    pub(super) turns: Semaphore,
+    /// For answers.
+    places: Arc<Semaphore>,
 }
 
 impl Answers {
@@ -48,12 +69,48 @@ impl Answers {
         (now < known.asked + MAX_AGE).then_some(known.allowed)
     }
 
-    /// Keeps an answer to what was asked at `asked`.
-    pub(super) fn remember(&mut self, key: Key, allowed: bool, asked: Instant, now: Instant) {
-        self.known.insert(key, Known { allowed, asked });
+    /// The share of a user.
+    pub(super) fn share(&mut self, user: &str) -> Arc<Share> {
+        if let Some(share) = self.shares.get(user).and_then(Weak::upgrade) {
+            return share;
+        }
+        self.shares.retain(|_, share| share.strong_count() > 0);
+        let share = Arc::new(Share {
+            turns: Semaphore::new(AT_ONCE_OF_ONE),
+            places: Arc::new(Semaphore::new(MOST_OF_ONE)),
+        });
+        self.shares.insert(user.to_owned(), Arc::downgrade(&share));
+        share
+    }
+
+    /// Keeps an answer to what was asked at `asked`, if the user's share has a place for it.
+    pub(super) fn remember(
+        &mut self,
+        key: Key,
+        share: &Arc<Share>,
+        allowed: bool,
+        asked: Instant,
+        now: Instant,
+    ) {
+        self.forget(|_, asked| asked + MAX_AGE <= now);
+        let Ok(place) = Arc::clone(&share.places).try_acquire_owned() else {
+            return;
+        };
+        let known = Known {
+            allowed,
+            asked,
+            _place: place,
+            _of: Arc::clone(share),
+        };
+        self.known.insert(key, known);
         self.order.push_back((asked, key));
+        self.forget(|count, _| count > MOST);
+    }
+
+    /// Forgets the oldest answers while `goes` holds for how many there are and when the oldest was asked for.
+    fn forget(&mut self, goes: impl Fn(usize, Instant) -> bool) {
         while let Some(&(asked, key)) = self.order.front()
-            && (self.order.len() > MOST || asked + MAX_AGE <= now)
+            && goes(self.order.len(), asked)
         {
             self.order.pop_front();
             // A question that was asked again has a place further behind.
@@ -103,6 +160,11 @@ impl Answers {
     #[cfg(test)]
     pub(super) fn sizes(&self) -> (usize, usize, usize) {
         (self.known.len(), self.order.len(), self.asking.len())
+    }
+
+    #[cfg(test)]
+    pub(super) fn users(&self) -> usize {
+        self.shares.len()
     }
 }
 

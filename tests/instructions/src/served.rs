@@ -11,7 +11,7 @@ use headcount::{
     access::{IdentityRules, NameKind, Principal},
     api::{Api, Caller, Rules},
     generation::{Generation, Generations, Session},
-    kubernetes::{Deployments, InformerStatus},
+    kubernetes::{Deployments, InformerStatus, Managed},
     pki,
     server::Server,
     store::{Deployment, Scope, Store},
@@ -70,7 +70,11 @@ impl Served {
         });
         let api = Arc::new(Api::new(
             Arc::clone(&status),
-            Deployments::new(kube::Client::new(refuse, "default"), status),
+            Deployments::new(
+                kube::Client::new(refuse, "default"),
+                status,
+                Managed::default(),
+            ),
             Arc::clone(&metrics),
             TaskTracker::new(),
         ));

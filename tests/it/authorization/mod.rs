@@ -2,6 +2,7 @@
 
 mod any;
 mod cluster;
+mod images;
 mod kubernetes;
 mod policy;
 mod reloading;

@@ -199,3 +199,74 @@ async fn init_containers_have_a_list_of_their_own() {
         json!([{"name": "prepare", "image": "tools:1"}])
     );
 }
+
+/// A server with `web/0`, `web/1` and so on, and the paths of their containers.
+async fn many(count: usize) -> (InProcess, Vec<String>) {
+    let cluster = Cluster::new(Options::default());
+    for n in 0..count {
+        let new = NewDeployment::new("web", n.to_string());
+        cluster.create(new).unwrap();
+    }
+    let path = |n| format!("/namespaces/web/deployments/{n}/containers");
+    let server = InProcess::synced(&cluster).await;
+    (server, (0..count).map(path).collect())
+}
+
+#[tokio::test(start_paused = true)]
+async fn sixteen_are_read_at_once_and_the_rest_in_turn() {
+    let (server, paths) = many(40).await;
+    let slow = Rule::new(On::Get, Fault::Delay(Duration::from_millis(500)));
+    server.cluster.faults().add(slow);
+    let asking = join_all(
+        paths
+            .iter()
+            .map(|path| server.send(Method::GET, path, &[], "")),
+    );
+    let counting = async {
+        let mut gets = Vec::new();
+        for _ in 0..3 {
+            sleep(Duration::from_millis(250)).await;
+            gets.push(server.cluster.counts().gets);
+            sleep(Duration::from_millis(250)).await;
+        }
+        gets
+    };
+    let (answers, gets) = tokio::join!(asking, counting);
+    assert_eq!(gets, [16, 32, 40]);
+    assert!(answers.iter().all(|a| a.status == 200));
+}
+
+#[tokio::test(start_paused = true)]
+async fn reads_whose_callers_hung_up_hold_up_nobody() {
+    let (server, paths) = many(17).await;
+    let hang = Rule::new(On::Get, Fault::Hang).times(16);
+    server.cluster.faults().add(hang);
+    let ask = |path: &str| server.sending(Method::GET, path, &[], "");
+    let leaving = join_all(paths[..16].iter().map(|path| ask(path)));
+    let left = tokio::time::timeout(Duration::from_secs(1), leaving).await;
+    assert!(left.is_err());
+    let start = Instant::now();
+    // One that nobody has asked for, and one that was left.
+    assert_eq!(ask(&paths[16]).await.status, 200);
+    assert_eq!(ask(&paths[0]).await.status, 200);
+    assert!(start.elapsed() < Duration::from_millis(100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_that_gets_no_turn_in_time_is_503_and_not_sent() {
+    let (server, paths) = many(17).await;
+    let hang = Rule::new(On::Get, Fault::Hang);
+    server.cluster.faults().add(hang);
+    let start = Instant::now();
+    let answers = join_all(
+        paths
+            .iter()
+            .map(|path| server.send(Method::GET, path, &[], "")),
+    );
+    let answers = answers.await;
+    assert_eq!(start.elapsed().as_secs(), 10);
+    assert!(answers.iter().all(|a| a.status == 503));
+    let last = answers[16].error();
+    assert!(last.contains("no turn within 5 s"), "{last}");
+    assert_eq!(server.cluster.counts().gets, 16);
+}

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use headcount::kubernetes::Managed;
 use http::Method;
 use serde_json::json;
 use simkube::{Cluster, Fault, NewDeployment, On, Options, Rule};
 use tokio::time::{Instant, sleep};
+
+use crate::support::InProcess;
 
 use super::{CONTAINERS, MAIN, UPDATED, image, patches, read, setting, setting_at, shop, told};
 
@@ -428,4 +431,28 @@ async fn an_api_server_that_shows_an_older_state_is_asked_again_now_and_then_and
     });
     assert!((2..=60).contains(&asked), "{asked}");
     assert_eq!(patches(&server).len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_just_lost_the_managed_label_is_neither_set_nor_shown() {
+    let cluster = Cluster::new(Options::default());
+    let shop = NewDeployment::new("web", "shop").label("team", "web");
+    cluster.create(shop).unwrap();
+    let managed = Managed {
+        namespaces: Vec::new(),
+        label_selector: Some("team in (web)".into()),
+    };
+    let server = InProcess::managing(&cluster, managed);
+    server.becomes_synced().await;
+    assert_eq!(setting(&server, "shop:2", &[]).await.status, 200);
+    let late = Rule::new(On::Event, Fault::Delay(Duration::from_secs(1)));
+    cluster.faults().add(late);
+    cluster.set_labels("web", "shop", &[("team", "db")]);
+    cluster.clear_requests();
+    let answer = setting(&server, "shop:3", &[]).await;
+    assert_eq!(answer.status, 404, "{}", answer.text());
+    assert_eq!(read(&server, &[]).await.status, 404);
+    assert_eq!(patches(&server).len(), 0);
+    let known = server.count("web", "shop");
+    assert_eq!(known, Some(1), "the copy doesn't know of it yet");
 }

@@ -150,7 +150,7 @@ impl InProcess {
             &managed.namespaces,
         ))));
         let metrics = Arc::new(Metrics::default());
-        let deployments = Deployments::new(client.clone(), Arc::clone(&status));
+        let deployments = Deployments::new(client.clone(), Arc::clone(&status), managed.clone());
         let labels = watch::Sender::new(Arc::default());
         let informer = Informer::new(
             client,
