@@ -59,7 +59,7 @@ pub(crate) struct List {
 struct Scope {
     leaves_only: bool,
     cas_only: bool,
-    /// The addresses that it is published at; a certificate that names others has its entry in another list.
+    /// The addresses and directory names that it is published at; a certificate that names others has its entry in another list.
     published_at: Option<Vec<String>>,
 }
 
@@ -220,7 +220,13 @@ impl List {
                 ParsedExtension::AuthorityKeyIdentifier(id) => {
                     key_id = id.key_identifier.as_ref().map(|id| id.0.to_vec());
                 }
-                ParsedExtension::IssuingDistributionPoint(point) => scope = Scope::of(point),
+                ParsedExtension::IssuingDistributionPoint(point) => {
+                    scope = Scope::of(point);
+                    // It would match no certificate that says where its list is, and let in whom it revokes.
+                    if scope.published_at.as_ref().is_some_and(Vec::is_empty) {
+                        return Err("its list's issuing distribution point has neither an address nor a directory name; give a list for all certificates of the CA".into());
+                    }
+                }
                 ParsedExtension::ParseError { .. } => {
                     return Err(damaged("an extension can't be read"));
                 }
@@ -273,7 +279,10 @@ impl Scope {
         Self {
             leaves_only: point.only_contains_user_certs,
             cas_only: point.only_contains_ca_certs,
-            published_at: point.distribution_point.as_ref().map(addresses),
+            published_at: point
+                .distribution_point
+                .as_ref()
+                .map(|point| places(point).unwrap_or_default()),
         }
     }
 
@@ -290,28 +299,28 @@ impl Scope {
                 _ => None,
             });
         match (&self.published_at, points) {
-            (Some(published_at), Some(points)) => points
-                .iter()
-                .filter(|point| point.crl_issuer.is_none() && point.reasons.is_none())
-                .filter_map(|point| point.distribution_point.as_ref())
-                .flat_map(addresses)
-                .any(|address| published_at.contains(&address)),
+            (Some(published_at), Some(points)) => points.iter().any(|point| {
+                let places = point.distribution_point.as_ref().and_then(places);
+                // A place that can't be read may be any.
+                places.is_none_or(|places| places.iter().any(|place| published_at.contains(place)))
+            }),
             _ => true,
         }
     }
 }
 
-fn addresses(point: &DistributionPointName<'_>) -> Vec<String> {
-    match point {
-        DistributionPointName::FullName(names) => names
-            .iter()
-            .filter_map(|name| match name {
-                GeneralName::URI(uri) => Some((*uri).to_owned()),
-                _ => None,
-            })
-            .collect(),
-        DistributionPointName::NameRelativeToCRLIssuer(_) => Vec::new(),
-    }
+/// The addresses and directory names among a point's names (RFC 5280, 4.2.1.13), in which the encoding of text makes no difference;
+/// `None` for a name that is relative to the issuer's, which x509-parser takes for an explicit tag.
+fn places(point: &DistributionPointName<'_>) -> Option<Vec<String>> {
+    let DistributionPointName::FullName(names) = point else {
+        return None;
+    };
+    let places = names.iter().filter_map(|name| match name {
+        GeneralName::URI(uri) => Some((*uri).to_owned()),
+        GeneralName::DirectoryName(name) => Some(name.to_string()),
+        _ => None,
+    });
+    Some(places.collect())
 }
 
 /// `Some` when the list's signature is the key's, by an algorithm that certificates may be signed with too.
