@@ -26,7 +26,7 @@ use x509_parser::{
 
 use super::{
     checks::{CheckFailed, Checks, ExpiredCrl},
-    facts::{Facts, unix_time},
+    facts::{Facts, unix_time, without_zeros},
 };
 
 /// The lists of one generation.
@@ -113,7 +113,7 @@ impl Revocation {
             }
             if list
                 .revoked
-                .contains(bare(certificate.certificate.raw_serial()))
+                .contains(without_zeros(certificate.certificate.raw_serial()))
             {
                 return Err(CertificateError::Revoked.into());
             }
@@ -241,7 +241,7 @@ impl List {
             scope,
             revoked: parsed
                 .iter_revoked_certificates()
-                .map(|entry| bare(entry.raw_serial()).into())
+                .map(|entry| without_zeros(entry.raw_serial()).into())
                 .collect(),
             this_update: unix_time(parsed.last_update()),
             next_update: unix_time(next_update),
@@ -350,10 +350,4 @@ fn verified(
             let key = &key.subject_public_key.data;
             algorithm.verify_signature(key, signed, signature).ok()
         })
-}
-
-/// A serial number as it is compared: without the zeros that it may begin with.
-fn bare(serial: &[u8]) -> &[u8] {
-    let zeros = serial.iter().take_while(|byte| **byte == 0).count();
-    &serial[zeros.min(serial.len().saturating_sub(1))..]
 }
