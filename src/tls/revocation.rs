@@ -6,8 +6,9 @@
 
 use std::{
     cmp::Reverse,
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use rustls::{
@@ -29,6 +30,9 @@ use super::{
     facts::{Facts, unix_time, without_zeros},
 };
 
+/// Keys remembered at most for a list; then all are forgotten. Only a CA can make there be more of its name.
+const MOST_KEYS: usize = 64;
+
 /// The lists of one generation.
 #[derive(Debug, Default)]
 pub(super) struct Revocation {
@@ -46,6 +50,8 @@ pub(crate) struct List {
     key_id: Option<Vec<u8>>,
     /// The root's public key by which the signature was verified. The keys of intermediates come with the clients.
     signed_by: Option<Vec<u8>>,
+    /// Whether these public keys signed it. Whoever has a copy of a chain could have a large list hashed with every handshake.
+    signers: Mutex<HashMap<Vec<u8>, bool>>,
     scope: Scope,
     /// Serial numbers without leading zeros.
     revoked: HashSet<Box<[u8]>>,
@@ -238,6 +244,7 @@ impl List {
             issuer: parsed.issuer().as_raw().to_vec(),
             key_id,
             signed_by: None,
+            signers: Mutex::default(),
             scope,
             revoked: parsed
                 .iter_revoked_certificates()
@@ -260,7 +267,18 @@ impl List {
     }
 
     fn is_signed_by(&self, issuer: &Facts<'_>, algorithms: &WebPkiSupportedAlgorithms) -> bool {
-        verified(&self.der, issuer.certificate.public_key(), algorithms).is_some()
+        let key = issuer.public_key();
+        // Held meanwhile: others would do the same work.
+        let mut signers = self.signers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(signed) = signers.get(key) {
+            return *signed;
+        }
+        let signed = verified(&self.der, issuer.certificate.public_key(), algorithms).is_some();
+        if signers.len() >= MOST_KEYS {
+            signers.clear();
+        }
+        signers.insert(key.to_vec(), signed);
+        signed
     }
 
     /// Whether one of the roots signed it; else it is an intermediate's, or damaged.

@@ -1,10 +1,14 @@
 //! Whose list counts for whom, and what an absent, old or damaged one does.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use rcgen::{
     CrlDistributionPoint, CrlIssuingDistributionPoint, CrlScope, PublicKeyData, SigningKey,
 };
+use rustls::pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm};
 
 use super::*;
 
@@ -358,4 +362,68 @@ fn a_list_whose_place_no_certificate_can_be_compared_with_is_not_taken() {
         "{refused}"
     );
     assert!(partition(&root, &["http://crl.example.org/1"], URI).is_ok());
+}
+
+/// Verifies as ECDSA on P-256 with SHA-256 is verified, and counts what is long.
+#[derive(Debug)]
+struct Counting;
+
+/// Verifications of more than [`LONG`] bytes.
+static LONG_ONES: AtomicUsize = AtomicUsize::new(0);
+const LONG: usize = 4096;
+
+impl SignatureVerificationAlgorithm for Counting {
+    fn verify_signature(
+        &self,
+        key: &[u8],
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), InvalidSignature> {
+        if message.len() > LONG {
+            LONG_ONES.fetch_add(1, Ordering::Relaxed);
+        }
+        webpki::aws_lc_rs::ECDSA_P256_SHA256.verify_signature(key, message, signature)
+    }
+
+    fn public_key_alg_id(&self) -> AlgorithmIdentifier {
+        webpki::aws_lc_rs::ECDSA_P256_SHA256.public_key_alg_id()
+    }
+
+    fn signature_alg_id(&self) -> AlgorithmIdentifier {
+        webpki::aws_lc_rs::ECDSA_P256_SHA256.signature_alg_id()
+    }
+}
+
+#[test]
+fn a_lists_signature_is_verified_once_by_a_key_whatever_chains_come() {
+    let root = Ca::root(ca_params("root"));
+    let mut params = ca_params("sub");
+    params.key_identifier_method = KeyIdMethod::PreSpecified(vec![1]);
+    let subs = [root.sub(params.clone()), root.sub(params)];
+    let serials: Vec<_> = (1000..2000).collect();
+    let mut long = crl_of(&serials);
+    long.key_identifier_method = KeyIdMethod::PreSpecified(vec![1]);
+    let list = subs[0].crl(long);
+    let roots = vec![Root::read(Path::new("ca.pem"), root.certificate.clone()).unwrap()];
+    let algorithms = WebPkiSupportedAlgorithms {
+        all: &[&Counting],
+        mapping: &[],
+    };
+    let verifier = Verifier::new(
+        roots,
+        vec![list],
+        DenyList::default(),
+        Checks::default(),
+        algorithms,
+    );
+    // The second CA can't be told from the first until the signature is looked at.
+    for (sub, verdict) in subs.iter().zip(["accepted", "CrlInvalid"]) {
+        let alice = sub.alice();
+        for unused in ["a", "b", "c"] {
+            let unused = Ca::root(ca_params(unused)).certificate;
+            let chain = [alice.clone(), sub.certificate.clone(), unused];
+            assert_eq!(judged(&verifier, &chain), verdict);
+        }
+    }
+    assert_eq!(LONG_ONES.load(Ordering::Relaxed), subs.len());
 }
