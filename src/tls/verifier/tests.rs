@@ -348,3 +348,21 @@ fn a_common_name_that_is_a_dns_name_is_held_to_constraints_whatever_stands_besid
     assert_eq!(of(own, own), "accepted");
     assert_eq!(of("Alice", own), "accepted");
 }
+
+#[test]
+fn no_more_certificates_are_looked_at_than_a_path_may_have() {
+    let root = Ca::root(ca_params("root"));
+    let sub = root.sub(ca_params("sub"));
+    let verifier = verifier(&[&root], vec![], Checks::default());
+    let among = |unused: usize| {
+        let unused = (0..unused).map(|_| Ca::root(ca_params("unused")).certificate);
+        let chain = [sub.alice()].into_iter().chain(unused);
+        let chain: Vec<_> = chain.chain([sub.certificate.clone()]).collect();
+        judged(&verifier, &chain)
+    };
+    assert_eq!(among(MOST_INTERMEDIATES - 1), "accepted");
+    assert_eq!(among(MOST_INTERMEDIATES), "PathTooComplex");
+    let junk = vec![CertificateDer::from(vec![0; 300]); 100];
+    let chain: Vec<_> = [sub.alice()].into_iter().chain(junk).collect();
+    assert_eq!(judged(&verifier, &chain), "PathTooComplex");
+}
