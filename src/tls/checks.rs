@@ -132,6 +132,10 @@ pub enum ExpiredCrl {
 pub enum CheckFailed {
     #[error("a certificate on the path can't be read: {0}")]
     Unreadable(&'static str),
+    #[error(
+        "it comes with {found} others; {most} at most are looked at, so send those alone that are between it and the root"
+    )]
+    TooManyCertificates { found: usize, most: usize },
     #[error("it has no extended key usage; a client's must have clientAuth")]
     NoExtendedKeyUsage,
     #[error("its key usage has no digitalSignature, or has a CA's keyCertSign")]
@@ -182,6 +186,7 @@ impl CheckFailed {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Unreadable(_) => "Unreadable",
+            Self::TooManyCertificates { .. } => "PathTooComplex",
             Self::NoExtendedKeyUsage => "NoExtendedKeyUsage",
             Self::KeyUsage => "KeyUsage",
             Self::SelfSigned => "SelfSigned",

@@ -1,7 +1,8 @@
 //! Name constraints of DNS names (RFC 5280, 4.2.1.10), where a client's name stands in its subject.
 //!
 //! webpki holds alternative names to the constraints of a path's CAs. A common name that is a DNS name isn't one to it, but may be what
-//! a client is known by here, so a CA that may vouch for some domains only must not get around that by leaving the alternative name out.
+//! a client is known by here, whatever alternative names stand beside it: a CA that may vouch for some domains only must not get around
+//! that by way of the subject.
 
 use x509_parser::{
     extensions::{GeneralName, GeneralSubtree},
@@ -15,9 +16,6 @@ pub(super) fn permit<'a>(
     mut issuers: impl Iterator<Item = &'a Facts<'a>>,
     leaf: &Facts<'_>,
 ) -> bool {
-    if has_dns_name(leaf) {
-        return true;
-    }
     let names: Vec<_> = leaf
         .certificate
         .subject()
@@ -64,13 +62,6 @@ fn is_within(name: &str, domain: &str) -> bool {
         Some(labels) => domain.is_empty() || domain.starts_with('.') || labels.ends_with('.'),
         None => false,
     }
-}
-
-fn has_dns_name(leaf: &Facts<'_>) -> bool {
-    leaf.certificate.extensions().iter().any(|extension| {
-        matches!(extension.parsed_extension(), ParsedExtension::SubjectAlternativeName(names)
-            if names.general_names.iter().any(|name| matches!(name, GeneralName::DNSName(_))))
-    })
 }
 
 /// Labels of letters, digits, hyphens and underscores with dots between them, at least one: `alice` is somebody's name.

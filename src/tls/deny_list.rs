@@ -23,6 +23,9 @@ use aws_lc_rs::digest;
 use serde::Deserialize;
 use x509_parser::{parse_x509_certificate, prelude::GeneralName};
 
+use super::facts::without_zeros;
+use crate::yaml::given;
+
 /// The version of a deny list's form.
 pub const API_VERSION: &str = "headcount/v1alpha1";
 /// The kind of a deny list's file.
@@ -75,7 +78,8 @@ impl DenyList {
     /// Reads a deny list's YAML.
     ///
     /// # Errors
-    /// Names the line of what isn't YAML, an unknown key, a serial number or hash that isn't hexadecimal, and an empty name.
+    /// Names the line of what isn't YAML, an unknown key, one with nothing behind it, a serial number or hash that isn't hexadecimal, and
+    /// an empty name.
     pub fn parse(text: &str) -> Result<Self, DenyListError> {
         let file: File = serde_saphyr::from_str(text).map_err(|error| {
             let (line, why) = crate::yaml::fault(&error, text);
@@ -187,8 +191,11 @@ impl fmt::Display for Denial {
 struct File {
     api_version: Option<String>,
     kind: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     serials: Option<Vec<SerialEntry>>,
+    #[serde(default, deserialize_with = "given")]
     spki_sha256: Option<Vec<KeyHash>>,
+    #[serde(default, deserialize_with = "given")]
     names: Option<Vec<Name>>,
 }
 
@@ -269,11 +276,6 @@ fn hexadecimal(text: &str, odd: bool) -> Option<Vec<u8>> {
         .step_by(2)
         .map(|at| u8::from_str_radix(&digits[at..at + 2], 16).ok())
         .collect()
-}
-
-fn without_zeros(serial: &[u8]) -> &[u8] {
-    let zeros = serial.iter().take_while(|byte| **byte == 0).count();
-    &serial[zeros.min(serial.len().saturating_sub(1))..]
 }
 
 #[cfg(test)]

@@ -197,6 +197,12 @@ pub(super) fn unix_time(time: ASN1Time) -> UnixTime {
     UnixTime::since_unix_epoch(Duration::from_secs(seconds))
 }
 
+/// A serial number as it is compared: without the zeros that it may begin with.
+pub(super) fn without_zeros(serial: &[u8]) -> &[u8] {
+    let zeros = serial.iter().take_while(|byte| **byte == 0).count();
+    &serial[zeros.min(serial.len().saturating_sub(1))..]
+}
+
 /// Whether the content of an INTEGER is there and no longer than it needs to be.
 fn is_integer(content: &[u8]) -> bool {
     match content {

@@ -180,3 +180,34 @@ fn of_other(error: &(dyn std::error::Error + 'static)) -> &'static str {
         _ => "InvalidCertificate",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    /// The names of reasons among the text literals of a source: one word that begins with a capital, before a comma.
+    fn reasons(source: &str) -> Vec<&str> {
+        let source = source.split("#[cfg(test)]").next().unwrap();
+        let parts: Vec<_> = source.split('"').collect();
+        let literals = parts.windows(2).skip(1).step_by(2);
+        literals
+            .filter(|pair| pair[1].starts_with(','))
+            .map(|pair| pair[0])
+            .filter(|word| word.starts_with(|c: char| c.is_ascii_uppercase()))
+            .filter(|word| word.chars().all(|c| c.is_ascii_alphanumeric()))
+            .collect()
+    }
+
+    #[test]
+    fn the_page_about_tls_explains_every_reason() {
+        let page = include_str!("../../docs/tls.md");
+        let mut all = reasons(include_str!("refusal.rs"));
+        all.extend(reasons(include_str!("checks.rs")));
+        for known in ["NoCertificate", "HandshakeTimeout", "Failed", "CrlInvalid"] {
+            assert!(all.contains(&known), "{known} isn't found in {all:?}");
+        }
+        // What the server itself counts.
+        all.extend(["accepted", "Abandoned"]);
+        for reason in all {
+            assert!(page.contains(&format!("`{reason}`")), "{reason}");
+        }
+    }
+}

@@ -14,8 +14,8 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 
 use super::verifier::Verdict;
 
-/// Chains remembered at most; then all are forgotten. Only clients that are let in can fill it (with certificates of no use in
-/// their chains), and then handshakes cost what they cost without it.
+/// Chains remembered at most; then all are forgotten. Whoever has a copy of a chain that is let in can fill it, without the key too (with
+/// certificates of no use added to the chain): then handshakes cost what they cost without it, and nobody is let in by it.
 const MOST: usize = 4096;
 
 /// Verdicts on chains, by their hash.

@@ -6,8 +6,9 @@
 
 use std::{
     cmp::Reverse,
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use rustls::{
@@ -26,8 +27,11 @@ use x509_parser::{
 
 use super::{
     checks::{CheckFailed, Checks, ExpiredCrl},
-    facts::{Facts, unix_time},
+    facts::{Facts, unix_time, without_zeros},
 };
+
+/// Keys remembered at most for a list; then all are forgotten. Only a CA can make there be more of its name.
+const MOST_KEYS: usize = 64;
 
 /// The lists of one generation.
 #[derive(Debug, Default)]
@@ -46,6 +50,8 @@ pub(crate) struct List {
     key_id: Option<Vec<u8>>,
     /// The root's public key by which the signature was verified. The keys of intermediates come with the clients.
     signed_by: Option<Vec<u8>>,
+    /// Whether these public keys signed it. Whoever has a copy of a chain could have a large list hashed with every handshake.
+    signers: Mutex<HashMap<Vec<u8>, bool>>,
     scope: Scope,
     /// Serial numbers without leading zeros.
     revoked: HashSet<Box<[u8]>>,
@@ -59,7 +65,7 @@ pub(crate) struct List {
 struct Scope {
     leaves_only: bool,
     cas_only: bool,
-    /// The addresses that it is published at; a certificate that names others has its entry in another list.
+    /// The addresses and directory names that it is published at; a certificate that names others has its entry in another list.
     published_at: Option<Vec<String>>,
 }
 
@@ -113,7 +119,7 @@ impl Revocation {
             }
             if list
                 .revoked
-                .contains(bare(certificate.certificate.raw_serial()))
+                .contains(without_zeros(certificate.certificate.raw_serial()))
             {
                 return Err(CertificateError::Revoked.into());
             }
@@ -220,7 +226,13 @@ impl List {
                 ParsedExtension::AuthorityKeyIdentifier(id) => {
                     key_id = id.key_identifier.as_ref().map(|id| id.0.to_vec());
                 }
-                ParsedExtension::IssuingDistributionPoint(point) => scope = Scope::of(point),
+                ParsedExtension::IssuingDistributionPoint(point) => {
+                    scope = Scope::of(point);
+                    // It would match no certificate that says where its list is, and let in whom it revokes.
+                    if scope.published_at.as_ref().is_some_and(Vec::is_empty) {
+                        return Err("its list's issuing distribution point has neither an address nor a directory name; give a list for all certificates of the CA".into());
+                    }
+                }
                 ParsedExtension::ParseError { .. } => {
                     return Err(damaged("an extension can't be read"));
                 }
@@ -232,10 +244,11 @@ impl List {
             issuer: parsed.issuer().as_raw().to_vec(),
             key_id,
             signed_by: None,
+            signers: Mutex::default(),
             scope,
             revoked: parsed
                 .iter_revoked_certificates()
-                .map(|entry| bare(entry.raw_serial()).into())
+                .map(|entry| without_zeros(entry.raw_serial()).into())
                 .collect(),
             this_update: unix_time(parsed.last_update()),
             next_update: unix_time(next_update),
@@ -254,7 +267,18 @@ impl List {
     }
 
     fn is_signed_by(&self, issuer: &Facts<'_>, algorithms: &WebPkiSupportedAlgorithms) -> bool {
-        verified(&self.der, issuer.certificate.public_key(), algorithms).is_some()
+        let key = issuer.public_key();
+        // Held meanwhile: others would do the same work.
+        let mut signers = self.signers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(signed) = signers.get(key) {
+            return *signed;
+        }
+        let signed = verified(&self.der, issuer.certificate.public_key(), algorithms).is_some();
+        if signers.len() >= MOST_KEYS {
+            signers.clear();
+        }
+        signers.insert(key.to_vec(), signed);
+        signed
     }
 
     /// Whether one of the roots signed it; else it is an intermediate's, or damaged.
@@ -273,7 +297,10 @@ impl Scope {
         Self {
             leaves_only: point.only_contains_user_certs,
             cas_only: point.only_contains_ca_certs,
-            published_at: point.distribution_point.as_ref().map(addresses),
+            published_at: point
+                .distribution_point
+                .as_ref()
+                .map(|point| places(point).unwrap_or_default()),
         }
     }
 
@@ -290,28 +317,28 @@ impl Scope {
                 _ => None,
             });
         match (&self.published_at, points) {
-            (Some(published_at), Some(points)) => points
-                .iter()
-                .filter(|point| point.crl_issuer.is_none() && point.reasons.is_none())
-                .filter_map(|point| point.distribution_point.as_ref())
-                .flat_map(addresses)
-                .any(|address| published_at.contains(&address)),
+            (Some(published_at), Some(points)) => points.iter().any(|point| {
+                let places = point.distribution_point.as_ref().and_then(places);
+                // A place that can't be read may be any.
+                places.is_none_or(|places| places.iter().any(|place| published_at.contains(place)))
+            }),
             _ => true,
         }
     }
 }
 
-fn addresses(point: &DistributionPointName<'_>) -> Vec<String> {
-    match point {
-        DistributionPointName::FullName(names) => names
-            .iter()
-            .filter_map(|name| match name {
-                GeneralName::URI(uri) => Some((*uri).to_owned()),
-                _ => None,
-            })
-            .collect(),
-        DistributionPointName::NameRelativeToCRLIssuer(_) => Vec::new(),
-    }
+/// The addresses and directory names among a point's names (RFC 5280, 4.2.1.13), in which the encoding of text makes no difference;
+/// `None` for a name that is relative to the issuer's, which x509-parser takes for an explicit tag.
+fn places(point: &DistributionPointName<'_>) -> Option<Vec<String>> {
+    let DistributionPointName::FullName(names) = point else {
+        return None;
+    };
+    let places = names.iter().filter_map(|name| match name {
+        GeneralName::URI(uri) => Some((*uri).to_owned()),
+        GeneralName::DirectoryName(name) => Some(name.to_string()),
+        _ => None,
+    });
+    Some(places.collect())
 }
 
 /// `Some` when the list's signature is the key's, by an algorithm that certificates may be signed with too.
@@ -341,10 +368,4 @@ fn verified(
             let key = &key.subject_public_key.data;
             algorithm.verify_signature(key, signed, signature).ok()
         })
-}
-
-/// A serial number as it is compared: without the zeros that it may begin with.
-fn bare(serial: &[u8]) -> &[u8] {
-    let zeros = serial.iter().take_while(|byte| **byte == 0).count();
-    &serial[zeros.min(serial.len().saturating_sub(1))..]
 }

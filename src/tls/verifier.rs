@@ -32,6 +32,10 @@ use super::{
     shown::Shown,
 };
 
+/// Certificates looked at besides the client's own: as many as webpki takes into a path. The search for one grows with their factorial,
+/// and it is made for whoever connects: 190 that are chosen well keep it busy for seconds.
+const MOST_INTERMEDIATES: usize = 6;
+
 /// Verifies clients' chains against one generation of CAs, lists and settings.
 pub struct Verifier {
     roots: Vec<Arc<Root>>,
@@ -226,6 +230,13 @@ impl Verifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<Verdict, Error> {
+        if intermediates.len() > MOST_INTERMEDIATES {
+            return Err(CheckFailed::TooManyCertificates {
+                found: intermediates.len(),
+                most: MOST_INTERMEDIATES,
+            }
+            .into());
+        }
         let hash = hash(leaf, intermediates);
         if let Some(verdict) = self.remembered.find(&hash, now) {
             return Ok(verdict);

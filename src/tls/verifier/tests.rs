@@ -4,8 +4,9 @@ use std::path::Path;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
-    PKCS_ECDSA_P256_SHA256, RevokedCertParams, SerialNumber, SignatureAlgorithm,
+    ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    NameConstraints, PKCS_ECDSA_P256_SHA256, RevokedCertParams, SanType, SerialNumber,
+    SignatureAlgorithm,
 };
 use rustls::crypto::aws_lc_rs;
 
@@ -323,4 +324,45 @@ fn the_deny_list_counts_for_every_certificate_of_the_path_and_for_no_other() {
         "accepted"
     );
     assert_eq!(verdict("names: [Alice, unused]"), "accepted");
+}
+
+#[test]
+fn a_common_name_that_is_a_dns_name_is_held_to_constraints_whatever_stands_beside_it() {
+    let root = Ca::root(ca_params("root"));
+    let mut params = ca_params("team-a CA");
+    params.name_constraints = Some(NameConstraints {
+        permitted_subtrees: vec![GeneralSubtree::DnsName("team-a.example.com".into())],
+        excluded_subtrees: vec![],
+    });
+    let team = root.sub(params);
+    let verifier = verifier(&[&root], vec![], Checks::default());
+    let of = |common: &str, alternative: &str| {
+        let mut params = leaf_params(common);
+        params.subject_alt_names = vec![SanType::DnsName(alternative.try_into().unwrap())];
+        let chain = [team.sign(&params), team.certificate.clone()];
+        judged(&verifier, &chain)
+    };
+    let own = "x.team-a.example.com";
+    assert_eq!(of("admin.example.com", own), "NameConstraints");
+    assert_eq!(of(own, "admin.example.com"), "NameConstraints");
+    assert_eq!(of(own, own), "accepted");
+    assert_eq!(of("Alice", own), "accepted");
+}
+
+#[test]
+fn no_more_certificates_are_looked_at_than_a_path_may_have() {
+    let root = Ca::root(ca_params("root"));
+    let sub = root.sub(ca_params("sub"));
+    let verifier = verifier(&[&root], vec![], Checks::default());
+    let among = |unused: usize| {
+        let unused = (0..unused).map(|_| Ca::root(ca_params("unused")).certificate);
+        let chain = [sub.alice()].into_iter().chain(unused);
+        let chain: Vec<_> = chain.chain([sub.certificate.clone()]).collect();
+        judged(&verifier, &chain)
+    };
+    assert_eq!(among(MOST_INTERMEDIATES - 1), "accepted");
+    assert_eq!(among(MOST_INTERMEDIATES), "PathTooComplex");
+    let junk = vec![CertificateDer::from(vec![0; 300]); 100];
+    let chain: Vec<_> = [sub.alice()].into_iter().chain(junk).collect();
+    assert_eq!(judged(&verifier, &chain), "PathTooComplex");
 }

@@ -307,8 +307,15 @@ pub(super) fn refused_issuers() -> Vec<(Row, Expected)> {
         rows.push((Scene::with(root).leaf(name, bob()), expected));
         // The same name as a common name, without the alternative name that it should be.
         let scene = Scene::new(&format!("common name: {name}"));
+        let sub = scene.sub(Certificate::ca("sub").with(constraints.clone()));
+        let common = || Certificate::client("bob.example.com");
+        let chain = scene.chain(&common(), &[&sub]);
+        rows.push((scene.row(name, chain), expected));
+        // And beside an alternative name that its issuer may vouch for.
+        let scene = Scene::new(&format!("common name beside another: {name}"));
         let sub = scene.sub(Certificate::ca("sub").with(constraints));
-        let chain = scene.chain(&Certificate::client("bob.example.com"), &[&sub]);
+        let alternative = Extension::dns_name("bob.example.org");
+        let chain = scene.chain(&common().with(alternative), &[&sub]);
         rows.push((scene.row(name, chain), expected));
     }
     rows

@@ -1,8 +1,14 @@
 //! Whose list counts for whom, and what an absent, old or damaged one does.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
-use rcgen::{CrlDistributionPoint, CrlIssuingDistributionPoint, CrlScope};
+use rcgen::{
+    CrlDistributionPoint, CrlIssuingDistributionPoint, CrlScope, PublicKeyData, SigningKey,
+};
+use rustls::pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm};
 
 use super::*;
 
@@ -210,4 +216,214 @@ fn a_list_for_a_part_of_the_certificates_says_nothing_of_the_others() {
         "accepted"
     );
     assert_eq!(of(root.crl(crl_of(&[7])), &pointing), "Revoked");
+}
+
+/// The key of a CA that writes some bytes otherwise than rcgen does, and signs what it has written.
+struct Rewriting<'a> {
+    key: &'a KeyPair,
+    from: Vec<u8>,
+    to: Vec<u8>,
+}
+
+impl Rewriting<'_> {
+    fn rewrite(&self, der: &[u8]) -> Vec<u8> {
+        let at = der.windows(self.from.len()).position(|w| w == self.from);
+        let mut rewritten = der.to_vec();
+        if let Some(at) = at {
+            rewritten[at..at + self.to.len()].copy_from_slice(&self.to);
+        }
+        rewritten
+    }
+}
+
+impl PublicKeyData for Rewriting<'_> {
+    fn der_bytes(&self) -> &[u8] {
+        self.key.der_bytes()
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        self.key.algorithm()
+    }
+}
+
+impl SigningKey for Rewriting<'_> {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        self.key.sign(&self.rewrite(message))
+    }
+}
+
+/// A value of DER, of less than 128 bytes that are all ASCII, so that rcgen takes it for an address.
+fn tlv(tag: char, content: &str) -> String {
+    let length = char::from(u8::try_from(content.len()).unwrap());
+    format!("{tag}{length}{content}")
+}
+
+/// An attribute of a name: its common name (RFC 5280, 4.1.2.4).
+fn attribute(text: &str) -> String {
+    tlv('0', &format!("\x06\x03\x55\x04\x03{}", tlv('\x0c', text)))
+}
+
+fn directory_name(common_names: &[&str]) -> String {
+    let sets = common_names.iter().map(|text| tlv('1', &attribute(text)));
+    tlv('0', &sets.collect::<String>())
+}
+
+/// How a point is written as another kind of name than an address, which is all that rcgen knows.
+fn renamed<'a>(key: &'a KeyPair, uri: &str, tag: u8) -> Rewriting<'a> {
+    let length = u8::try_from(uri.len()).unwrap();
+    let from = [&[0x86, length], uri.as_bytes()].concat();
+    let to = vec![tag];
+    Rewriting { key, from, to }
+}
+
+fn points(uris: &[&str]) -> CrlDistributionPoint {
+    let uris = uris.iter().map(|uri| (*uri).to_owned()).collect();
+    CrlDistributionPoint { uris }
+}
+
+/// A list that revokes number 7, published at these names; what stands for an address is of a kind of names with this tag.
+fn partition(root: &Ca, names: &[&str], tag: u8) -> Result<Vec<List>, String> {
+    let key = renamed(root.issuer.key(), names[0], tag);
+    let mut params = crl_of(&[7]);
+    params.issuing_distribution_point = Some(CrlIssuingDistributionPoint {
+        distribution_point: points(names),
+        scope: None,
+    });
+    let issuer = Issuer::new(ca_params("root"), &key);
+    let list = params.signed_by(&issuer).unwrap();
+    List::read(Path::new("list.crl"), &key.rewrite(list.der()))
+}
+
+/// Alice's certificate, number 7, which names where its list is.
+fn pointing(root: &Ca, names: &[&str], tag: u8) -> [CertificateDer<'static>; 1] {
+    let key = renamed(root.issuer.key(), names[0], tag);
+    sign_pointing(names, &key)
+}
+
+fn sign_pointing(names: &[&str], key: &Rewriting<'_>) -> [CertificateDer<'static>; 1] {
+    let mut params = numbered("alice", 7);
+    params.crl_distribution_points = vec![points(names)];
+    let issuer = Issuer::new(ca_params("root"), key);
+    let alice = params.signed_by(&super::key(), &issuer).unwrap();
+    [key.rewrite(alice.der()).into()]
+}
+
+const URI: u8 = 0x86;
+const DIRECTORY_NAME: u8 = 0xa4;
+const DNS_NAME: u8 = 0x82;
+
+#[test]
+fn a_list_that_is_published_under_a_directory_name_revokes_who_names_it() {
+    let root = Ca::root(ca_params("root"));
+    let (first, second) = (directory_name(&["CRL1"]), directory_name(&["CRL2"]));
+    let uri = "http://crl.example.org/1";
+    let of = |list: &[&str], chain: &[CertificateDer<'_>]| {
+        let lists = partition(&root, list, DIRECTORY_NAME).unwrap();
+        judged(&verifier(&[&root], lists, Checks::default()), chain)
+    };
+    for names in [&[&*first][..], &[&first, uri]] {
+        for list in [&[&*first][..], &[&first, uri]] {
+            let alice = pointing(&root, names, DIRECTORY_NAME);
+            assert_eq!(of(list, &alice), "Revoked");
+        }
+        let alice = pointing(&root, names, DIRECTORY_NAME);
+        assert_eq!(of(&[&second], &alice), "accepted");
+    }
+    assert_eq!(of(&[&first, uri], &pointing(&root, &[uri], URI)), "Revoked");
+    assert_eq!(
+        of(&[&first], &[root.sign(&numbered("alice", 7))]),
+        "Revoked"
+    );
+}
+
+#[test]
+fn a_certificate_whose_lists_place_cant_be_read_is_looked_for_in_each() {
+    let root = Ca::root(ca_params("root"));
+    // What is named by an address, [0] of names, becomes named below the issuer's name, [1] of attributes.
+    let attribute = attribute("CRL1");
+    let uri = "u".repeat(attribute.len() - 2);
+    let length = u8::try_from(uri.len()).unwrap();
+    let key = Rewriting {
+        key: root.issuer.key(),
+        from: [&[0xa0, length + 2, 0x86, length], uri.as_bytes()].concat(),
+        to: [&[0xa1, length + 2], attribute.as_bytes()].concat(),
+    };
+    let lists = partition(&root, &["http://crl.example.org/1"], URI).unwrap();
+    let verifier = verifier(&[&root], lists, Checks::default());
+    assert_eq!(judged(&verifier, &sign_pointing(&[&uri], &key)), "Revoked");
+}
+
+#[test]
+fn a_list_whose_place_no_certificate_can_be_compared_with_is_not_taken() {
+    let root = Ca::root(ca_params("root"));
+    let refused = partition(&root, &["crl.example.org"], DNS_NAME).unwrap_err();
+    assert!(
+        refused.contains("neither an address nor a directory name"),
+        "{refused}"
+    );
+    assert!(partition(&root, &["http://crl.example.org/1"], URI).is_ok());
+}
+
+/// Verifies as ECDSA on P-256 with SHA-256 is verified, and counts what is long.
+#[derive(Debug)]
+struct Counting;
+
+/// Verifications of more than [`LONG`] bytes.
+static LONG_ONES: AtomicUsize = AtomicUsize::new(0);
+const LONG: usize = 4096;
+
+impl SignatureVerificationAlgorithm for Counting {
+    fn verify_signature(
+        &self,
+        key: &[u8],
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), InvalidSignature> {
+        if message.len() > LONG {
+            LONG_ONES.fetch_add(1, Ordering::Relaxed);
+        }
+        webpki::aws_lc_rs::ECDSA_P256_SHA256.verify_signature(key, message, signature)
+    }
+
+    fn public_key_alg_id(&self) -> AlgorithmIdentifier {
+        webpki::aws_lc_rs::ECDSA_P256_SHA256.public_key_alg_id()
+    }
+
+    fn signature_alg_id(&self) -> AlgorithmIdentifier {
+        webpki::aws_lc_rs::ECDSA_P256_SHA256.signature_alg_id()
+    }
+}
+
+#[test]
+fn a_lists_signature_is_verified_once_by_a_key_whatever_chains_come() {
+    let root = Ca::root(ca_params("root"));
+    let mut params = ca_params("sub");
+    params.key_identifier_method = KeyIdMethod::PreSpecified(vec![1]);
+    let subs = [root.sub(params.clone()), root.sub(params)];
+    let serials: Vec<_> = (1000..2000).collect();
+    let mut long = crl_of(&serials);
+    long.key_identifier_method = KeyIdMethod::PreSpecified(vec![1]);
+    let list = subs[0].crl(long);
+    let roots = vec![Root::read(Path::new("ca.pem"), root.certificate.clone()).unwrap()];
+    let algorithms = WebPkiSupportedAlgorithms {
+        all: &[&Counting],
+        mapping: &[],
+    };
+    let verifier = Verifier::new(
+        roots,
+        vec![list],
+        DenyList::default(),
+        Checks::default(),
+        algorithms,
+    );
+    // The second CA can't be told from the first until the signature is looked at.
+    for (sub, verdict) in subs.iter().zip(["accepted", "CrlInvalid"]) {
+        let alice = sub.alice();
+        for unused in ["a", "b", "c"] {
+            let unused = Ca::root(ca_params(unused)).certificate;
+            let chain = [alice.clone(), sub.certificate.clone(), unused];
+            assert_eq!(judged(&verifier, &chain), verdict);
+        }
+    }
+    assert_eq!(LONG_ONES.load(Ordering::Relaxed), subs.len());
 }
