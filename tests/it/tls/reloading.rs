@@ -7,7 +7,10 @@ use std::{
 
 use headcount::pki::{Authority, Leaf, Reason, RevocationList};
 use http::StatusCode;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    time::{Instant, sleep, timeout},
+};
 
 use super::{
     Served, Trusted,
@@ -161,6 +164,30 @@ async fn a_client_that_is_revoked_is_401_on_open_connections_and_these_end() {
         served.write("crl0", list.sign(&authority, now, day).unwrap());
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_client_that_is_let_in_no_more_is_cut_though_it_never_ends_its_request() {
+    let authority = Authority::new("clients").unwrap();
+    let served = Served::trusting(&authority).await;
+    let alice = served.client_with(&authority.issue(&Leaf::client("alice")).unwrap());
+    let half: [&[u8]; 2] = [
+        b"GET /api/v1/health HTTP/1.1\r\nHost: a\r\nX-",
+        b"PUT /api/v1/namespaces/a/deployments/b/replicas HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{",
+    ];
+    let mut open = Vec::new();
+    for bytes in half {
+        let mut stream = served.connect(&alice).await;
+        stream.write_all(bytes).await.unwrap();
+        open.push(stream);
+    }
+    let other = Authority::new("others").unwrap();
+    served.write("ca0", other.certificate_pem());
+    for mut stream in open {
+        let mut answer = Vec::new();
+        let ended = timeout(PROMISED, stream.read_to_end(&mut answer)).await;
+        assert!(ended.is_ok(), "still open");
+    }
 }
 
 #[tokio::test]
