@@ -20,8 +20,7 @@ pub use settings::Settings;
 pub use source::Source;
 
 use crate::{
-    access::{Authorization, Bounds, IdentityRules},
-    api::WriteRules,
+    access::{Authorization, Bounds, IdentityRules, WriteRules},
     kubernetes::Managed,
     telemetry::log::{Format, Severity},
     tls::{TlsFiles, TlsSettings},

@@ -21,8 +21,7 @@ use rustls::{
 use tokio::sync::watch;
 
 use crate::{
-    access::IdentityRules,
-    api::{Caller, Rules},
+    access::{Caller, IdentityRules, Rules},
     store::LabelKeys,
     tls::{Expiry, Identity, Refusal, Verifier},
 };

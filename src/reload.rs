@@ -20,8 +20,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    access::{KubernetesNames, Reviewer},
-    api::Rules,
+    access::{KubernetesNames, Reviewer, Rules},
     config::{Config, ConfigError},
     generation::{Generation, Generations},
     kubernetes::InformerStatus,

@@ -4,6 +4,7 @@
 
 mod authorization;
 mod bounds;
+mod caller;
 mod images;
 mod policy;
 mod principal;
@@ -12,6 +13,7 @@ mod verb;
 
 pub use authorization::{Authorization, AuthorizationFile, KubernetesNames, PolicyError};
 pub use bounds::{Bounds, BoundsViolation, SetBy};
+pub use caller::{Caller, Rules, WriteRules};
 pub use images::{Digest, ImageRules, ImageViolation};
 pub use policy::{Decision, Effect, Explanation, Mismatch, Permissions, Policy, Rule, RuleSummary};
 pub use principal::{

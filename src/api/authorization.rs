@@ -4,12 +4,12 @@
 use std::{cell::Cell, sync::Arc};
 
 use super::{
-    Api, ApiError, Caller,
+    Api, ApiError,
     error::COME_BACK,
     path::{shown, valid_names},
 };
 use crate::{
-    access::{self, Authorization, Bounds, Decision, Denied, Reviewer, Verb},
+    access::{self, Authorization, Bounds, Caller, Decision, Denied, Reviewer, Verb},
     image_reference::ImageReference,
     kubernetes::{AccessReviewError, Containers},
     selector::Labels,

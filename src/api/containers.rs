@@ -9,7 +9,7 @@ use http::{Response, StatusCode, request::Parts};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Api, ApiError, Body, Caller, authorization,
+    Api, ApiError, Body, authorization,
     deployments::{caught_up, not_modified},
     headers::describe,
     path::{shown, valid_names},
@@ -19,7 +19,7 @@ use super::{
     write::{Failure, Parameter, Write, log_write},
 };
 use crate::{
-    access::Verb,
+    access::{Caller, Verb},
     image_reference::ImageReference,
     kubernetes::{Container, Containers, WriteError, WriteRequest, Written},
     name,

@@ -8,11 +8,11 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts}
 use tokio::{sync::Mutex, time::Instant};
 
 use super::{
-    Api, ApiError, Body, Caller, authorization, headers::describe, preconditions,
+    Api, ApiError, Body, authorization, headers::describe, preconditions,
     request::min_resource_version,
 };
 use crate::{
-    access::Verb,
+    access::{Caller, Verb},
     store::{ListBody, Snapshot, Store, View},
 };
 

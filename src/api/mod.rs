@@ -34,14 +34,11 @@ use request::{RequestId, Trace};
 use write::Origin;
 
 use crate::{
-    access::{
-        Authorization, KubernetesNames, NoPrincipal, Permissions, Principal, Reviewer, Verb, Verbs,
-    },
+    access::{Caller, Verb},
     generation::Session,
     kubernetes::{Deployments, InformerStatus},
-    store::LabelKeys,
     telemetry::metrics::Metrics,
-    tls::{Identity, Refusal},
+    tls::Refusal,
 };
 
 /// A URI longer than this is 414.
@@ -51,145 +48,19 @@ const LISTS: usize = 2;
 /// Headers that are larger than this together are 431.
 const LARGEST_HEADERS: usize = 32 * 1024;
 
-/// Who sent a request, from where, and what decides over it.
-#[derive(Debug, Clone)]
-pub struct Caller {
-    /// What its certificate says.
-    pub identity: Identity,
-    /// Whom its certificate names.
-    pub principal: Result<Principal, NoPrincipal>,
-    /// The address of its end of the connection.
-    pub address: std::net::SocketAddr,
-    /// What its requests are judged by.
-    pub rules: Arc<Rules>,
-    /// What of the rules is about it.
-    pub permissions: Permissions,
-    /// Why its certificates, which opened the connection, are accepted no more.
-    pub refused: Option<Refusal>,
-    /// The number of the generation that judged it; 0 for one that none did.
-    pub judged_by: u64,
-}
-
-impl Caller {
-    /// Somebody whose certificates were accepted.
-    pub fn new(
-        identity: Identity,
-        principal: Result<Principal, NoPrincipal>,
-        address: std::net::SocketAddr,
-        rules: Arc<Rules>,
-    ) -> Self {
-        Self {
-            permissions: rules.permissions(principal.as_ref().ok()),
-            identity,
-            principal,
-            address,
-            rules,
-            refused: None,
-            judged_by: 0,
-        }
-    }
-
-    /// The name of its principal, or nothing.
-    pub fn name(&self) -> &str {
-        self.principal.as_ref().map_or("", |p| &p.name)
-    }
-
-    /// Whether the certificates that opened the connection still count.
-    ///
-    /// # Errors
-    ///
-    /// The answer to every request from now on.
-    pub fn standing(&self) -> Result<(), ApiError> {
-        match &self.refused {
-            None => Ok(()),
-            Some(refusal) if refusal.reason == "Expired" => Err(ApiError::CertificateExpired),
-            Some(Refusal { reason, .. }) => Err(ApiError::CertificateRefused { reason }),
-        }
-    }
-
-    /// Tells of a request that the caller had no permission for; a write's has a line of its own.
-    fn log_denied(&self, id: &RequestId, error: &ApiError) {
-        warn!(name: "access.denied", principal = %self.name(), subject = %self.identity.subject, serial = %self.identity.serial,
-            issuer = %self.identity.issuer, address = %self.address, error = %error, request_id = id.as_str(), "a request was denied");
-    }
-
-    /// Tells that an open connection's client isn't let in any more.
-    pub(crate) fn log_dismissed(&self, refusal: &Refusal) {
-        let Refusal { reason, detail, .. } = refusal;
-        warn!(name: "tls.client.dismissed", reason, principal = %self.name(), subject = %self.identity.subject, serial = %self.identity.serial,
-            issuer = %self.identity.issuer, address = %self.address, error = %detail, "client dismissed: {reason}");
+/// Whether the certificates that opened a connection still count: otherwise the answer to every request on it.
+fn standing(caller: &Caller) -> Result<(), ApiError> {
+    match &caller.refused {
+        None => Ok(()),
+        Some(refusal) if refusal.reason == "Expired" => Err(ApiError::CertificateExpired),
+        Some(Refusal { reason, .. }) => Err(ApiError::CertificateRefused { reason }),
     }
 }
 
-/// What requests are judged by, beside the cluster's state.
-#[derive(Debug, Clone, Default)]
-pub struct Rules {
-    /// What may be written.
-    pub writes: WriteRules,
-    /// Who may do what.
-    pub authorization: Authorization,
-    /// The labels that decide over it.
-    pub labels: LabelKeys,
-    /// Asks the cluster, where that decides.
-    pub reviewer: Option<Reviewer>,
-}
-
-impl Rules {
-    /// What these settings mean for requests. `reviewer` makes what asks the cluster, if that is to decide.
-    pub fn new(
-        writes: WriteRules,
-        authorization: Authorization,
-        reviewer: impl FnOnce(&KubernetesNames) -> Reviewer,
-    ) -> Self {
-        let labels = match &authorization {
-            Authorization::Policy(policy) => policy.label_keys().into_iter().collect(),
-            _ => LabelKeys::default(),
-        };
-        let reviewer = match &authorization {
-            Authorization::Kubernetes(names) => Some(reviewer(names)),
-            _ => None,
-        };
-        Self {
-            writes,
-            authorization,
-            labels,
-            reviewer,
-        }
-    }
-
-    fn permissions(&self, principal: Option<&Principal>) -> Permissions {
-        match (&self.authorization, principal) {
-            (Authorization::Any(verbs), _) => Permissions::any(*verbs),
-            (Authorization::Policy(policy), Some(principal)) => {
-                policy.permissions(&principal.name, &principal.groups)
-            }
-            // The cluster is asked before anything else is judged.
-            (Authorization::Kubernetes(_), Some(_)) if self.reviewer.is_some() => {
-                Permissions::any(Verbs::ALL)
-            }
-            (Authorization::Policy(_) | Authorization::Kubernetes(_), _) => {
-                Permissions::any(Verbs::default())
-            }
-        }
-    }
-}
-
-/// What the configuration says of writes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WriteRules {
-    /// Every write is refused.
-    pub read_only: bool,
-    /// The largest count that may be set.
-    pub max_replicas: i32,
-}
-
-impl Default for WriteRules {
-    fn default() -> Self {
-        Self {
-            read_only: false,
-            max_replicas: 10_000,
-        }
-    }
+/// Tells of a request that the caller had no permission for; a write's has a line of its own.
+fn log_denied(caller: &Caller, id: &RequestId, error: &ApiError) {
+    warn!(name: "access.denied", principal = %caller.name(), subject = %caller.identity.subject, serial = %caller.identity.serial,
+        issuer = %caller.identity.issuer, address = %caller.address, error = %error, request_id = id.as_str(), "a request was denied");
 }
 
 /// The API of one server; connections share it.
@@ -275,7 +146,7 @@ impl Api {
         route: &Route<'_>,
         method: &Method,
     ) -> Result<(), ApiError> {
-        caller.standing()?;
+        standing(caller)?;
         let puts = *method == Method::PUT;
         let (verb, names) = match route {
             Route::Health | Route::WhoAmI => return Ok(()),
@@ -338,7 +209,7 @@ impl Api {
         if !puts {
             // That of a write goes on to where writes are logged.
             if let Err(error @ ApiError::Forbidden(_)) = &admission {
-                caller.log_denied(id, error);
+                log_denied(&caller, id, error);
             }
             admission.clone()?;
             if !content.is_end_stream() {
@@ -380,7 +251,7 @@ impl Api {
             Route::Containers { namespace, name } => {
                 let read = containers::get(self, &caller, (&namespace, &name), request).await;
                 if let Err(error @ ApiError::Forbidden(_)) = &read {
-                    caller.log_denied(id, error);
+                    log_denied(&caller, id, error);
                 }
                 read
             }

@@ -4,7 +4,7 @@ use http::{Response, StatusCode, request::Parts};
 use serde::Serialize;
 
 use super::{
-    Api, ApiError, Body, Caller,
+    Api, ApiError, Body,
     authorization::{self, LabelsOf},
     deployments::{caught_up, not_modified},
     headers::describe,
@@ -14,7 +14,7 @@ use super::{
     write::{Failure, Parameter, Write, log_write},
 };
 use crate::{
-    access::Verb,
+    access::{Caller, Verb},
     kubernetes::{WriteError, WriteRequest, Written},
     store::{Record, Snapshot},
 };

@@ -3,8 +3,8 @@
 use http::{Response, StatusCode};
 use serde::Serialize;
 
-use super::{Body, Caller};
-use crate::access::RuleSummary;
+use super::Body;
+use crate::access::{Caller, RuleSummary};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -9,13 +9,16 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts};
 
 use super::{
-    Api, ApiError, Body, Caller, headers,
+    Api, ApiError, Body, headers,
     path::valid_names,
     request::{RequestId, Trace, dry_run, json_content, prefers_representation, whole_body},
+    standing,
 };
-use crate::access::Verb;
-use crate::generation::Session;
-use crate::kubernetes::{WriteError, WriteRequest, Written};
+use crate::{
+    access::{Caller, Verb},
+    generation::Session,
+    kubernetes::{WriteError, WriteRequest, Written},
+};
 
 /// A parameter of a Deployment that callers set.
 pub(super) trait Parameter: Send + Sync + Sized + 'static {
@@ -136,7 +139,7 @@ where
         .map_err(|error| refused(error, None))?;
     // The body took its time, and so may have a reload: what holds now decides.
     let caller = origin.session.caller();
-    let admitted = match caller.standing() {
+    let admitted = match standing(&caller) {
         Ok(()) => api.permit(&caller, P::VERB, names).await,
         dismissed => dismissed,
     };
@@ -215,7 +218,7 @@ impl<P: Parameter> Write<P> {
     /// Whoever decides over it now, at each attempt.
     pub(super) fn caller(&self) -> Result<Arc<Caller>, ApiError> {
         let caller = self.origin.session.caller();
-        caller.standing().map(|()| caller)
+        standing(&caller).map(|()| caller)
     }
 
     async fn run(self) -> Result<Response<Body>, ApiError> {

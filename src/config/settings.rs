@@ -7,8 +7,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::{Address, Config, ConfigError};
 use crate::{
-    access::{Authorization, AuthorizationFile, IdentityRules, Verb, Verbs},
-    api::WriteRules,
+    access::{Authorization, AuthorizationFile, IdentityRules, Verb, Verbs, WriteRules},
     kubernetes::Managed,
     name,
     selector::LabelSelector,

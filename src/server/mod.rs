@@ -189,7 +189,7 @@ impl Server {
             async move {
                 let (api, session, activity) = &*connection;
                 let caller = session.caller();
-                if caller.standing().is_err() {
+                if caller.refused.is_some() {
                     // HTTP/2 knows no Connection header: the connection itself is ended behind the answer.
                     activity.close();
                 }
@@ -307,8 +307,8 @@ fn dismissed(session: &Session, phase: Phase) -> (Instant, Phase) {
     let caller = session.caller();
     let left = caller.identity.time_left();
     match phase {
-        Phase::Open if caller.standing().is_err() => (now, Phase::Dismissed(now + DISMISSED)),
-        Phase::Dismissed(_) if caller.standing().is_ok() => (now + left, Phase::Open),
+        Phase::Open if caller.refused.is_some() => (now, Phase::Dismissed(now + DISMISSED)),
+        Phase::Dismissed(_) if caller.refused.is_none() => (now + left, Phase::Open),
         phase => (now + left, phase),
     }
 }

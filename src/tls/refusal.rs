@@ -5,7 +5,6 @@ use std::io;
 use rustls::{AlertDescription, CertificateError, Error, OtherError, PeerIncompatible};
 
 use super::{IdentityError, checks::CheckFailed};
-use crate::access::NotVouchedFor;
 
 /// A refused handshake.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,16 +21,6 @@ impl From<IdentityError> for Refusal {
     fn from(error: IdentityError) -> Self {
         Self {
             reason: "Unreadable",
-            suspicious: true,
-            detail: error.to_string(),
-        }
-    }
-}
-
-impl From<NotVouchedFor> for Refusal {
-    fn from(error: NotVouchedFor) -> Self {
-        Self {
-            reason: "NotVouchedFor",
             suspicious: true,
             detail: error.to_string(),
         }

@@ -1,6 +1,6 @@
 //! HTTP as callers see it: the calls, the order of judgement, protocols and their edges.
 
-use headcount::api::WriteRules;
+use headcount::access::WriteRules;
 use http::Method;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 

@@ -8,8 +8,8 @@ use std::{
 };
 
 use headcount::{
-    access::{IdentityRules, NameKind, Principal},
-    api::{Api, Caller, Rules},
+    access::{Caller, IdentityRules, NameKind, Principal, Rules},
+    api::Api,
     generation::{Generation, Generations, Session},
     kubernetes::{Deployments, InformerStatus, Managed},
     pki,

@@ -8,8 +8,8 @@ use std::{
 
 use bytes::Bytes;
 use headcount::{
-    access::{Authorization, NameKind, Principal, Verb, Verbs},
-    api::{Api, Caller, Rules},
+    access::{Authorization, Caller, NameKind, Principal, Rules, Verb, Verbs},
+    api::Api,
     generation::Session,
     kubernetes::{Connection, Deployments, Informer, InformerStatus, Managed},
     store::{LabelKeys, Store},

@@ -9,8 +9,7 @@ use std::{
 
 use headcount::{
     Headcount,
-    access::{Authorization, Verb, Verbs},
-    api::WriteRules,
+    access::{Authorization, Verb, Verbs, WriteRules},
     config::Config,
     kubernetes::Managed,
     pki::{self, DemoFiles},

@@ -1,0 +1,146 @@
+//! A caller as its connection's generation sees it: who it is, and what decides over its requests.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use tracing::warn;
+
+use super::{
+    Authorization, KubernetesNames, NoPrincipal, NotVouchedFor, Permissions, Principal, Reviewer,
+    Verbs,
+};
+use crate::{
+    store::LabelKeys,
+    tls::{Identity, Refusal},
+};
+
+/// Who sent a request, from where, and what decides over it.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// What its certificate says.
+    pub identity: Identity,
+    /// Whom its certificate names.
+    pub principal: Result<Principal, NoPrincipal>,
+    /// The address of its end of the connection.
+    pub address: SocketAddr,
+    /// What its requests are judged by.
+    pub rules: Arc<Rules>,
+    /// What of the rules is about it.
+    pub permissions: Permissions,
+    /// Why its certificates, which opened the connection, are accepted no more.
+    pub refused: Option<Refusal>,
+    /// The number of the generation that judged it; 0 for one that none did.
+    pub judged_by: u64,
+}
+
+impl Caller {
+    /// Somebody whose certificates were accepted.
+    pub fn new(
+        identity: Identity,
+        principal: Result<Principal, NoPrincipal>,
+        address: SocketAddr,
+        rules: Arc<Rules>,
+    ) -> Self {
+        Self {
+            permissions: rules.permissions(principal.as_ref().ok()),
+            identity,
+            principal,
+            address,
+            rules,
+            refused: None,
+            judged_by: 0,
+        }
+    }
+
+    /// The name of its principal, or nothing.
+    pub fn name(&self) -> &str {
+        self.principal.as_ref().map_or("", |p| &p.name)
+    }
+
+    /// Tells that an open connection's client isn't let in any more.
+    pub(crate) fn log_dismissed(&self, refusal: &Refusal) {
+        let Refusal { reason, detail, .. } = refusal;
+        warn!(name: "tls.client.dismissed", reason, principal = %self.name(), subject = %self.identity.subject, serial = %self.identity.serial,
+            issuer = %self.identity.issuer, address = %self.address, error = %detail, "client dismissed: {reason}");
+    }
+}
+
+/// What requests are judged by, beside the cluster's state.
+#[derive(Debug, Clone, Default)]
+pub struct Rules {
+    /// What may be written.
+    pub writes: WriteRules,
+    /// Who may do what.
+    pub authorization: Authorization,
+    /// The labels that decide over it.
+    pub labels: LabelKeys,
+    /// Asks the cluster, where that decides.
+    pub reviewer: Option<Reviewer>,
+}
+
+impl Rules {
+    /// What these settings mean for requests. `reviewer` makes what asks the cluster, if that is to decide.
+    pub fn new(
+        writes: WriteRules,
+        authorization: Authorization,
+        reviewer: impl FnOnce(&KubernetesNames) -> Reviewer,
+    ) -> Self {
+        let labels = match &authorization {
+            Authorization::Policy(policy) => policy.label_keys().into_iter().collect(),
+            _ => LabelKeys::default(),
+        };
+        let reviewer = match &authorization {
+            Authorization::Kubernetes(names) => Some(reviewer(names)),
+            _ => None,
+        };
+        Self {
+            writes,
+            authorization,
+            labels,
+            reviewer,
+        }
+    }
+
+    fn permissions(&self, principal: Option<&Principal>) -> Permissions {
+        match (&self.authorization, principal) {
+            (Authorization::Any(verbs), _) => Permissions::any(*verbs),
+            (Authorization::Policy(policy), Some(principal)) => {
+                policy.permissions(&principal.name, &principal.groups)
+            }
+            // The cluster is asked before anything else is judged.
+            (Authorization::Kubernetes(_), Some(_)) if self.reviewer.is_some() => {
+                Permissions::any(Verbs::ALL)
+            }
+            (Authorization::Policy(_) | Authorization::Kubernetes(_), _) => {
+                Permissions::any(Verbs::default())
+            }
+        }
+    }
+}
+
+/// What the configuration says of writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WriteRules {
+    /// Every write is refused.
+    pub read_only: bool,
+    /// The largest count that may be set.
+    pub max_replicas: i32,
+}
+
+impl Default for WriteRules {
+    fn default() -> Self {
+        Self {
+            read_only: false,
+            max_replicas: 10_000,
+        }
+    }
+}
+
+impl From<NotVouchedFor> for Refusal {
+    fn from(error: NotVouchedFor) -> Self {
+        Self {
+            reason: "NotVouchedFor",
+            suspicious: true,
+            detail: error.to_string(),
+        }
+    }
+}
