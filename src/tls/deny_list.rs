@@ -15,7 +15,7 @@
 //! ```
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt,
 };
 
@@ -140,6 +140,16 @@ impl DenyList {
         name.cloned()
             .map(Denial::Name)
             .or(unreadable.then_some(Denial::UnreadableName))
+    }
+
+    /// The issuers under which serial numbers are listed, with how many of them.
+    #[must_use]
+    pub fn issuers(&self) -> BTreeMap<&str, usize> {
+        let mut counts = BTreeMap::new();
+        for issuer in self.serials.values().flatten() {
+            *counts.entry(issuer.as_str()).or_default() += 1;
+        }
+        counts
     }
 
     /// How many entries there are.
