@@ -14,6 +14,7 @@ pub mod generation;
 pub mod image_reference;
 pub mod kubernetes;
 pub mod name;
+mod pem;
 pub mod pki;
 pub mod reload;
 pub mod selector;

@@ -78,7 +78,12 @@ pub(super) fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>,
     } else {
         CertificateDer::pem_slice_iter(bytes)
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| format!("its PEM is damaged ({error}); write it again"))?
+            .map_err(|error| {
+                format!(
+                    "its PEM is damaged ({}); write it again",
+                    crate::pem::fault(&error)
+                )
+            })?
     };
     if found.is_empty() {
         return Err(

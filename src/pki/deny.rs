@@ -146,6 +146,7 @@ fn entries(by: DenyBy, facts: &CertificateFacts, path: &Path) -> Result<Vec<Entr
         serial,
         spki_sha256,
         names,
+        has_unreadable_name: _,
     } = facts;
     // No key has a hash of nothing but zeros, and no list an empty name.
     let nothing = CertificateFacts {
@@ -153,6 +154,7 @@ fn entries(by: DenyBy, facts: &CertificateFacts, path: &Path) -> Result<Vec<Entr
         serial: Vec::new(),
         spki_sha256: [0; 32],
         names: Vec::new(),
+        has_unreadable_name: false,
     };
     Ok(match by {
         DenyBy::Serial => vec![Entry {
@@ -286,6 +288,7 @@ mod tests {
                 serial: Vec::new(),
                 spki_sha256: [0; 32],
                 names: vec![name],
+                has_unreadable_name: false,
             };
             prop_assert!(list.denies(&facts).is_some());
         }

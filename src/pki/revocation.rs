@@ -179,7 +179,7 @@ pub(super) fn list_der(
         return Ok(bytes.to_vec().into());
     }
     CertificateRevocationListDer::from_pem_slice(bytes)
-        .map_err(|error| RevocationError::Form(error.to_string()))
+        .map_err(|error| RevocationError::Form(crate::pem::fault(&error)))
 }
 
 /// A whole list and nothing behind it.

@@ -110,7 +110,12 @@ fn sections(bytes: &[u8]) -> Result<Vec<(SectionKind, Vec<u8>)>, String> {
     }
     let sections = <(SectionKind, Vec<u8>)>::pem_slice_iter(bytes)
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| format!("its PEM is damaged ({error}); write it again"))?;
+        .map_err(|error| {
+            format!(
+                "its PEM is damaged ({}); write it again",
+                crate::pem::fault(&error)
+            )
+        })?;
     if sections.is_empty() {
         return Err("it holds neither certificates nor revocation lists, as PEM or as DER".into());
     }

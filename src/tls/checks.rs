@@ -146,7 +146,9 @@ pub enum CheckFailed {
     LifetimeTooLong { days: u64, most: u32 },
     #[error("an issuer's key usage has no keyCertSign")]
     IssuerKeyUsage,
-    #[error("its common name is a DNS name that one of its issuers may not vouch for")]
+    #[error(
+        "its common name is a DNS name, or a subject on its path has an e-mail address, that an issuer may not vouch for"
+    )]
     NameConstraints,
     #[error("its root isn't a CA's certificate; take it out of the client CA bundle")]
     RootNotCa,
@@ -232,9 +234,7 @@ impl Checks {
             self.judge_issuer(issuer)?;
         }
         self.judge_root(root, path, now)?;
-        if let [leaf, issuers @ ..] = path
-            && !constraints::permit(issuers.iter().chain([root]), leaf)
-        {
+        if !constraints::permit(path, root) {
             return Err(CheckFailed::NameConstraints);
         }
         for certificate in path.iter().chain([root]) {

@@ -15,13 +15,18 @@
 //! ```
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt,
 };
 
 use aws_lc_rs::digest;
 use serde::Deserialize;
-use x509_parser::{parse_x509_certificate, prelude::GeneralName};
+use x509_parser::{
+    asn1_rs::{Class, Tag},
+    parse_x509_certificate,
+    prelude::GeneralName,
+    x509::AttributeTypeAndValue,
+};
 
 use super::facts::without_zeros;
 use crate::yaml::given;
@@ -51,6 +56,8 @@ pub struct CertificateFacts {
     pub spki_sha256: [u8; 32],
     /// The subject's common names, and the DNS names and URIs of the subject alternative name.
     pub names: Vec<String>,
+    /// Whether there is another such name that can't be read, and so can't be told from one that is listed.
+    pub has_unreadable_name: bool,
 }
 
 /// Why a certificate is denied.
@@ -62,6 +69,8 @@ pub enum Denial {
     Key,
     /// One of its names is listed.
     Name(String),
+    /// Names are listed, and one of its own can't be read.
+    UnreadableName,
 }
 
 /// A text that is no deny list.
@@ -115,7 +124,8 @@ impl DenyList {
         Ok(list)
     }
 
-    /// Why this certificate is denied; `None` when it isn't. The key is looked at first, then the serial number, then names.
+    /// Why this certificate is denied; `None` when it isn't. The key is looked at first, then the serial number, then names:
+    /// where any are listed, a certificate with one that can't be read is denied too.
     #[must_use]
     pub fn denies(&self, facts: &CertificateFacts) -> Option<Denial> {
         if self.keys.contains(&facts.spki_sha256) {
@@ -125,8 +135,21 @@ impl DenyList {
         if issuers.is_some_and(|issuers| issuers.contains(&facts.issuer)) {
             return Some(Denial::Serial);
         }
-        let name = facts.names.iter().find(|name| self.names.contains(*name))?;
-        Some(Denial::Name(name.clone()))
+        let name = facts.names.iter().find(|name| self.names.contains(*name));
+        let unreadable = !self.names.is_empty() && facts.has_unreadable_name;
+        name.cloned()
+            .map(Denial::Name)
+            .or(unreadable.then_some(Denial::UnreadableName))
+    }
+
+    /// The issuers under which serial numbers are listed, with how many of them.
+    #[must_use]
+    pub fn issuers(&self) -> BTreeMap<&str, usize> {
+        let mut counts = BTreeMap::new();
+        for issuer in self.serials.values().flatten() {
+            *counts.entry(issuer.as_str()).or_default() += 1;
+        }
+        counts
     }
 
     /// How many entries there are.
@@ -145,34 +168,63 @@ impl DenyList {
 
 impl CertificateFacts {
     /// Reads them from a certificate in DER; `None` for what is no certificate.
-    ///
-    /// Names that aren't text aren't among the names, since no list can name them either.
     #[must_use]
     pub fn read(der: &[u8]) -> Option<Self> {
         let (_, certificate) = parse_x509_certificate(der).ok()?;
-        let mut names: Vec<String> = certificate
-            .subject()
-            .iter_common_name()
-            .filter_map(|name| name.as_str().ok())
-            .map(str::to_owned)
-            .collect();
-        if let Ok(Some(alternative)) = certificate.subject_alternative_name() {
-            for name in &alternative.value.general_names {
-                match name {
-                    GeneralName::DNSName(name) | GeneralName::URI(name) => {
-                        names.push((*name).to_owned());
+        let mut found: Vec<Option<String>> =
+            certificate.subject().iter_common_name().map(text).collect();
+        match certificate.subject_alternative_name() {
+            Ok(alternative) => {
+                for name in alternative.iter().flat_map(|san| &san.value.general_names) {
+                    match name {
+                        GeneralName::DNSName(name) | GeneralName::URI(name) => {
+                            found.push(Some((*name).to_owned()));
+                        }
+                        GeneralName::Invalid(Tag(2 | 6), _) => found.push(None),
+                        _ => {}
                     }
-                    _ => {}
                 }
             }
+            Err(_) => found.push(None),
         }
+        let has_unreadable_name = found.contains(&None);
         let key = digest::digest(&digest::SHA256, certificate.tbs_certificate.subject_pki.raw);
         Some(Self {
             issuer: certificate.issuer().to_string(),
             serial: without_zeros(certificate.raw_serial()).to_vec(),
             spki_sha256: key.as_ref().try_into().ok()?,
-            names,
+            names: found.into_iter().flatten().collect(),
+            has_unreadable_name,
         })
+    }
+}
+
+/// A name in any of the encodings of a DirectoryString (RFC 5280, 4.1.2.4); `None` for what can't be read. T.61 has many characters
+/// outside ASCII that nobody agrees on.
+fn text(name: &AttributeTypeAndValue<'_>) -> Option<String> {
+    let value = name.attr_value();
+    if value.class() != Class::Universal || value.header.is_constructed() {
+        return None;
+    }
+    match value.tag() {
+        Tag::BmpString => {
+            let (units, []) = value.data.as_chunks() else {
+                return None;
+            };
+            let units = units.iter().map(|unit| u16::from_be_bytes(*unit));
+            char::decode_utf16(units).collect::<Result<_, _>>().ok()
+        }
+        Tag::UniversalString => {
+            let (units, []) = value.data.as_chunks() else {
+                return None;
+            };
+            let units = units.iter().map(|unit| u32::from_be_bytes(*unit));
+            units.map(char::from_u32).collect()
+        }
+        Tag::T61String if value.data.is_ascii() => {
+            str::from_utf8(value.data).ok().map(str::to_owned)
+        }
+        _ => name.as_str().ok().map(str::to_owned),
     }
 }
 
@@ -182,6 +234,10 @@ impl fmt::Display for Denial {
             Self::Serial => write!(f, "its serial number is on the deny list"),
             Self::Key => write!(f, "its key is on the deny list"),
             Self::Name(name) => write!(f, "its name {name:?} is on the deny list"),
+            Self::UnreadableName => write!(
+                f,
+                "one of its names can't be read, and might be one on the deny list; let the CA write it as UTF8String"
+            ),
         }
     }
 }

@@ -109,14 +109,14 @@ pub enum TlsError {
         source: io::Error,
     },
     /// A file is readable and isn't PEM.
-    #[error("failed to read the {what} from {path:?}: {source}")]
+    #[error("failed to read the {what} from {path:?}: {why}")]
     Pem {
         /// What the file is for.
         what: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why.
-        source: pem::Error,
+        /// What is wrong with it.
+        why: String,
     },
     /// A file is readable and has none of what it should have.
     #[error("failed to find a {what} in {path:?}: it has no such PEM section")]
@@ -374,7 +374,11 @@ impl Content {
         let path = self.path.clone();
         match source {
             pem::Error::NoItemsFound => TlsError::Empty { what, path },
-            source => TlsError::Pem { what, path, source },
+            error => TlsError::Pem {
+                what,
+                path,
+                why: crate::pem::fault(&error),
+            },
         }
     }
 }

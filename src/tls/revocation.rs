@@ -175,7 +175,12 @@ impl List {
         } else {
             CertificateRevocationListDer::pem_slice_iter(bytes)
                 .collect::<Result<_, _>>()
-                .map_err(|error| format!("its PEM is damaged ({error}); fetch it again"))?
+                .map_err(|error| {
+                    format!(
+                        "its PEM is damaged ({}); fetch it again",
+                        crate::pem::fault(&error)
+                    )
+                })?
         };
         if ders.is_empty() {
             return Err(

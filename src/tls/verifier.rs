@@ -4,6 +4,7 @@
 
 use std::{
     cell::RefCell,
+    collections::HashSet,
     fmt, iter,
     path::{Path, PathBuf},
     ptr,
@@ -188,10 +189,17 @@ impl Verifier {
 
     /// Says in the log which files will get clients refused, for whoever wonders why.
     pub(super) fn warn(&self, now: UnixTime) {
+        let mut subjects = HashSet::new();
         for facts in self.roots.iter().filter_map(|root| root.facts().ok()) {
+            subjects.insert(facts.certificate.subject().to_string());
             let verdict = self.checks.judge_root(&facts, &[], now);
             if let Err(failed) = verdict.and_then(|()| self.checks.judge_key(facts.key())) {
                 warn!(name: "tls.ca.unusable", subject = %facts.certificate.subject(), reason = failed.reason(), "no client of this CA is let in");
+            }
+        }
+        for (issuer, serials) in self.deny_list.issuers() {
+            if !subjects.contains(issuer) {
+                warn!(name: "tls.deny_list.unknown_issuer", issuer, serials, "no client CA has the name under which the deny list has these serial numbers: unless it is an intermediate's, they deny nobody; write it as `headcount pki show` does");
             }
         }
         for list in self.revocation.lists() {

@@ -15,6 +15,7 @@ fn facts() -> CertificateFacts {
         serial: vec![0x4f, 0x3a, 0x01],
         spki_sha256: [0xab; 32],
         names: vec!["alice".into(), "spiffe://example.org/alice".into()],
+        has_unreadable_name: false,
     }
 }
 
@@ -168,6 +169,84 @@ fn facts_are_read_from_a_certificate_and_match_a_list_that_names_them() {
     let list = parse("serials:\n  - {issuer: CN=root, serial: f001}\n").unwrap();
     assert_eq!(list.denies(&facts), Some(Denial::Serial));
     assert_eq!(CertificateFacts::read(b"no certificate"), None);
+}
+
+/// A self-signed certificate with this common name.
+fn named(name: rcgen::DnValue) -> CertificateFacts {
+    let mut params = rcgen::CertificateParams::default();
+    params
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, name);
+    let certificate = params.self_signed(&rcgen::KeyPair::generate().unwrap());
+    CertificateFacts::read(certificate.unwrap().der()).unwrap()
+}
+
+#[test]
+fn a_common_name_is_denied_in_every_encoding_that_it_may_have() {
+    use rcgen::DnValue;
+    let list = parse("names: [alice, aliée😀]\n").unwrap();
+    for name in [
+        DnValue::BmpString("alice".try_into().unwrap()),
+        DnValue::UniversalString("alice".try_into().unwrap()),
+        DnValue::TeletexString("alice".try_into().unwrap()),
+        DnValue::PrintableString("alice".try_into().unwrap()),
+        DnValue::Ia5String("alice".try_into().unwrap()),
+        DnValue::Utf8String("alice".into()),
+        DnValue::UniversalString("aliée😀".try_into().unwrap()),
+    ] {
+        let facts = named(name.clone());
+        assert!(
+            matches!(list.denies(&facts), Some(Denial::Name(_))),
+            "{name:?}"
+        );
+        assert_eq!(parse("names: [bob]\n").unwrap().denies(&facts), None);
+    }
+}
+
+#[test]
+fn a_name_that_cant_be_read_is_denied_while_names_are_listed() {
+    let damaged = |text: &str, damage: &dyn Fn(&mut [u8])| {
+        let mut params = rcgen::CertificateParams::default();
+        let name = rcgen::string::BmpString::try_from(text).unwrap();
+        params.distinguished_name.push(
+            rcgen::DnType::CommonName,
+            rcgen::DnValue::BmpString(name.clone()),
+        );
+        params.subject_alt_names = ["dns.example.org"]
+            .map(|name| rcgen::SanType::DnsName(name.try_into().unwrap()))
+            .to_vec();
+        let certificate = params.self_signed(&rcgen::KeyPair::generate().unwrap());
+        let mut der = certificate.unwrap().der().to_vec();
+        damage(&mut der);
+        CertificateFacts::read(&der).unwrap()
+    };
+    let replace = |from: &'static [u8], to: &'static [u8]| {
+        move |der: &mut [u8]| {
+            while let Some(at) = der.windows(from.len()).position(|part| part == from) {
+                der[at..at + to.len()].copy_from_slice(to);
+            }
+        }
+    };
+    let bmp = b"\x1e\x04\0a\0b";
+    let unreadable = [
+        ("half a surrogate pair", replace(bmp, b"\x1e\x04\xd8\0\0b")),
+        ("T.61 outside ASCII", replace(bmp, b"\x14\x04\0a\xe9b")),
+        ("no code point", replace(bmp, b"\x1c\x04\0a\0b")),
+        ("no string", replace(bmp, b"\x04\x04abcd")),
+        ("another class", replace(bmp, b"\x8c\x04abcd")),
+        ("no UTF-8", replace(bmp, b"\x0c\x04\xff\xff\xff\xff")),
+        ("a DNS name", replace(b"\x82\x0fdns", b"\x82\x0f\xff")),
+        ("a URI", replace(b"\x82\x0fdns", b"\x86\x0f\xff")),
+        ("no list of names", replace(b"\x82\x0fdns", b"\x82\x10")),
+    ];
+    for (what, damage) in unreadable {
+        let facts = damaged("ab", &damage);
+        assert!(facts.has_unreadable_name, "{what}");
+        let verdict = |rest| parse(rest).unwrap().denies(&facts);
+        assert_eq!(verdict("names: [x]\n"), Some(Denial::UnreadableName));
+        assert_eq!(verdict("serials: [{issuer: a, serial: 1}]\n"), None);
+    }
+    assert!(!damaged("ab", &|_| {}).has_unreadable_name);
 }
 
 proptest! {

@@ -196,3 +196,24 @@ fn no_bytes_at_all_make_a_panic() {
         prop_assert!(verifier.judge(&[CertificateDer::from(bytes)], UnixTime::now()).is_err());
     });
 }
+
+#[test]
+fn a_file_that_was_cut_off_is_told_with_the_line_that_it_lacks() {
+    let corpus = Corpus::new();
+    for (name, line) in [
+        ("server.crt", "-----END CERTIFICATE-----"),
+        ("server.key", "-----END PRIVATE KEY-----"),
+        ("ca.crt", "-----END CERTIFICATE-----"),
+        ("ca.crl", "-----END X509 CRL-----"),
+    ] {
+        let mut material = corpus.material.clone();
+        for (file, content) in Corpus::files(&mut material) {
+            if file == name {
+                content.bytes.truncate(content.bytes.len() - 8);
+            }
+        }
+        let error = material.build(&TlsSettings::default()).unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains(name) && error.contains(line), "{error}");
+    }
+}

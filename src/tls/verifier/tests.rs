@@ -349,6 +349,87 @@ fn a_common_name_that_is_a_dns_name_is_held_to_constraints_whatever_stands_besid
     assert_eq!(of("Alice", own), "accepted");
 }
 
+/// With an e-mail address in the subject.
+fn at(mut params: CertificateParams, address: &str) -> CertificateParams {
+    let kind = DnType::CustomDnType(vec![1, 2, 840, 113_549, 1, 9, 1]);
+    let address = rcgen::DnValue::Ia5String(address.try_into().unwrap());
+    params.distinguished_name.push(kind, address);
+    params
+}
+
+#[test]
+fn an_e_mail_address_in_a_subject_is_held_to_constraints() {
+    let subtrees = |subtrees: &[&str]| {
+        let subtrees = subtrees.iter().map(|base| (*base).to_owned());
+        subtrees.map(GeneralSubtree::Rfc822Name).collect()
+    };
+    let team = |permitted: &[&str], excluded: &[&str]| {
+        let mut params = ca_params("team-a CA");
+        params.name_constraints = Some(NameConstraints {
+            permitted_subtrees: subtrees(permitted),
+            excluded_subtrees: subtrees(excluded),
+        });
+        params
+    };
+    for (permitted, excluded, address, expected) in [
+        (&["example.com"][..], &[][..], "a@example.com", "accepted"),
+        (&["example.com"], &[], "a@example.org", "NameConstraints"),
+        (&["example.com"], &[], "nobody", "NameConstraints"),
+        (
+            &["example.com", ".example.com"],
+            &[],
+            "a@b.example.com",
+            "accepted",
+        ),
+        (
+            &["example.com"],
+            &["a@example.com"],
+            "a@example.com",
+            "NameConstraints",
+        ),
+        (
+            &["example.com"],
+            &["a@example.com"],
+            "b@example.com",
+            "accepted",
+        ),
+        (&[], &["example.com"], "a@example.com", "NameConstraints"),
+        (&[], &["example.com"], "a@example.com.", "NameConstraints"),
+        (&[], &["example.com"], "a@example.org", "accepted"),
+    ] {
+        let what = format!("{address}: {permitted:?}, {excluded:?}");
+        let alice = at(leaf_params("alice"), address);
+        // On an intermediate, and on the root.
+        let root = Ca::root(ca_params("root"));
+        let sub = root.sub(team(permitted, excluded));
+        let anchored = verifier(&[&root], vec![], Checks::default());
+        let chain = [sub.sign(&alice), sub.certificate.clone()];
+        assert_eq!(judged(&anchored, &chain), expected, "{what}");
+        let root = Ca::root(team(permitted, excluded));
+        let anchored = verifier(&[&root], vec![], Checks::default());
+        assert_eq!(judged(&anchored, &[root.sign(&alice)]), expected, "{what}");
+        // An intermediate is held to them as well.
+        let sub = root.sub(at(ca_params("sub"), address));
+        let chain = [sub.alice(), sub.certificate.clone()];
+        assert_eq!(judged(&anchored, &chain), expected, "{what}");
+        assert_eq!(judged(&anchored, &[root.alice()]), "accepted");
+    }
+}
+
+#[test]
+fn a_ca_that_issued_itself_is_not_held_to_constraints() {
+    let mut params = at(ca_params("root"), "ca@example.org");
+    params.name_constraints = Some(NameConstraints {
+        permitted_subtrees: vec![GeneralSubtree::Rfc822Name("example.com".into())],
+        excluded_subtrees: vec![],
+    });
+    let root = Ca::root(params.clone());
+    let renewed = root.sub(params);
+    let chain = [renewed.alice(), renewed.certificate.clone()];
+    let verifier = verifier(&[&root], vec![], Checks::default());
+    assert_eq!(judged(&verifier, &chain), "accepted");
+}
+
 #[test]
 fn no_more_certificates_are_looked_at_than_a_path_may_have() {
     let root = Ca::root(ca_params("root"));

@@ -5,7 +5,9 @@ use std::num::NonZeroU32;
 use headcount::tls::{Checks, ExpiredCrl, Hash as Least};
 use rustls::AlertDescription::{CertificateUnknown, UnknownCA};
 
-use super::{Served, TlsSettings, Trusted, accepted::accepted, chains::*, rows::*};
+use super::{
+    Authority, Line, Served, TlsSettings, Trusted, accepted::accepted, chains::*, rows::*,
+};
 use crate::support::{SimCluster, eventually, program::admin};
 
 /// A server that trusts all roots of these rows and has all their lists.
@@ -324,4 +326,33 @@ async fn the_deny_list_counts_in_handshakes() {
         assert!(refused.line.text("error").contains(name), "{refused:?}");
         served.accepts(&served.client_of(&bob)).await;
     }
+}
+
+#[tokio::test]
+async fn a_serial_number_is_warned_of_when_no_client_ca_has_its_issuers_name() {
+    let authority = Authority::new("team-a CA").unwrap();
+    let warned = async |issuer: &str| {
+        let served = Served::judging(Trusted {
+            bundles: vec![authority.certificate_pem()],
+            deny_list: Some(format!(
+                "apiVersion: headcount/v1alpha1\nkind: DenyList\nserials:\n  - {{issuer: '{issuer}', serial: 7}}\n  - {{issuer: '{issuer}', serial: 8}}\n"
+            )),
+            ..Trusted::default()
+        })
+        .await;
+        let lines = served.log.all("tls.deny_list.unknown_issuer");
+        let told = |line: &Line| {
+            (
+                line.severity.clone(),
+                line.text("issuer").to_owned(),
+                line.number("serials"),
+            )
+        };
+        lines.iter().map(told).collect::<Vec<_>>()
+    };
+    assert_eq!(warned("CN=team-a CA").await, []);
+    assert_eq!(
+        warned("CN = team-a CA").await,
+        [("WARN".into(), "CN = team-a CA".into(), 2)]
+    );
 }

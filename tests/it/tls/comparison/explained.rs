@@ -60,7 +60,7 @@ const CA: &str = "a CA's certificate is for signing, not for a client (they look
 const RSA: &str = "RSA keys have 2048 bits at least, and 2047 is less";
 const COMMON_NAME: &str =
     "a common name that is a DNS name is held to the constraints of its issuers";
-const CONSTRAINTS: &str = "webpki compares DNS names and addresses, and refuses all URIs and directory names where such are constrained; and a common name that is a DNS name is held to constraints even beside an alternative one, where OpenSSL looks at the latter alone: here a client may be known by either";
+const CONSTRAINTS: &str = "webpki compares DNS names and addresses, and refuses all URIs, directory names and e-mail addresses where such are constrained; and a common name that is a DNS name is held to constraints even beside an alternative one, where OpenSSL looks at the latter alone: here a client may be known by either";
 const POLICIES: &str = "webpki processes no policies, so it can't honour critical ones; let the CA mark them as not critical";
 const SERIAL: &str =
     "RFC 5280, 4.1.2.2: users should be prepared to handle negative serial numbers gracefully";
