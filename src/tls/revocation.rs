@@ -27,7 +27,7 @@ use x509_parser::{
 
 use super::{
     checks::{CheckFailed, Checks, ExpiredCrl},
-    facts::{Facts, unix_time, without_zeros},
+    facts::{Facts, unix_time},
 };
 
 /// Keys remembered at most for a list; then all are forgotten. Only a CA can make there be more of its name.
@@ -53,7 +53,7 @@ pub(crate) struct List {
     /// Whether these public keys signed it. Whoever has a copy of a chain could have a large list hashed with every handshake.
     signers: Mutex<HashMap<Vec<u8>, bool>>,
     scope: Scope,
-    /// Serial numbers without leading zeros.
+    /// Serial numbers as they are in DER.
     revoked: HashSet<Box<[u8]>>,
     pub(super) this_update: UnixTime,
     pub(super) next_update: UnixTime,
@@ -119,7 +119,7 @@ impl Revocation {
             }
             if list
                 .revoked
-                .contains(without_zeros(certificate.certificate.raw_serial()))
+                .contains(in_der(certificate.certificate.raw_serial()))
             {
                 return Err(CertificateError::Revoked.into());
             }
@@ -253,7 +253,7 @@ impl List {
             scope,
             revoked: parsed
                 .iter_revoked_certificates()
-                .map(|entry| without_zeros(entry.raw_serial()).into())
+                .map(|entry| in_der(entry.raw_serial()).into())
                 .collect(),
             this_update: unix_time(parsed.last_update()),
             next_update: unix_time(next_update),
@@ -330,6 +330,16 @@ impl Scope {
             _ => true,
         }
     }
+}
+
+/// A serial number as DER has it, without zeros that say nothing (X.690, 8.3.2): `ff 01` is negative, and another than `00 ff 01`.
+fn in_der(mut serial: &[u8]) -> &[u8] {
+    while let [0, next, ..] = serial
+        && next & 0x80 == 0
+    {
+        serial = &serial[1..];
+    }
+    serial
 }
 
 /// The addresses and directory names among a point's names (RFC 5280, 4.2.1.13), in which the encoding of text makes no difference;

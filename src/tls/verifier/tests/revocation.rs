@@ -252,6 +252,31 @@ impl SigningKey for Rewriting<'_> {
     }
 }
 
+#[test]
+fn a_revoked_serial_number_is_compared_with_its_sign_and_without_needless_zeros() {
+    let root = Ca::root(ca_params("root"));
+    // What rcgen writes for a number becomes these bytes.
+    let list = |number: u64, from: &[u8], to: &[u8]| {
+        let (from, to) = (from.to_vec(), to.to_vec());
+        let key = root.issuer.key();
+        let key = Rewriting { key, from, to };
+        let issuer = Issuer::new(ca_params("root"), &key);
+        let list = crl_of(&[number]).signed_by(&issuer).unwrap();
+        let der = key.rewrite(list.der());
+        List::read(Path::new("list.crl"), &der).unwrap().remove(0)
+    };
+    let of = |list: List, serial: u64| {
+        let chain = [root.sign(&numbered("alice", serial))];
+        judged(&verifier(&[&root], vec![list], Checks::default()), &chain)
+    };
+    let negative = || list(0x7f01, &[2, 2, 0x7f, 1], &[2, 2, 0xff, 1]);
+    assert_eq!(of(negative(), 0xff01), "accepted");
+    assert_eq!(of(negative(), 0x7f01), "accepted");
+    assert_eq!(of(root.crl(crl_of(&[0xff01])), 0xff01), "Revoked");
+    let zeros = list(0x7f_7f01, &[2, 3, 0x7f, 0x7f, 1], &[2, 3, 0, 0x7f, 1]);
+    assert_eq!(of(zeros, 0x7f01), "Revoked");
+}
+
 /// A value of DER, of less than 128 bytes that are all ASCII, so that rcgen takes it for an address.
 fn tlv(tag: char, content: &str) -> String {
     let length = char::from(u8::try_from(content.len()).unwrap());
