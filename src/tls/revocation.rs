@@ -9,6 +9,7 @@ use std::{
     collections::{HashMap, HashSet},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use rustls::{
@@ -32,6 +33,9 @@ use super::{
 
 /// Keys remembered at most for a list; then all are forgotten. Only a CA can make there be more of its name.
 const MOST_KEYS: usize = 64;
+
+/// How far a CA's clock may be ahead of ours.
+const CLOCK_SKEW: Duration = Duration::from_mins(5);
 
 /// The lists of one generation.
 #[derive(Debug, Default)]
@@ -58,6 +62,12 @@ pub(crate) struct List {
     pub(super) this_update: UnixTime,
     pub(super) next_update: UnixTime,
     number: BigUint,
+}
+
+/// The list that counts, and when another one will.
+struct Found<'a> {
+    list: &'a List,
+    newer_from: Option<UnixTime>,
 }
 
 /// Which of its issuer's certificates a list speaks of.
@@ -99,12 +109,14 @@ impl Revocation {
         let issuers = path.iter().skip(1).chain([root]);
         let mut until = None;
         for (position, (certificate, issuer)) in path.iter().zip(issuers).enumerate() {
-            let Some(list) = self.find(certificate, position > 0, issuer, algorithms)? else {
+            let found = self.find(certificate, position > 0, issuer, algorithms, now)?;
+            let Some(Found { list, newer_from }) = found else {
                 if checks.require_crl {
                     return Err(CertificateError::UnknownRevocationStatus.into());
                 }
                 continue;
             };
+            until = until.into_iter().chain(newer_from).min();
             if checks.expired_crl == ExpiredCrl::Refuse {
                 let next_update = list.next_update;
                 if now >= next_update {
@@ -127,16 +139,18 @@ impl Revocation {
         Ok(until)
     }
 
-    /// The newest list that says whether this issuer has revoked this certificate.
+    /// The newest list in effect that says whether this issuer has revoked this certificate.
     ///
-    /// A list of the issuer's name that nobody is known to have signed might be the issuer's, damaged: that is an error.
+    /// A list of the issuer's name that nobody is known to have signed might be the issuer's, damaged: that is an error. So is it when
+    /// all of its lists are of the future: this machine's clock may be slow, and whom they revoke would be let in.
     fn find(
         &self,
         certificate: &Facts<'_>,
         ca: bool,
         issuer: &Facts<'_>,
         algorithms: &WebPkiSupportedAlgorithms,
-    ) -> Result<Option<&List>, CheckFailed> {
+        now: UnixTime,
+    ) -> Result<Option<Found<'_>>, CheckFailed> {
         let candidates: Vec<_> = self
             .lists
             .iter()
@@ -151,13 +165,20 @@ impl Revocation {
                 "isn't the issuer's to sign: its key usage has no cRLSign",
             ));
         }
-        let newest = candidates
+        let (in_effect, of_the_future): (Vec<_>, Vec<_>) = candidates
             .into_iter()
             .filter(|list| list.signed_by.is_some() || list.is_signed_by(issuer, algorithms))
+            .partition(|list| list.is_in_effect(now));
+        let newest = in_effect
+            .into_iter()
             .min_by_key(|list| Reverse((list.this_update, &list.number)));
+        let newer_from = of_the_future.iter().map(|list| list.in_effect_from()).min();
         match newest {
+            Some(list) => Ok(Some(Found { list, newer_from })),
+            None if newer_from.is_some() => Err(CheckFailed::CrlInvalid(
+                "isn't in effect yet: its thisUpdate is in the future, or this machine's clock is slow",
+            )),
             None => Err(CheckFailed::CrlInvalid("isn't signed by the issuer")),
-            found => Ok(found),
         }
     }
 
@@ -260,6 +281,16 @@ impl List {
             number: parsed.crl_number().cloned().unwrap_or_default(),
             der,
         })
+    }
+
+    /// Whether its thisUpdate has come.
+    pub(super) fn is_in_effect(&self, now: UnixTime) -> bool {
+        now >= self.in_effect_from()
+    }
+
+    fn in_effect_from(&self) -> UnixTime {
+        let this_update = Duration::from_secs(self.this_update.as_secs());
+        UnixTime::since_unix_epoch(this_update.saturating_sub(CLOCK_SKEW))
     }
 
     /// Whether it isn't known to be the list of another issuer of the same name.

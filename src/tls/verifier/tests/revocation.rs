@@ -71,6 +71,37 @@ fn the_newest_of_an_issuers_lists_counts_in_whatever_order_they_come() {
 }
 
 #[test]
+fn a_list_of_the_future_counts_from_then_on_and_alone_lets_nobody_in() {
+    let root = Ca::root(ca_params("root"));
+    let alice = [root.sign(&numbered("alice", 7))];
+    let may = |serials: &[u64]| root.crl(crl_of(serials));
+    let june = |serials: &[u64]| {
+        let mut params = crl_of(serials);
+        params.this_update = rcgen::date_time_ymd(2026, 6, 11);
+        params.next_update = rcgen::date_time_ymd(2026, 8, 1);
+        root.crl(params)
+    };
+    let in_effect = NOW + 10 * DAY - 5 * 60;
+    for (lists, before, since) in [
+        (vec![may(&[7]), june(&[])], "Revoked", "accepted"),
+        (vec![june(&[7]), may(&[])], "accepted", "Revoked"),
+        (vec![june(&[])], "CrlInvalid", "accepted"),
+        (vec![june(&[7])], "CrlInvalid", "Revoked"),
+    ] {
+        let verifier = verifier(&[&root], lists, Checks::default());
+        // What is remembered of the time before ends with it.
+        for (now, expected) in [
+            (NOW, before),
+            (in_effect - 1, before),
+            (in_effect, since),
+            (in_effect + DAY, since),
+        ] {
+            assert_eq!(judged_at(&verifier, &alice, now), expected);
+        }
+    }
+}
+
+#[test]
 fn intermediates_are_revoked_by_their_issuer_and_revoke_by_a_list_of_their_own() {
     let root = Ca::root(ca_params("root"));
     let mut sub = ca_params("sub");
