@@ -9,6 +9,7 @@ use std::{
     collections::{HashMap, HashSet},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use rustls::{
@@ -27,11 +28,14 @@ use x509_parser::{
 
 use super::{
     checks::{CheckFailed, Checks, ExpiredCrl},
-    facts::{Facts, unix_time, without_zeros},
+    facts::{Facts, unix_time},
 };
 
 /// Keys remembered at most for a list; then all are forgotten. Only a CA can make there be more of its name.
 const MOST_KEYS: usize = 64;
+
+/// How far a CA's clock may be ahead of ours.
+const CLOCK_SKEW: Duration = Duration::from_mins(5);
 
 /// The lists of one generation.
 #[derive(Debug, Default)]
@@ -53,11 +57,17 @@ pub(crate) struct List {
     /// Whether these public keys signed it. Whoever has a copy of a chain could have a large list hashed with every handshake.
     signers: Mutex<HashMap<Vec<u8>, bool>>,
     scope: Scope,
-    /// Serial numbers without leading zeros.
+    /// Serial numbers as they are in DER.
     revoked: HashSet<Box<[u8]>>,
     pub(super) this_update: UnixTime,
     pub(super) next_update: UnixTime,
     number: BigUint,
+}
+
+/// The list that counts, and when another one will.
+struct Found<'a> {
+    list: &'a List,
+    newer_from: Option<UnixTime>,
 }
 
 /// Which of its issuer's certificates a list speaks of.
@@ -99,12 +109,14 @@ impl Revocation {
         let issuers = path.iter().skip(1).chain([root]);
         let mut until = None;
         for (position, (certificate, issuer)) in path.iter().zip(issuers).enumerate() {
-            let Some(list) = self.find(certificate, position > 0, issuer, algorithms)? else {
+            let found = self.find(certificate, position > 0, issuer, algorithms, now)?;
+            let Some(Found { list, newer_from }) = found else {
                 if checks.require_crl {
                     return Err(CertificateError::UnknownRevocationStatus.into());
                 }
                 continue;
             };
+            until = until.into_iter().chain(newer_from).min();
             if checks.expired_crl == ExpiredCrl::Refuse {
                 let next_update = list.next_update;
                 if now >= next_update {
@@ -119,7 +131,7 @@ impl Revocation {
             }
             if list
                 .revoked
-                .contains(without_zeros(certificate.certificate.raw_serial()))
+                .contains(in_der(certificate.certificate.raw_serial()))
             {
                 return Err(CertificateError::Revoked.into());
             }
@@ -127,16 +139,18 @@ impl Revocation {
         Ok(until)
     }
 
-    /// The newest list that says whether this issuer has revoked this certificate.
+    /// The newest list in effect that says whether this issuer has revoked this certificate.
     ///
-    /// A list of the issuer's name that nobody is known to have signed might be the issuer's, damaged: that is an error.
+    /// A list of the issuer's name that nobody is known to have signed might be the issuer's, damaged: that is an error. So is it when
+    /// all of its lists are of the future: this machine's clock may be slow, and whom they revoke would be let in.
     fn find(
         &self,
         certificate: &Facts<'_>,
         ca: bool,
         issuer: &Facts<'_>,
         algorithms: &WebPkiSupportedAlgorithms,
-    ) -> Result<Option<&List>, CheckFailed> {
+        now: UnixTime,
+    ) -> Result<Option<Found<'_>>, CheckFailed> {
         let candidates: Vec<_> = self
             .lists
             .iter()
@@ -151,13 +165,20 @@ impl Revocation {
                 "isn't the issuer's to sign: its key usage has no cRLSign",
             ));
         }
-        let newest = candidates
+        let (in_effect, of_the_future): (Vec<_>, Vec<_>) = candidates
             .into_iter()
             .filter(|list| list.signed_by.is_some() || list.is_signed_by(issuer, algorithms))
+            .partition(|list| list.is_in_effect(now));
+        let newest = in_effect
+            .into_iter()
             .min_by_key(|list| Reverse((list.this_update, &list.number)));
+        let newer_from = of_the_future.iter().map(|list| list.in_effect_from()).min();
         match newest {
+            Some(list) => Ok(Some(Found { list, newer_from })),
+            None if newer_from.is_some() => Err(CheckFailed::CrlInvalid(
+                "isn't in effect yet: its thisUpdate is in the future, or this machine's clock is slow",
+            )),
             None => Err(CheckFailed::CrlInvalid("isn't signed by the issuer")),
-            found => Ok(found),
         }
     }
 
@@ -253,13 +274,23 @@ impl List {
             scope,
             revoked: parsed
                 .iter_revoked_certificates()
-                .map(|entry| without_zeros(entry.raw_serial()).into())
+                .map(|entry| in_der(entry.raw_serial()).into())
                 .collect(),
             this_update: unix_time(parsed.last_update()),
             next_update: unix_time(next_update),
             number: parsed.crl_number().cloned().unwrap_or_default(),
             der,
         })
+    }
+
+    /// Whether its thisUpdate has come.
+    pub(super) fn is_in_effect(&self, now: UnixTime) -> bool {
+        now >= self.in_effect_from()
+    }
+
+    fn in_effect_from(&self) -> UnixTime {
+        let this_update = Duration::from_secs(self.this_update.as_secs());
+        UnixTime::since_unix_epoch(this_update.saturating_sub(CLOCK_SKEW))
     }
 
     /// Whether it isn't known to be the list of another issuer of the same name.
@@ -330,6 +361,16 @@ impl Scope {
             _ => true,
         }
     }
+}
+
+/// A serial number as DER has it, without zeros that say nothing (X.690, 8.3.2): `ff 01` is negative, and another than `00 ff 01`.
+fn in_der(mut serial: &[u8]) -> &[u8] {
+    while let [0, next, ..] = serial
+        && next & 0x80 == 0
+    {
+        serial = &serial[1..];
+    }
+    serial
 }
 
 /// The addresses and directory names among a point's names (RFC 5280, 4.2.1.13), in which the encoding of text makes no difference;

@@ -207,6 +207,9 @@ impl Verifier {
             if now >= list.next_update && self.checks.expired_crl == ExpiredCrl::Refuse {
                 warn!(name: "tls.crl.expired", path = %path, "a revocation list has expired: clients of its CA are refused until there is a newer one");
             }
+            if !list.is_in_effect(now) {
+                warn!(name: "tls.crl.future", path = %path, "a revocation list's thisUpdate is in the future: until then an older one counts, and without one its CA's clients are refused");
+            }
             if list.is_attributed() {
                 continue;
             }

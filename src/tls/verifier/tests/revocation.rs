@@ -71,6 +71,37 @@ fn the_newest_of_an_issuers_lists_counts_in_whatever_order_they_come() {
 }
 
 #[test]
+fn a_list_of_the_future_counts_from_then_on_and_alone_lets_nobody_in() {
+    let root = Ca::root(ca_params("root"));
+    let alice = [root.sign(&numbered("alice", 7))];
+    let may = |serials: &[u64]| root.crl(crl_of(serials));
+    let june = |serials: &[u64]| {
+        let mut params = crl_of(serials);
+        params.this_update = rcgen::date_time_ymd(2026, 6, 11);
+        params.next_update = rcgen::date_time_ymd(2026, 8, 1);
+        root.crl(params)
+    };
+    let in_effect = NOW + 10 * DAY - 5 * 60;
+    for (lists, before, since) in [
+        (vec![may(&[7]), june(&[])], "Revoked", "accepted"),
+        (vec![june(&[7]), may(&[])], "accepted", "Revoked"),
+        (vec![june(&[])], "CrlInvalid", "accepted"),
+        (vec![june(&[7])], "CrlInvalid", "Revoked"),
+    ] {
+        let verifier = verifier(&[&root], lists, Checks::default());
+        // What is remembered of the time before ends with it.
+        for (now, expected) in [
+            (NOW, before),
+            (in_effect - 1, before),
+            (in_effect, since),
+            (in_effect + DAY, since),
+        ] {
+            assert_eq!(judged_at(&verifier, &alice, now), expected);
+        }
+    }
+}
+
+#[test]
 fn intermediates_are_revoked_by_their_issuer_and_revoke_by_a_list_of_their_own() {
     let root = Ca::root(ca_params("root"));
     let mut sub = ca_params("sub");
@@ -250,6 +281,31 @@ impl SigningKey for Rewriting<'_> {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
         self.key.sign(&self.rewrite(message))
     }
+}
+
+#[test]
+fn a_revoked_serial_number_is_compared_with_its_sign_and_without_needless_zeros() {
+    let root = Ca::root(ca_params("root"));
+    // What rcgen writes for a number becomes these bytes.
+    let list = |number: u64, from: &[u8], to: &[u8]| {
+        let (from, to) = (from.to_vec(), to.to_vec());
+        let key = root.issuer.key();
+        let key = Rewriting { key, from, to };
+        let issuer = Issuer::new(ca_params("root"), &key);
+        let list = crl_of(&[number]).signed_by(&issuer).unwrap();
+        let der = key.rewrite(list.der());
+        List::read(Path::new("list.crl"), &der).unwrap().remove(0)
+    };
+    let of = |list: List, serial: u64| {
+        let chain = [root.sign(&numbered("alice", serial))];
+        judged(&verifier(&[&root], vec![list], Checks::default()), &chain)
+    };
+    let negative = || list(0x7f01, &[2, 2, 0x7f, 1], &[2, 2, 0xff, 1]);
+    assert_eq!(of(negative(), 0xff01), "accepted");
+    assert_eq!(of(negative(), 0x7f01), "accepted");
+    assert_eq!(of(root.crl(crl_of(&[0xff01])), 0xff01), "Revoked");
+    let zeros = list(0x7f_7f01, &[2, 3, 0x7f, 0x7f, 1], &[2, 3, 0, 0x7f, 1]);
+    assert_eq!(of(zeros, 0x7f01), "Revoked");
 }
 
 /// A value of DER, of less than 128 bytes that are all ASCII, so that rcgen takes it for an address.
