@@ -386,3 +386,40 @@ async fn a_thousand_swaps_under_load_fail_no_request() {
     assert!(served.log.all("reload.failed").is_empty());
     served.says_fine().await;
 }
+
+#[tokio::test]
+async fn when_things_expire_is_in_the_metrics_and_the_details_and_said_ahead_of_time() {
+    let authority = Authority::new("clients").unwrap();
+    let now = SystemTime::now();
+    let mut list = RevocationList::empty(0);
+    let day = Duration::from_secs(24 * 60 * 60);
+    let trusted = Trusted {
+        bundles: vec![authority.certificate_pem()],
+        crls: vec![list.sign(&authority, now, day).unwrap().into_bytes()],
+        ..Trusted::default()
+    };
+    let served = Served::judging(trusted).await;
+    // Of six minutes one is left, and of the other things most.
+    let leaf = Leaf::client("alice").valid_until(now + Duration::from_secs(60));
+    served
+        .accepts(&served.client_with(&authority.issue(&leaf).unwrap()))
+        .await;
+    let (_, metrics) = admin(served.admin_address, "GET", "/metrics").await;
+    for kind in ["server", "client_ca", "crl", "client"] {
+        let name = format!("headcount_certificate_expiry_timestamp_seconds{{kind=\"{kind}\"}} ");
+        assert!(metrics.contains(&name), "{kind}: {metrics}");
+    }
+    let said = served.readyz().await;
+    for line in [
+        "[+]expiry of server 2",
+        "[+]expiry of crl 2",
+        "[-]expiry of client 2",
+    ] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+    let line = served.log.last("tls.expiring").await;
+    assert_eq!(
+        (line.text("kind"), line.text("subject")),
+        ("client", "CN=alice")
+    );
+}
