@@ -258,8 +258,9 @@ impl Server {
                     phase = Phase::Finishing;
                     finish(connection.as_mut());
                 }
+                // A request was told that its client isn't let in any more.
                 () = activity.closing(), if open => {
-                    phase = Phase::Finishing;
+                    phase = Phase::Cut(Instant::now() + DISMISSED);
                     finish(connection.as_mut());
                 }
                 _ = generations.changed(), if open => {

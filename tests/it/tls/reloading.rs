@@ -190,6 +190,58 @@ async fn a_client_that_is_let_in_no_more_is_cut_though_it_never_ends_its_request
     }
 }
 
+/// HTTP/2 frames of a client that answers no PING: preface, settings, and requests for `/api/v1/health`.
+fn rude(request: u32) -> Vec<u8> {
+    let path = b"/api/v1/health";
+    let mut headers = vec![0x82, 0x87, 0x41, 1, b'a', 0x44, path.len() as u8];
+    headers.extend_from_slice(path);
+    let mut frames = Vec::new();
+    if request == 0 {
+        frames.extend_from_slice(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
+    }
+    // A frame's length, its kind (HEADERS), its flags (END_STREAM, END_HEADERS) and its stream.
+    frames.extend_from_slice(&[0, 0, headers.len() as u8, 1, 5]);
+    frames.extend_from_slice(&(2 * request + 1).to_be_bytes());
+    frames.extend_from_slice(&headers);
+    frames
+}
+
+#[tokio::test]
+async fn a_client_that_is_let_in_no_more_is_cut_though_it_takes_no_leave() {
+    let authority = Authority::new("clients").unwrap();
+    let served = Served::trusting(&authority).await;
+    let mut alice = served.client_with(&authority.issue(&Leaf::client("alice")).unwrap());
+    alice.alpn_protocols = vec![b"h2".to_vec()];
+    let other = Authority::new("others").unwrap();
+    let mut open = Vec::new();
+    for asks in [true, false] {
+        let mut stream = served.connect(&alice).await;
+        stream.write_all(&rude(0)).await.unwrap();
+        open.push((asks, stream));
+    }
+    served.write("ca0", other.certificate_pem());
+    let ends = open.into_iter().map(async |(asks, stream)| {
+        let (mut reads, mut writes) = tokio::io::split(stream);
+        let asking = async {
+            for request in 1.. {
+                sleep(Duration::from_millis(300)).await;
+                if asks && writes.write_all(&rude(request)).await.is_err() {
+                    break;
+                }
+            }
+            std::future::pending::<()>().await;
+        };
+        let mut answers = Vec::new();
+        let ended = tokio::select! {
+            ended = timeout(PROMISED, reads.read_to_end(&mut answers)) => ended,
+            () = asking => unreachable!(),
+        };
+        assert!(!answers.is_empty(), "the first request was answered");
+        assert!(ended.is_ok(), "still open, asking: {asks}");
+    });
+    futures_util::future::join_all(ends).await;
+}
+
 #[tokio::test]
 async fn a_client_that_is_put_on_the_deny_list_is_401_on_open_connections_and_these_end() {
     let authority = Authority::new("clients").unwrap();
