@@ -196,7 +196,8 @@ fn is_component(text: &str) -> bool {
         })
 }
 
-fn is_tag(text: &str) -> bool {
+/// Whether an image can have it as its tag (OCI distribution specification).
+pub(crate) fn is_tag(text: &str) -> bool {
     text.len() <= LONGEST_TAG
         && text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
         && text

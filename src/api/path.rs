@@ -173,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_four_calls_have_paths_and_nothing_else_has() {
+    fn the_calls_have_paths_and_nothing_else_has() {
         assert_eq!(Route::of("/api/v1/health"), Some(Route::Health));
         assert_eq!(Route::of("/api/v1/deployments"), Some(Route::Deployments));
         let replicas = Route::Replicas {

@@ -145,21 +145,13 @@ impl Settings {
             admin_listen: admin_listen.or(others.admin_listen),
             tls_cert: tls_cert.or(others.tls_cert),
             tls_key: tls_key.or(others.tls_key),
-            client_ca: if client_ca.is_empty() {
-                others.client_ca
-            } else {
-                client_ca
-            },
+            client_ca: either(client_ca, others.client_ca),
             client_crl: either(client_crl, others.client_crl),
             deny_list: deny_list.or(others.deny_list),
             client_certificates: client_certificates.or(others.client_certificates),
             tls_cipher_suite: either(tls_cipher_suite, others.tls_cipher_suite),
             tls_group: either(tls_group, others.tls_group),
-            namespace: if namespace.is_empty() {
-                others.namespace
-            } else {
-                namespace
-            },
+            namespace: either(namespace, others.namespace),
             label_selector: label_selector.or(others.label_selector),
             read_only: read_only.or(others.read_only),
             log_format: log_format.or(others.log_format),

@@ -9,6 +9,7 @@ use crate::{
         Bounds, Digest, Effect, ImageRules, Rule, Verb, Verbs,
         policy::{Glob, Subject},
     },
+    image_reference::is_tag,
     name,
     selector::LabelSelector,
     yaml::given,
@@ -239,14 +240,6 @@ fn read_images(images: Spanned<ImagesFile>) -> Result<ImageRules, PolicyError> {
         optional("denyTags", deny_tags, tag)?,
         digest.unwrap_or_default(),
     ))
-}
-
-/// Whether an image can have it as its tag (OCI distribution specification).
-fn is_tag(text: &str) -> bool {
-    let word = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_';
-    text.len() <= 128
-        && text.as_bytes().first().is_some_and(word)
-        && text.bytes().all(|b| word(&b) || b"-.".contains(&b))
 }
 
 /// A registry, perhaps with the start of a repository's path.
