@@ -187,11 +187,7 @@ impl Reloader {
         let changed = Arc::new(Notify::new());
         let mut _watcher = watch_folders(&self.config, &changed);
         loop {
-            let expiries = &self.generations.current().expiries;
-            self.cluster
-                .metrics
-                .expiry
-                .warn(expiries, SystemTime::now());
+            self.warn_of_expiry();
             if timeout(LOOK, changed.notified()).await.is_ok() {
                 sleep(SETTLE).await;
             }
@@ -199,6 +195,13 @@ impl Reloader {
                 _watcher = watch_folders(&self.config, &changed);
             }
         }
+    }
+
+    /// On its own, so that no generation is held while nothing happens.
+    fn warn_of_expiry(&self) {
+        let expiries = &self.generations.current().expiries;
+        let now = SystemTime::now();
+        self.cluster.metrics.expiry.warn(expiries, now);
     }
 
     /// Puts the files in force if they changed and can be; whether it did.
