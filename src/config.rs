@@ -22,6 +22,7 @@ pub use source::Source;
 use crate::{
     access::{Authorization, Bounds, IdentityRules, WriteRules},
     kubernetes::Managed,
+    limits::Limits,
     telemetry::log::{Format, Severity},
     tls::{TlsFiles, TlsSettings},
 };
@@ -52,6 +53,8 @@ pub struct Config {
     pub writes: WriteRules,
     /// Who may do what.
     pub authorization: Authorization,
+    /// How much of everything a peer may have.
+    pub limits: Limits,
     /// The form of log lines.
     pub log_format: Format,
     /// The least severity that is logged.
@@ -133,6 +136,7 @@ impl Config {
             log_level: Severity::default(),
             identity: IdentityRules::default(),
             authorization: Authorization::default(),
+            limits: Limits::default(),
             source: Source::default(),
         }
     }

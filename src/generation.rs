@@ -22,6 +22,7 @@ use tokio::sync::watch;
 
 use crate::{
     access::{Caller, IdentityRules, Rules},
+    limits::Limits,
     store::LabelKeys,
     tls::{Expiry, Identity, Refusal, Verifier},
 };
@@ -41,6 +42,8 @@ pub struct Generation {
     pub identity: IdentityRules,
     /// What the API judges requests by.
     pub rules: Arc<Rules>,
+    /// How much of everything a peer may have.
+    pub limits: Arc<Limits>,
 }
 
 impl Generation {

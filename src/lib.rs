@@ -13,6 +13,7 @@ pub mod config;
 pub mod generation;
 pub mod image_reference;
 pub mod kubernetes;
+pub mod limits;
 pub mod name;
 mod pem;
 pub mod pki;

@@ -107,6 +107,7 @@ impl Files {
                 self.config.authorization.clone(),
                 |names| cluster.reviewer(names),
             )),
+            limits: Arc::new(self.config.limits.clone()),
         }
     }
 }

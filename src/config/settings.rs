@@ -9,6 +9,7 @@ use super::{Address, Config, ConfigError};
 use crate::{
     access::{Authorization, AuthorizationFile, IdentityRules, Verb, Verbs, WriteRules},
     kubernetes::Managed,
+    limits::Limits,
     name,
     selector::LabelSelector,
     telemetry::log::{Format, Severity},
@@ -105,6 +106,9 @@ pub struct Settings {
     #[arg(skip)]
     #[serde(default, deserialize_with = "given")]
     pub(super) authorization: Option<AuthorizationFile>,
+    #[arg(skip)]
+    #[serde(default, deserialize_with = "given")]
+    limits: Option<Limits>,
 }
 
 impl Settings {
@@ -135,6 +139,7 @@ impl Settings {
             identity,
             enable,
             authorization,
+            limits,
         } = self;
         Self {
             api_version: api_version.or(others.api_version),
@@ -160,6 +165,7 @@ impl Settings {
             identity: identity.or(others.identity),
             enable: either(enable, others.enable),
             authorization: authorization.or(others.authorization),
+            limits: limits.or(others.limits),
         }
     }
 
@@ -271,6 +277,7 @@ impl Settings {
                 max_replicas,
             },
             authorization,
+            limits: self.limits.unwrap_or_default(),
             log_format: self.log_format.unwrap_or_default(),
             log_level: self.log_level.unwrap_or_default(),
             identity: self.identity.unwrap_or_default(),

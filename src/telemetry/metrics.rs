@@ -14,7 +14,10 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::tls::{Expiry, ExpiryWatch};
+use crate::{
+    limits::LimitMetrics,
+    tls::{Expiry, ExpiryWatch},
+};
 
 /// All that is counted, and the registry that renders it.
 #[derive(Debug)]
@@ -31,6 +34,8 @@ pub struct Metrics {
     pub informer: Arc<InformerMetrics>,
     /// Of what the cluster is asked about callers.
     pub reviews: Arc<ReviewMetrics>,
+    /// Of limits that were reached.
+    pub limits: LimitMetrics,
     /// What expires besides what is in files.
     pub expiry: ExpiryWatch,
     expiries: Family<ExpiryLabels, Gauge>,
@@ -141,6 +146,7 @@ impl Default for Metrics {
         let handshakes = Family::default();
         let reloads = Family::default();
         let expiries = Family::default();
+        let limits = LimitMetrics::default();
         let (connections, reload_failing, synced, connected, age) = Default::default();
         registry.register(
             "http_requests",
@@ -157,6 +163,7 @@ impl Default for Metrics {
             "Open connections of callers",
             Gauge::clone(&connections),
         );
+        limits.register(&mut registry);
         registry.register(
             "reloads",
             "Changed sets of files, by result: applied or failed",
@@ -235,6 +242,7 @@ impl Default for Metrics {
             connections,
             reloads,
             reload_failing,
+            limits,
             expiry: ExpiryWatch::default(),
             expiries,
             rendering: Mutex::new(()),

@@ -204,6 +204,7 @@ fn certificates() -> Result<(Generation, ClientConfig), Failure> {
         expiries: tls.expiries,
         identity: IdentityRules::default(),
         rules: Arc::new(Rules::default()),
+        limits: Arc::default(),
     };
     Ok((generation, client))
 }

@@ -1,0 +1,122 @@
+//! What is said when a limit is reached: a counter and a log line, each with the limit's name.
+
+use std::{
+    net::IpAddr,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family},
+    registry::Registry,
+};
+use tokio::time::Instant;
+use tracing::warn;
+
+/// How often one limit is logged; what is left out is counted, and told with the next line.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// A limit that a peer can reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// `connections.total`
+    Connections,
+    /// `connections.perAddress`
+    AddressConnections,
+    /// `connections.perIdentity`
+    IdentityConnections,
+    /// `connections.handshakes`
+    Handshakes,
+}
+
+impl Limit {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::Connections,
+        Self::AddressConnections,
+        Self::IdentityConnections,
+        Self::Handshakes,
+    ];
+
+    /// Its name in the log and in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connections => "Connections",
+            Self::AddressConnections => "AddressConnections",
+            Self::IdentityConnections => "IdentityConnections",
+            Self::Handshakes => "Handshakes",
+        }
+    }
+}
+
+/// Who reached a limit, as far as that is known.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Who<'a> {
+    /// The principal's name.
+    pub principal: Option<&'a str>,
+    /// Where the connection comes from.
+    pub address: Option<IpAddr>,
+}
+
+/// How often each limit was reached.
+#[derive(Debug, Default)]
+pub struct LimitMetrics {
+    reached: Family<Labels, Counter>,
+    told: [Mutex<Told>; Limit::ALL.len()],
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    last: Option<Instant>,
+    since: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Labels {
+    limit: &'static str,
+}
+
+impl LimitMetrics {
+    /// Has the registry show it.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "limits_reached",
+            "How often a limit was reached, by its name",
+            self.reached.clone(),
+        );
+    }
+
+    /// Counts it, and tells of it once a second.
+    pub fn reached(&self, limit: Limit, who: Who<'_>) {
+        let name = limit.name();
+        self.reached.get_or_create(&Labels { limit: name }).inc();
+        let mut told = self.told[limit as usize]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if told.last.is_some_and(|last| now < last + EVERY) {
+            told.since += 1;
+            return;
+        }
+        told.last = Some(now);
+        let others = std::mem::take(&mut told.since);
+        drop(told);
+        let address = who.address.map(|a| a.to_string());
+        warn!(name: "limit.reached", limit = name, principal = who.principal, address, others, "limit reached: {name}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_limit_has_a_place_and_a_name_of_its_own() {
+        for (place, limit) in Limit::ALL.into_iter().enumerate() {
+            assert_eq!(limit as usize, place);
+            let same = Limit::ALL.iter().filter(|l| l.name() == limit.name());
+            assert_eq!(same.count(), 1);
+        }
+    }
+}
