@@ -43,7 +43,7 @@ use tracing::{info, warn};
 use api::Api;
 use config::Config;
 use generation::Generations;
-use kubernetes::{ConnectError, Deployments, Informer, InformerStatus};
+use kubernetes::{ClusterConfig, ConnectError, Deployments, Informer, InformerStatus};
 use reload::{Files, ReloadError, ReloadStatus, Reloader};
 use server::{Server, admin::Admin};
 use store::{LabelKeys, Store};
@@ -84,7 +84,7 @@ pub struct Headcount {
     config: Config,
     files: Files,
     generations: Arc<Generations>,
-    cluster: kube::Config,
+    cluster: ClusterConfig,
     client: kube::Client,
     metrics: Arc<Metrics>,
     listener: TcpListener,
@@ -113,7 +113,7 @@ impl Headcount {
         let generations = Arc::new(Generations::new(files.generation(1, tls, &reviewing)));
         let (listener, address) = listen(config.listen).await?;
         let (admin_listener, admin_address) = listen(config.admin_listen).await?;
-        info!(name: "server.listening", address = %address, admin_address = %admin_address, cluster = %cluster.cluster_url,
+        info!(name: "server.listening", address = %address, admin_address = %admin_address, cluster = %cluster.url(),
             "listening at {address}");
         Ok(Self {
             config,
@@ -245,7 +245,7 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartE
 
 /// Runs the informer on a thread of its own: it shares no worker with requests, and one thread costs it least CPU.
 fn spawn_informer(
-    cluster: kube::Config,
+    cluster: ClusterConfig,
     config: &Config,
     status: Arc<InformerStatus>,
     metrics: Arc<Metrics>,

@@ -172,8 +172,11 @@ impl Bench<'_> {
         let (server, _) = self.place.synced(Side::Headcount, &self.kubeconfig())?;
         sleep(SETTLE);
         let resident = server.proc().resident()?;
-        // It must miss something of the history that goes, or it could go on from where it was.
+        // It must miss something of the history that goes, or it could go on from where it was. What is sent to a stopped program
+        // waits for it in its socket: the change comes when its connection is gone and it can't have opened another.
         server.proc().signal("STOP")?;
+        self.cluster.kill_apiserver().await?;
+        self.cluster.start_apiserver().await?;
         self.touch(0).await?;
         self.cluster.kill_apiserver().await?;
         self.cluster.compact().await?;

@@ -111,6 +111,8 @@ pub enum Fault {
     /// Lists, watch starts, events: the version is too old. A list gets an HTTP 410; a watch 200 and an `ERROR` event.
     /// For an HTTP 410 on a watch use [`Fault::status`].
     Expired,
+    /// Lists, watch starts, events: this server replica is behind the version that was asked for: 504, "Too large resource version".
+    TooLargeVersion,
     /// Writes: committed, then this fault instead of the answer: `Hang`, `Refuse`, `Status` with 504.
     AfterCommit(Box<Fault>),
     /// Lists with resourceVersion other than unset, watches: this server replica has not seen anything newer than this version.
@@ -124,6 +126,8 @@ pub enum Fault {
     Break,
     /// The same, but bytes that mean nothing.
     Garbage,
+    /// Lists, reads, writes: an answer that goes on for ever, a piece a millisecond.
+    Endless,
     /// Lists, reads, events: a well-formed answer of a kind that wasn't asked for.
     WrongKind,
     /// Lists, reads, events: the (first) Deployment can't be decoded, the rest can.

@@ -161,6 +161,10 @@ impl Exchange {
                 Status::forbidden(group, plain, name, &why)
             }
             Fault::Conflict => Status::modified(name),
+            Fault::TooLargeVersion => {
+                let asked = self.query.version().ok().flatten().unwrap_or_default();
+                Status::too_large(asked, asked.saturating_sub(1))
+            }
             Fault::Expired if self.call != Call::Watch => {
                 let token = Token::decode(self.query.get("continue")).ok();
                 list::expired(token.as_ref())
@@ -448,6 +452,13 @@ impl Exchange {
         let list = matches!(self.call, Call::List { .. } | Call::Probe);
         let mut spoilt = match fault {
             Fault::Garbage => whole(watch::GARBAGE.into()),
+            Fault::Endless if list && self.encoding == Encoding::Protobuf => {
+                let (head, items) = list::endless(&self.shared);
+                Response::new(endless(head, items))
+            }
+            Fault::Endless => {
+                Response::new(endless(b"{\"kind\":\"".to_vec(), vec![b'a'; 64 * 1024]))
+            }
             Fault::WrongKind => whole(
                 watch::wrong_kind(
                     self.encoding,
@@ -482,6 +493,17 @@ impl Exchange {
         *spoilt.headers_mut() = parts.headers;
         spoilt
     }
+}
+
+/// A beginning, and then the same for ever.
+fn endless(head: Vec<u8>, again: Vec<u8>) -> Body {
+    let again = Bytes::from(again);
+    let more = futures_util::stream::repeat(again).then(async |piece| {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        Ok(piece)
+    });
+    let head = futures_util::stream::iter([Ok(head.into())]);
+    Body::stream(head.chain(more))
 }
 
 fn response(code: u16, content_type: &'static str, bytes: Vec<u8>) -> Response<Body> {

@@ -346,6 +346,22 @@ fn stream(shared: &Arc<Shared>, shown: Shown, encoding: Encoding, bad_first: boo
     Body::stream(futures_util::stream::iter(pieces.map(Ok)))
 }
 
+/// A page that says that it is longer than anything: its head, and some items that come again and again.
+pub(crate) fn endless(shared: &Shared) -> (Vec<u8>, Vec<u8>) {
+    let version = shared.seen_version();
+    let mut head = wire::envelope_start("apps/v1", "DeploymentList", usize::MAX);
+    head.extend_from_slice(&wire::list_meta(version, "", None));
+    let found = shared
+        .state()
+        .page_at(version, &Scope::new(None), None, Some(20), |_| true);
+    let mut items = Vec::new();
+    for object in found.map(|found| found.objects).unwrap_or_default() {
+        wire::item_start(&mut items, item_len(shared, &object, false));
+        wire::deployment(&mut items, &object, &shared.managed_fields);
+    }
+    (head, items)
+}
+
 fn item_len(shared: &Shared, object: &Object, bad: bool) -> usize {
     if bad {
         return wire::BAD_DEPLOYMENT.len();

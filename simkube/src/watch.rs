@@ -382,6 +382,10 @@ impl Watch {
                 let frame = self.error_frame(&Status::too_old(self.seen, floor));
                 self.end_with(frame, false);
             }
+            Some(Fault::TooLargeVersion) => {
+                let frame = self.error_frame(&Status::too_large(self.seen, self.seen - 1));
+                self.end_with(frame, false);
+            }
             Some(Fault::Status { code, .. }) => {
                 let frame = self.error_frame(&Status::usual(code));
                 self.end_with(frame, false);

@@ -9,7 +9,7 @@ use std::{
 
 use http::Uri;
 use hyper_util::{
-    client::legacy::connect::{Connected, Connection, HttpConnector},
+    client::legacy::connect::{Connected, Connection},
     rt::TokioIo,
 };
 use tokio::{
@@ -23,11 +23,14 @@ const BUFFER: usize = 64 * 1024;
 
 /// A connector whose connections are buffered.
 #[derive(Debug, Clone)]
-pub(super) struct BufferedConnector(pub(super) HttpConnector);
+pub(super) struct BufferedConnector<C>(pub(super) C);
 
-impl Service<Uri> for BufferedConnector {
+impl<C> Service<Uri> for BufferedConnector<C>
+where
+    C: Service<Uri, Response = TokioIo<TcpStream>, Future: Send + 'static>,
+{
     type Response = TokioIo<BufferedStream>;
-    type Error = <HttpConnector as Service<Uri>>::Error;
+    type Error = C::Error;
     type Future =
         Pin<Box<dyn Future<Output = Result<TokioIo<BufferedStream>, Self::Error>> + Send>>;
 

@@ -226,15 +226,8 @@ pub(super) async fn send(
 
 fn refusal(code: StatusCode, body: &Bytes, retry_after: Option<u64>) -> CallError {
     let status = Status::read(code.as_u16(), body);
-    let in_body = status
-        .details
-        .as_ref()
-        .and_then(|d| d.retry_after_seconds)
-        .and_then(|s| u64::try_from(s).ok());
-    let retry_after = retry_after
-        .or(in_body)
-        .filter(|s| *s > 0)
-        .map(Duration::from_secs);
+    let in_header = retry_after.filter(|s| *s > 0).map(Duration::from_secs);
+    let retry_after = in_header.or_else(|| status.retry_after());
     CallError::Status {
         status,
         retry_after,

@@ -339,6 +339,13 @@ impl Follower {
                 Ok(Some(Frame::Error(status))) if status.code == 410 => {
                     break Some(WatchEnd::Relist(Relist::Expired));
                 }
+                // Asked for some time, it need not list: the watch is to go on then.
+                Ok(Some(Frame::Error(status))) if status.retry_after().is_some() => {
+                    break Some(WatchEnd::Failed(CallError::Status {
+                        retry_after: status.retry_after(),
+                        status,
+                    }));
+                }
                 Ok(Some(Frame::Error(status))) => {
                     warn!(name: "informer.watch.error", namespace = %self.namespace, code = status.code,
                         reason = %status.reason, error = %status.message, "the watch reported an error");

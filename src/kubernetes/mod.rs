@@ -10,6 +10,7 @@ mod buffered;
 mod calls;
 mod connect;
 mod containers;
+mod credentials;
 mod image;
 mod informer;
 mod scale;
@@ -18,7 +19,7 @@ mod wire;
 mod write;
 
 pub use access_review::{AccessReview, AccessReviewError, AccessReviews, Verdict};
-pub use connect::{ConnectError, client, connection};
+pub use connect::{ClusterConfig, ConnectError, client, connection};
 pub use containers::{Container, Containers, ReadError};
 pub use informer::Informer;
 pub use status::{Connection, InformerStatus};

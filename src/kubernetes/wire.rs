@@ -4,7 +4,7 @@
 
 mod object;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
 use prost::{
@@ -25,6 +25,9 @@ const MAGIC: &[u8] = b"k8s\0";
 /// Larger than any object that etcd takes (1.5 MiB by default), so more is an error, not a reason to buffer on.
 const LARGEST: usize = 16 << 20;
 
+/// A page of more items is none that was asked for: a hundred times as many would be, from a server that knows no limit.
+const MOST_ITEMS: usize = 200_000;
+
 /// Bytes that aren't what the API server was asked for.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DecodeError {
@@ -40,6 +43,8 @@ pub(super) enum DecodeError {
     Kind(String),
     #[error("an item of {0} bytes is larger than any that Kubernetes stores")]
     TooLarge(u64),
+    #[error("a page has more than {0} items, and far fewer were asked for")]
+    TooMany(usize),
     #[error("the answer ended in the middle")]
     Truncated,
 }
@@ -121,6 +126,15 @@ pub(super) struct Details {
 }
 
 impl Status {
+    /// When to come back, if it says so.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        let seconds = self.details.as_ref()?.retry_after_seconds?;
+        u64::try_from(seconds)
+            .ok()
+            .filter(|s| *s > 0)
+            .map(Duration::from_secs)
+    }
+
     /// A Status in protobuf or in JSON, or the body's own words when it is neither, cut to a line.
     pub(super) fn read(code: u16, body: &Bytes) -> Self {
         let read = match body.starts_with(MAGIC) {
@@ -343,6 +357,9 @@ impl<'a> ListDecoder<'a> {
                             Err(why) => self.undecodable.push(why.to_string()),
                         },
                         _ => {}
+                    }
+                    if self.items.len() + self.undecodable.len() > MOST_ITEMS {
+                        return Err(DecodeError::TooMany(MOST_ITEMS));
                     }
                 }
                 Place::Tail => {

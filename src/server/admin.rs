@@ -33,6 +33,9 @@ const CONNECTIONS: usize = 64;
 /// How long a connection may take for its one request and the answer.
 const REQUEST: Duration = Duration::from_secs(5);
 
+/// The least `maxAge` of a readiness probe, in seconds: a watch in which nothing happens confirms the copy every 22 s.
+const LEAST_AGE: u64 = 30;
+
 /// What the admin listener tells of.
 pub struct Admin {
     /// The informer's state, for readiness.
@@ -126,20 +129,19 @@ impl Admin {
     }
 
     /// Ready once synced, until the drain. A lost cluster changes nothing: reads go on, and if all servers
-    /// became unready together nobody would be served. Nor does a failed reload: what was in force goes on.
+    /// became unready together nobody would be served, unless the probe asks for a copy of at most some age. Nor does a
+    /// failed reload: what was in force goes on.
     fn ready(&self, query: Option<&str>) -> Response<Full<Bytes>> {
-        let not_ready = if self.stopping.is_cancelled() {
-            Some("shutting down")
-        } else if !self.status.store().snapshot().synced() {
-            Some("the first list of Deployments isn't complete")
-        } else {
-            None
+        let oldest = match oldest_copy(query) {
+            Ok(oldest) => oldest,
+            Err(wrong) => return text(StatusCode::BAD_REQUEST, wrong),
         };
+        let not_ready = not_ready(&self.status, self.stopping.is_cancelled(), oldest);
         let status = match not_ready {
             None => StatusCode::OK,
             Some(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
-        let summary = match not_ready {
+        let summary = match &not_ready {
             None => "ok\n".to_owned(),
             Some(why) => format!("not ready: {why}\n"),
         };
@@ -193,6 +195,34 @@ impl Admin {
     }
 }
 
+/// Why the server isn't ready, if it isn't; its copy may be `oldest` seconds old at most.
+fn not_ready(status: &InformerStatus, stopping: bool, oldest: Option<u64>) -> Option<String> {
+    if stopping {
+        return Some("shutting down".into());
+    }
+    if !status.store().snapshot().synced() {
+        return Some("the first list of Deployments isn't complete".into());
+    }
+    let (oldest, age) = (oldest?, status.age().as_secs());
+    (age > oldest)
+        .then(|| format!("the copy of the cluster is {age} s old, and maxAge allows {oldest} s"))
+}
+
+/// The age in seconds at which the copy is too old to be ready, where the probe's `?maxAge=` says so.
+fn oldest_copy(query: Option<&str>) -> Result<Option<u64>, String> {
+    let mut parameters = query.unwrap_or_default().split('&');
+    let Some(given) = parameters.find_map(|p| p.strip_prefix("maxAge=")) else {
+        return Ok(None);
+    };
+    // A sign of life comes once a watch: below that age a copy that follows the cluster would be unready now and then.
+    match given.parse() {
+        Ok(seconds) if seconds >= LEAST_AGE => Ok(Some(seconds)),
+        _ => Err(format!(
+            "maxAge is a whole number of seconds, {LEAST_AGE} or more\n"
+        )),
+    }
+}
+
 fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(body));
     *response.status_mut() = status;
@@ -201,4 +231,33 @@ fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
         HeaderValue::from_static("text/plain; charset=utf-8"),
     );
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::store::Store;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_copy_that_ages_is_unready_only_where_the_probe_asks_for_it() {
+        let store = Arc::new(Store::new(&[]));
+        let status = InformerStatus::new(Arc::clone(&store));
+        let ready = |query| {
+            let oldest = oldest_copy(query).unwrap();
+            not_ready(&status, false, oldest).is_none()
+        };
+        assert!(!ready(None), "not listed yet");
+        let (scope, _) = store.scopes().remove(0);
+        store.replace(store.draft(scope, Arc::default()), 1);
+        advance(Duration::from_secs(45)).await;
+        assert!(ready(Some("maxAge=45")));
+        advance(Duration::from_secs(1)).await;
+        assert!(ready(None) && ready(Some("verbose")) && ready(Some("maxAge=60")));
+        assert!(!ready(Some("maxAge=45")) && !ready(Some("verbose&maxAge=30")));
+        for wrong in ["maxAge=", "maxAge=29", "maxAge=30s", "maxAge=-1"] {
+            assert!(oldest_copy(Some(wrong)).is_err(), "{wrong}");
+        }
+    }
 }

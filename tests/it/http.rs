@@ -348,28 +348,86 @@ async fn a_missing_or_doubled_host_is_400() {
 async fn a_connection_is_closed_behind_a_transfer_encoding() {
     let (_cluster, server) = server().await;
     let smuggled = "GET /api/v1/health HTTP/1.1\r\nHost: a\r\n\r\n";
-    let put = format!(
-        "PUT /api/v1{SHOP} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
-    );
-    let answer = raw(&server, &format!("{put}{smuggled}")).await;
-    assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
-    assert!(
-        answer.starts_with("HTTP/1.1 400 ") && answer.contains("connection: close"),
-        "{answer}"
-    );
+    let length = "Content-Length: 6";
+    let coding = "Transfer-Encoding: chunked";
+    let other = "transfer-encoding:  Chunked ";
+    for fields in [
+        &[coding][..],
+        &[length, coding],
+        &[coding, length],
+        &[other, length],
+    ] {
+        let fields = fields.join("\r\n");
+        let put = format!(
+            "PUT /api/v1{SHOP} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n{fields}\r\n\r\n12\r\n{{\"replicaCount\":x}}\r\n0\r\n\r\n"
+        );
+        let answer = raw(&server, &format!("{put}{smuggled}")).await;
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{put}: {answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 400 ") && answer.contains("connection: close"),
+            "{put}: {answer}"
+        );
+    }
 }
 
 #[tokio::test]
-async fn two_lengths_and_bare_line_feeds_are_never_out_of_step() {
+async fn a_request_that_two_readers_could_read_differently_is_the_last_of_its_connection() {
     let (_cluster, server) = server().await;
+    let smuggled = "GET /api/v1/health HTTP/1.1\r\nHost: a\r\n\r\n";
+    let put =
+        format!("PUT /api/v1{SHOP} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n");
     for request in [
-        format!(
-            "PUT /api/v1{SHOP} HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{{}}"
-        ),
+        // Two lengths, that differ or not in one field, a length that is none, a coding that isn't the last.
+        format!("{put}Content-Length: 1\r\nContent-Length: 2\r\n\r\n{{}}"),
+        format!("{put}Content-Length: 1, 2\r\n\r\n{{}}"),
+        format!("{put}Content-Length: +2\r\n\r\n{{}}"),
+        format!("{put}Content-Length: 0x2\r\n\r\n{{}}"),
+        format!("{put}Content-Length: -1\r\n\r\n"),
+        format!("{put}Content-Length: 99999999999999999999\r\n\r\n"),
+        format!("{put}Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n"),
+        format!("{put}Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"),
+        format!("{put}Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n"),
+        // A chunk whose size is none, or whose end is missing.
+        format!("{put}Transfer-Encoding: chunked\r\n\r\n0x2\r\n{{}}\r\n0\r\n\r\n"),
+        format!("{put}Transfer-Encoding: chunked\r\n\r\n2\r\n{{}}0\r\n\r\n"),
+        // Names, folded lines, bare carriage returns and line feeds.
         "GET /api/v1/health HTTP/1.1\r\nHost : a\r\n\r\n".to_owned(),
+        "GET /api/v1/health HTTP/1.1\r\nHost: a\r\nX: a\r\n b\r\n\r\n".to_owned(),
+        "GET /api/v1/health HTTP/1.1\r\nHost: a\r\nX: a\rY: b\r\n\r\n".to_owned(),
         "GET /api/v1/hea lth HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
+        "GET /api/v1/health HTTP/1.0\r\n\r\n".to_owned(),
+        "GET /api/v1/health HTTP/2.0\r\nHost: a\r\n\r\n".to_owned(),
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(),
     ] {
-        let answer = raw(&server, &request).await;
-        assert!(answer.starts_with("HTTP/1.1 400 "), "{request:?}: {answer}");
+        let answer = raw(&server, &format!("{request}{smuggled}")).await;
+        let refused = answer.is_empty() || answer.starts_with("HTTP/1.1 400 ");
+        assert!(refused, "{request:?}: {answer}");
+        assert!(
+            answer.matches("HTTP/1.").count() <= 1,
+            "{request:?}: {answer}"
+        );
+    }
+    // Where a line ends with a line feed alone, all readers that accept it agree.
+    let answer = raw(
+        &server,
+        "GET /api/v1/health HTTP/1.1\nHost: a\nConnection: close\n\n",
+    )
+    .await;
+    assert!(answer.matches("HTTP/1.1 ").count() == 1, "{answer}");
+}
+
+#[tokio::test]
+async fn what_is_longer_than_its_limit_is_told_by_its_own_status() {
+    let (_cluster, server) = server().await;
+    for protocol in ["http/1.1", "h2"] {
+        let client = server.client.alpn(&[protocol]);
+        let long = format!("/{}", "a".repeat(9000));
+        assert_eq!(client.get(&long).await.status, 414, "{protocol}");
+        let value = "v".repeat(17_000);
+        let headers = [("x-a", value.as_str()), ("x-b", &value)];
+        let answer = client.send(Method::GET, SHOP, &headers, "").await;
+        assert_eq!(answer.status, 431, "{protocol}");
+        assert!(!answer.error().is_empty());
+        assert_eq!(client.get(SHOP).await.status, 200);
     }
 }

@@ -6,6 +6,7 @@ mod backoff;
 mod bodies;
 mod events;
 mod labels;
+mod oversized;
 mod relist;
 mod restore;
 mod scopes;

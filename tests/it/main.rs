@@ -5,6 +5,7 @@
 mod authorization;
 mod cert_manager;
 mod cli;
+mod credentials;
 mod deploy;
 mod http;
 mod images;

@@ -153,3 +153,34 @@ async fn a_watch_from_a_server_that_is_behind_stays_silent_and_then_catches_up()
     cluster.faults().remove(stale);
     informer.converges(seconds(1)).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_is_too_large_for_an_api_server_is_waited_for() {
+    // As the answer to a watch, and in the stream.
+    for on in [On::Watch, On::Event] {
+        let cluster = small();
+        let informer = InProcess::synced(&cluster).await;
+        follows(&informer, 8, seconds(1)).await;
+        let behind = cluster.faults().add(Rule::new(on, Fault::TooLargeVersion));
+        cluster
+            .faults()
+            .add(Rule::new(On::OpenWatches, Fault::Break));
+        let (start, version) = (Instant::now(), informer.version());
+        while start.elapsed() < seconds(60) {
+            cluster.touch_status("web", "shop").unwrap();
+            assert!(informer.version() >= version, "{on:?}");
+            sleep(Duration::from_millis(500)).await;
+        }
+        let requests = informer.sent_since(start, |sent| !sent.is_probe());
+        assert!(
+            (10..=35).contains(&requests),
+            "{requests} requests in a minute of {on:?}"
+        );
+        // Its Retry-After is obeyed: no two watches are closer than a second; and a list would say nothing new.
+        informer.is_lost(seconds(1)).await;
+        assert_eq!(informer.sent_since(start, Sent::is_list), 0, "{on:?}");
+        cluster.faults().remove(behind);
+        follows(&informer, 9, seconds(6)).await;
+        informer.is_connected(seconds(6)).await;
+    }
+}

@@ -1,0 +1,52 @@
+//! Answers without an end, or larger than any can be: given up, long before memory or a deadline is.
+
+use http::Method;
+use simkube::{Fault, On, Rule};
+use tokio::time::{Instant, sleep};
+
+use super::{create, empty, seconds};
+use crate::support::{InProcess, Sent};
+
+/// A cluster with so many Deployments that each piece of an endless list has twenty.
+fn twenty() -> simkube::Cluster {
+    let cluster = empty();
+    for i in 0..20 {
+        create(&cluster, "web", &format!("app-{i:02}"), 3);
+    }
+    cluster
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_without_end_is_given_up_at_a_bound() {
+    let cluster = twenty();
+    let endless = cluster.faults().add(Rule::new(On::List, Fault::Endless));
+    let informer = InProcess::start(&cluster);
+    let start = Instant::now();
+    let took = informer
+        .until("the next try", seconds(30), || {
+            informer.sent_since(start, Sent::is_list) == 2
+        })
+        .await;
+    // At twenty items a millisecond, and not when the page's minute is over.
+    assert!(took < seconds(15), "{took:?}");
+    let health = informer.send(Method::GET, "/health", &[], "").await;
+    assert_eq!(health.status, 503);
+    assert!(health.text().contains("200000 items"), "{}", health.text());
+    cluster.faults().remove(endless);
+    informer.converges(seconds(30)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_to_a_write_without_end_is_given_up_at_a_bound() {
+    let cluster = twenty();
+    let informer = InProcess::synced(&cluster).await;
+    sleep(std::time::Duration::from_millis(10)).await;
+    cluster
+        .faults()
+        .add(Rule::new(On::Scale, Fault::Endless).times(1));
+    let start = Instant::now();
+    let answer = informer.put("web", "app-00", 9, &[]).await;
+    assert_eq!(answer.status, 504, "{}", answer.text());
+    assert!(start.elapsed() < seconds(1), "{:?}", start.elapsed());
+    assert_eq!(informer.count("web", "app-00"), Some(9));
+}
