@@ -400,7 +400,7 @@ async fn a_request_that_two_readers_could_read_differently_is_the_last_of_its_co
         "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(),
     ] {
         let answer = raw(&server, &format!("{request}{smuggled}")).await;
-        let refused = answer.is_empty() || answer.starts_with("HTTP/1.1 400 ");
+        let refused = answer.is_empty() || answer.get(8..13) == Some(" 400 ");
         assert!(refused, "{request:?}: {answer}");
         assert!(
             answer.matches("HTTP/1.").count() <= 1,
