@@ -128,6 +128,8 @@ pub enum Fault {
     Garbage,
     /// Lists, reads, writes: an answer that goes on for ever, a piece a millisecond.
     Endless,
+    /// Lists: behind the last page is the first again.
+    NoLastPage,
     /// Lists, reads, events: a well-formed answer of a kind that wasn't asked for.
     WrongKind,
     /// Lists, reads, events: the (first) Deployment can't be decoded, the rest can.

@@ -193,7 +193,6 @@ impl Exchange {
         B::Data: Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let bad_object = fault == Some(Fault::BadObject);
         let shared = self.shared.clone();
         let method = self.parts.method.clone();
         match (self.route.clone(), method) {
@@ -234,7 +233,7 @@ impl Exchange {
                     namespace.as_deref(),
                     &self.query,
                     self.encoding,
-                    bad_object,
+                    fault.as_ref(),
                 )
                 .await
             }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::body::Body;
 use crate::cluster::Shared;
+use crate::faults::Fault;
 use crate::json;
 use crate::negotiate::Encoding;
 use crate::object::Object;
@@ -176,21 +177,33 @@ struct Shown {
     objects: Vec<Arc<Object>>,
 }
 
-/// Answers a list. With `bad_first` the first object can't be decoded.
+/// Answers a list, with the fault that it meets: `BadObject`, `NoLastPage`.
 pub(crate) async fn answer(
     shared: &Arc<Shared>,
     namespace: Option<&str>,
     query: &Query,
     encoding: Encoding,
-    bad_first: bool,
+    fault: Option<&Fault>,
 ) -> Result<Response<Body>, Status> {
+    let bad_first = fault == Some(&Fault::BadObject);
     let request = Request::parse(query)?;
     if let (None, Version::NotOlderThan(version) | Version::Exactly(version)) =
         (&request.token, request.version)
     {
         reached(shared, version).await?;
     }
-    let shown = show(shared, &Scope::new(namespace), &request)?;
+    let mut shown = show(shared, &Scope::new(namespace), &request)?;
+    if fault == Some(&Fault::NoLastPage) && shown.continue_token.is_empty() {
+        let first = Token {
+            v: "meta.k8s.io/v1".to_owned(),
+            rv: shown.version as i64,
+            start: String::new(),
+            epoch: shared.state().token_epoch,
+            sent: 0,
+            page: 2,
+        };
+        shown.continue_token = first.encode();
+    }
     let mut response = Response::new(stream(shared, shown, encoding, bad_first));
     response.headers_mut().insert(
         CONTENT_TYPE,

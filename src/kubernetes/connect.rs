@@ -8,10 +8,7 @@ use std::{
 use http::{Request, Response, Uri};
 use http_body_util::Either;
 use hyper::body::Incoming;
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::{TokioExecutor, TokioIo},
-};
+use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
 use kube::{
     Config,
     client::{Body, ConfigExt as _},
@@ -23,7 +20,7 @@ use tower::{
     util::{BoxCloneSyncService, option_layer},
 };
 
-use super::{buffered::BufferedConnector, credentials::Authenticated};
+use super::{buffered::BufferedConnector, credentials::Authenticated, pool::Pool};
 
 /// How long a TCP and TLS connection to the API server may take.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -100,8 +97,7 @@ impl ClusterConfig {
         let connector = config
             .rustls_https_connector_with_connector(BufferedConnector(tcp))
             .map_err(ConnectError::Client)?;
-        let client = Client::builder(TokioExecutor::new()).build::<_, Body>(connector);
-        let client = client.map_err(BoxError::from);
+        let client = Pool::new(connector).map_err(BoxError::from);
         // As kube's own stack, without its spans and its timers for every read: the calls have deadlines.
         let headers = config.extra_headers_layer().map_err(ConnectError::Client)?;
         let auth = config.auth_layer().map_err(ConnectError::Client)?;

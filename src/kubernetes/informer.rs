@@ -36,6 +36,8 @@ const PROBE: Duration = Duration::from_secs(3);
 const PROBES_BEFORE_RESTORE: u32 = 2;
 /// Relists that follow each other faster than this wait longer and longer.
 const RELIST_PACE: Duration = Duration::from_secs(10);
+/// A list of more pages has no end: two million Deployments would be as many.
+const MOST_PAGES: usize = 1000;
 
 /// Keeps one store like the cluster. [`Informer::run`] never returns.
 pub struct Informer {
@@ -232,7 +234,12 @@ impl Follower {
         let labels = Arc::clone(&self.wanted.borrow_and_update());
         let mut draft = self.store().draft(self.scope, Arc::clone(&labels));
         let mut token = String::new();
+        let mut pages = 0;
         let reached = loop {
+            pages += 1;
+            if pages > MOST_PAGES {
+                return Err(DecodeError::NoLastPage(MOST_PAGES).into());
+            }
             let page = self.calls.page(&token, &labels).await?;
             page.undecodable
                 .iter()

@@ -13,6 +13,7 @@ mod containers;
 mod credentials;
 mod image;
 mod informer;
+mod pool;
 mod scale;
 mod status;
 mod wire;

@@ -45,6 +45,8 @@ pub(super) enum DecodeError {
     TooLarge(u64),
     #[error("a page has more than {0} items, and far fewer were asked for")]
     TooMany(usize),
+    #[error("the list doesn't end: behind {0} pages there is still another one")]
+    NoLastPage(usize),
     #[error("the answer ended in the middle")]
     Truncated,
 }

@@ -1,15 +1,17 @@
 //! Answers without an end, or larger than any can be: given up, long before memory or a deadline is.
 
+use std::time::Duration;
+
 use http::Method;
-use simkube::{Fault, On, Rule};
+use simkube::{Cluster, Fault, On, Options, Rule};
 use tokio::time::{Instant, sleep};
 
-use super::{create, empty, seconds};
+use super::{create, seconds, small};
 use crate::support::{InProcess, Sent};
 
 /// A cluster with so many Deployments that each piece of an endless list has twenty.
-fn twenty() -> simkube::Cluster {
-    let cluster = empty();
+fn twenty() -> Cluster {
+    let cluster = Cluster::new(Options::default().managed_fields(0));
     for i in 0..20 {
         create(&cluster, "web", &format!("app-{i:02}"), 3);
     }
@@ -37,10 +39,26 @@ async fn a_page_without_end_is_given_up_at_a_bound() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_list_without_a_last_page_is_given_up_at_a_bound() {
+    let cluster = small();
+    let endless = cluster.faults().add(Rule::new(On::List, Fault::NoLastPage));
+    let informer = InProcess::start(&cluster);
+    // Sooner than the next try.
+    sleep(Duration::from_millis(50)).await;
+    let pages = informer.sent().iter().filter(|s| s.is_list()).count();
+    assert_eq!(pages, 1000);
+    assert_eq!(informer.stored(), []);
+    let health = informer.send(Method::GET, "/health", &[], "").await;
+    assert!(health.text().contains("1000 pages"), "{}", health.text());
+    cluster.faults().remove(endless);
+    informer.converges(seconds(30)).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_to_a_write_without_end_is_given_up_at_a_bound() {
     let cluster = twenty();
     let informer = InProcess::synced(&cluster).await;
-    sleep(std::time::Duration::from_millis(10)).await;
+    sleep(Duration::from_millis(10)).await;
     cluster
         .faults()
         .add(Rule::new(On::Scale, Fault::Endless).times(1));

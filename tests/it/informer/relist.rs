@@ -176,6 +176,9 @@ async fn a_list_that_expires_between_two_pages_begins_anew() {
     sleep(seconds(1)).await;
     cluster.delete("team-0", "app-0000").unwrap();
     cluster.compact();
+    assert_eq!(informer.stored(), []);
+    informer.becomes_synced().await;
+    assert_eq!(informer.stored().len(), 4499, "a list cut short");
     informer.converges(seconds(10)).await;
     assert_eq!(
         (cluster.faults().fired(rule), cluster.faults().fired(late)),

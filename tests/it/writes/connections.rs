@@ -8,7 +8,7 @@ use simkube::{Fault, On, Rule};
 use tokio::time::sleep;
 
 use super::UPDATED;
-use crate::support::{Setup, SimCluster, TestServer, eventually};
+use crate::support::{Setup, SimCluster, TestServer, World, eventually};
 
 async fn server() -> (SimCluster, TestServer) {
     let sim = SimCluster::start().await;
@@ -141,6 +141,37 @@ async fn a_connection_that_breaks_after_the_commit_is_504() {
         server.client.count("web", "shop").await == Ok(8)
     })
     .await;
+}
+
+#[tokio::test]
+async fn of_many_connections_that_fell_silent_one_write_finds_out_for_all() {
+    let world = World::simulated().await;
+    let (proxy, kubeconfig) = world.through_proxy().await;
+    for n in 0..8 {
+        let name = format!("shop-{n}");
+        world
+            .create("web", &name, Some(3), serde_json::json!({}))
+            .await;
+    }
+    let server = Setup::new(&kubeconfig).healthy().await;
+    // So that as many connections are kept.
+    let together = (0..8).map(|n| {
+        let client = server.client.clone();
+        tokio::spawn(async move { client.scale("web", &format!("shop-{n}"), 5, &[]).await })
+    });
+    for write in together.collect::<Vec<_>>() {
+        assert_eq!(write.await.unwrap().status, 200);
+    }
+    proxy.swallow();
+    let silent = server.client.scale("web", "shop-0", 6, &[]).await;
+    assert_eq!(silent.status, 504, "{}", silent.text());
+    for n in 1..8 {
+        let answer = server
+            .client
+            .scale("web", &format!("shop-{n}"), 7, &[])
+            .await;
+        assert_eq!(answer.status, 200, "{n}: {}", answer.text());
+    }
 }
 
 #[tokio::test]
