@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::controller::Controller;
 use crate::faults::Faults;
 use crate::json::ManagedFields;
-use crate::log::{Counts, Log, SeenRequest};
+use crate::log::{Counts, Log, Loss, SeenRequest};
 use crate::object::{Deployment, NewDeployment, Object, Pairs, Rollout};
 use crate::review::{AccessReview, Authorizer, Verdict};
 use crate::serve::ApiServer;
@@ -417,6 +417,12 @@ impl Cluster {
     /// Empties the log of requests; the counters stay.
     pub fn clear_requests(&self) {
         self.shared.log.forget();
+    }
+
+    /// What faults kept from clients since this was last asked, oldest first, at most 10,000: events that were dropped, held
+    /// back or made unreadable, and items of lists that were.
+    pub fn take_losses(&self) -> Vec<Loss> {
+        self.shared.log.take_losses()
     }
 
     /// How often each kind of request came.

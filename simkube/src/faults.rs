@@ -142,6 +142,13 @@ pub enum Fault {
     Duplicate,
     /// Events: this one comes after the next.
     Reorder,
+    /// Events: after this one the one before it, of the same watch, comes once more.
+    Replay,
+    /// Lists: this server has lost touch with etcd, and shows this version even to those that ask for the latest.
+    Behind {
+        /// The last version that it has seen.
+        at: u64,
+    },
 }
 
 impl Fault {
@@ -244,6 +251,21 @@ impl Faults {
         });
         self.changed.send_replace(());
         RuleId(id)
+    }
+
+    /// Ends a rule for all that comes; what hangs because of it goes on hanging, as a connection does that nobody serves any more.
+    pub fn retire(&self, id: RuleId) {
+        let mut rules = lock(&self.rules);
+        if let Some(active) = rules.active.iter_mut().find(|active| active.id == id) {
+            active.rule.times = Some(0);
+        }
+    }
+
+    /// Whether a rule concerns nothing any more that is still to come.
+    pub fn is_spent(&self, id: RuleId) -> bool {
+        let rules = lock(&self.rules);
+        let active = rules.active.iter().find(|active| active.id == id);
+        active.is_none_or(|active| active.rule.times == Some(0))
     }
 
     /// Removes a rule; what hangs because of it goes on.

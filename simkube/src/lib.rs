@@ -53,7 +53,7 @@ mod write;
 pub use body::{Body, BodyError};
 pub use cluster::{Cluster, Options, Snapshot};
 pub use faults::{Fault, Faults, On, Rule, RuleId};
-pub use log::{Counts, SeenRequest};
+pub use log::{Counts, Loss, SeenRequest};
 pub use object::{Deployment, NewDeployment};
 pub use review::{AccessReview, Verdict};
 pub use serve::{ApiServer, TransportError};

@@ -177,7 +177,7 @@ struct Shown {
     objects: Vec<Arc<Object>>,
 }
 
-/// Answers a list, with the fault that it meets: `BadObject`, `NoLastPage`.
+/// Answers a list, with the fault that it meets: `BadObject`, `Behind`, `NoLastPage`.
 pub(crate) async fn answer(
     shared: &Arc<Shared>,
     namespace: Option<&str>,
@@ -192,7 +192,14 @@ pub(crate) async fn answer(
     {
         reached(shared, version).await?;
     }
-    let mut shown = show(shared, &Scope::new(namespace), &request)?;
+    let behind = match fault {
+        Some(Fault::Behind { at }) => *at,
+        _ => u64::MAX,
+    };
+    let mut shown = show(shared, &Scope::new(namespace), &request, behind)?;
+    if let Some(object) = shown.objects.first().filter(|_| bad_first) {
+        shared.log.lose(object, shown.version, false);
+    }
     if fault == Some(&Fault::NoLastPage) && shown.continue_token.is_empty() {
         let first = Token {
             v: "meta.k8s.io/v1".to_owned(),
@@ -228,13 +235,14 @@ pub(crate) async fn reached(shared: &Shared, version: u64) -> Result<(), Status>
     }
 }
 
-fn show(shared: &Shared, scope: &Scope, request: &Request) -> Result<Shown, Status> {
+/// What a list shows, if nothing newer than `behind` is known.
+fn show(shared: &Shared, scope: &Scope, request: &Request, behind: u64) -> Result<Shown, Status> {
     let seen = shared.seen_version();
     let mut state = shared.state();
     let (version, after, sent, page) = match &request.token {
         None => {
             let version = match request.version {
-                Version::Latest => state.version,
+                Version::Latest => behind.min(state.version),
                 Version::Any | Version::NotOlderThan(_) => seen.min(state.version),
                 Version::Exactly(version) => version,
             };

@@ -8,6 +8,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method};
 
 use crate::faults::Call;
+use crate::object::Object;
 
 /// How many requests are remembered.
 const REMEMBERED: usize = 10_000;
@@ -36,6 +37,20 @@ impl SeenRequest {
     pub fn is_list_or_watch(&self) -> bool {
         self.method == Method::GET && self.path.ends_with("/deployments")
     }
+}
+
+/// An object that a fault kept from a client, or brought it late or unreadable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Loss {
+    /// The namespace of the object.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// The version of the event, or of the list that lacks it.
+    pub version: u64,
+    /// Whether nothing tells the client of it.
+    pub silent: bool,
 }
 
 /// How often each kind of request came.
@@ -67,6 +82,7 @@ pub struct Counts {
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     seen: Mutex<VecDeque<SeenRequest>>,
+    losses: Mutex<VecDeque<Loss>>,
     requests: AtomicU64,
     lists: AtomicU64,
     further_pages: AtomicU64,
@@ -108,6 +124,24 @@ impl Log {
 
     pub(crate) fn seen(&self) -> Vec<SeenRequest> {
         crate::cluster::lock(&self.seen).iter().cloned().collect()
+    }
+
+    /// Takes note of an object that a client doesn't get to see at `version`.
+    pub(crate) fn lose(&self, object: &Object, version: u64, silent: bool) {
+        let mut losses = crate::cluster::lock(&self.losses);
+        if losses.len() == REMEMBERED {
+            losses.pop_front();
+        }
+        losses.push_back(Loss {
+            namespace: object.namespace().to_owned(),
+            name: object.name().to_owned(),
+            version,
+            silent,
+        });
+    }
+
+    pub(crate) fn take_losses(&self) -> Vec<Loss> {
+        crate::cluster::lock(&self.losses).drain(..).collect()
     }
 
     pub(crate) fn forget(&self) {

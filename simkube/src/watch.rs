@@ -49,6 +49,8 @@ struct Watch {
     ready: VecDeque<Bytes>,
     /// An event that waits for the next one to go first.
     held: Option<Bytes>,
+    /// The event that was sent last.
+    last: Option<Bytes>,
     deadline: Instant,
     bookmark: Option<Instant>,
     changed: Receiver<()>,
@@ -138,6 +140,7 @@ pub(crate) async fn answer(
         pending,
         ready: VecDeque::new(),
         held: None,
+        last: None,
         deadline: now + timeout,
         bookmark: None,
         changed,
@@ -242,6 +245,10 @@ impl Watch {
                 }
                 _ => {}
             }
+            // What was on its way when the cluster was restored has gone with the connection.
+            if self.shared.state().watch_epoch != self.epoch {
+                return None;
+            }
             if let Some(bytes) = self.ready.pop_front() {
                 return Some(Ok(bytes));
             }
@@ -321,8 +328,8 @@ impl Watch {
             }
             Item::InitialEnd(version) => self.ready.push_back(self.bookmark_frame(version, true)),
             Item::Initial(object) => {
-                let object = self.encode(&object);
-                self.send_event("ADDED", object).await;
+                let bytes = self.encode(&object);
+                self.send_event("ADDED", bytes, &object).await;
             }
             Item::Event(event) => {
                 let matched = event
@@ -336,7 +343,7 @@ impl Watch {
                     (true, true) => "MODIFIED",
                     (true, false) => "DELETED",
                 };
-                let object = match &event.before {
+                let bytes = match &event.before {
                     // Leaves the selection: what it was, with the version at which it left.
                     Some(before) if matched && !matches && !event.deletes => {
                         let mut last = Object::clone(before);
@@ -345,20 +352,30 @@ impl Watch {
                     }
                     _ => event.encoded(self.encoding, |object| self.encode(object)),
                 };
-                self.send_event(kind, object).await;
+                self.send_event(kind, bytes, &event.object).await;
             }
         }
     }
 
-    async fn send_event(&mut self, kind: &str, object: Bytes) {
+    async fn send_event(&mut self, kind: &str, bytes: Bytes, object: &Object) {
         let (delay, fault) = self.shared.faults.on_event();
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
-        let frame = self.frame(kind, &object);
+        let frame = self.frame(kind, &bytes);
         let held = self.held.take();
+        let before = self.last.replace(frame.clone());
+        if let Some(Fault::Drop | Fault::Reorder | Fault::BadObject | Fault::WrongKind) = fault {
+            let silent = fault == Some(Fault::Drop);
+            let version = object.resource_version;
+            self.shared.log.lose(object, version, silent);
+        }
         match fault {
             Some(Fault::Drop) => {}
+            Some(Fault::Replay) => {
+                self.ready.push_back(frame);
+                self.ready.extend(before);
+            }
             Some(Fault::Duplicate) => self.ready.extend([frame.clone(), frame]),
             Some(Fault::Reorder) if held.is_none() => {
                 self.held = Some(frame);

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::watch,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep},
 };
 use tracing::{debug, info, warn};
 
@@ -15,7 +15,9 @@ use super::{
     Calls, InformerStatus, Managed,
     backoff::Backoff,
     calls::{CallError, next_chunk},
-    wire::{DecodeError, Frame, ListMeta, WatchDecoder, version},
+    probe::probe,
+    unreadable::Unreadable,
+    wire::{DecodeError, Frame, WatchDecoder, version},
 };
 use crate::{
     store::{Event, LabelKeys, Scope, Store, Transition},
@@ -30,10 +32,6 @@ const SHORT_WATCH_SECONDS: u64 = 3;
 const OVERTIME: Duration = Duration::from_secs(3);
 /// A watch counts as one once it has shown a whole event, or has gone on for so long: any proxy can answer 200.
 const WATCH_PROVEN: Duration = Duration::from_secs(1);
-/// How often the API server is asked whether it is there, and how long it may take to answer.
-const PROBE: Duration = Duration::from_secs(3);
-/// A version below the store's must be seen so often before it counts as a restore and not as a stale answer.
-const PROBES_BEFORE_RESTORE: u32 = 2;
 /// Relists that follow each other faster than this wait longer and longer.
 const RELIST_PACE: Duration = Duration::from_secs(10);
 /// A list of more pages has no end: two million Deployments would be as many.
@@ -58,6 +56,7 @@ enum Relist {
     WatchError,
     Restored,
     Labels,
+    Unreadable,
 }
 
 impl Relist {
@@ -70,6 +69,7 @@ impl Relist {
             Self::WatchError => "the watch reported an error",
             Self::Restored => "the cluster went back to an older state",
             Self::Labels => "labels are wanted that weren't read before",
+            Self::Unreadable => "an object couldn't be read before",
         }
     }
 }
@@ -126,6 +126,7 @@ impl Informer {
                     status: Arc::clone(&status),
                     metrics: Arc::clone(&metrics),
                     backoff: Backoff::default(),
+                    unreadable: Unreadable::default(),
                     lost: false,
                 };
                 follower.run()
@@ -150,6 +151,7 @@ struct Follower {
     status: Arc<InformerStatus>,
     metrics: Arc<InformerMetrics>,
     backoff: Backoff,
+    unreadable: Unreadable,
     /// Whether the loss of the connection has been logged and its return hasn't.
     lost: bool,
 }
@@ -190,6 +192,12 @@ impl Follower {
                 }
             }
             why = loop {
+                // Between two watches: whatever it was that spoilt an object, haste is of no use.
+                if self.unreadable.is_due() {
+                    self.status
+                        .not_watching(self.position, Relist::Unreadable.reason());
+                    break Relist::Unreadable;
+                }
                 let version = self.store().snapshot().resource_version_in(&self.namespace);
                 let doubted = doubts.has_changed().unwrap_or(false);
                 doubts.mark_unchanged();
@@ -199,8 +207,9 @@ impl Follower {
                     WATCH_SECONDS
                 };
                 let read = Arc::clone(&self.labels);
+                // What ends a watch comes first, in this order: what happens is never a matter of chance.
                 let end = tokio::select! {
-                    end = self.watch(version, seconds) => end,
+                    biased;
                     _ = restores.changed() => WatchEnd::Relist(Relist::Restored),
                     Ok(_) = wanted.wait_for(|keys| !read.include(keys)) => WatchEnd::Relist(Relist::Labels),
                     // A new connection, and a bookmark soon; the next doubt waits until this watch has ended.
@@ -208,6 +217,7 @@ impl Follower {
                         doubts.mark_changed();
                         continue;
                     }
+                    end = self.watch(version, seconds) => end,
                 };
                 match end {
                     WatchEnd::Ended => {}
@@ -235,6 +245,7 @@ impl Follower {
         let mut draft = self.store().draft(self.scope, Arc::clone(&labels));
         let mut token = String::new();
         let mut pages = 0;
+        self.unreadable.forget();
         let reached = loop {
             pages += 1;
             if pages > MOST_PAGES {
@@ -274,6 +285,7 @@ impl Follower {
 
     async fn watch(&mut self, from: u64, seconds: u64) -> WatchEnd {
         let cut = Duration::from_secs(seconds) + OVERTIME;
+        self.status.opening_watch(self.position);
         let mut body = match self.calls.watch(from, seconds).await {
             Ok(body) => body,
             Err(error) if error.code() == 410 => return WatchEnd::Relist(Relist::Expired),
@@ -332,7 +344,7 @@ impl Follower {
     }
 
     /// Applies all whole frames; says so when the watch can't go on.
-    fn take(&self, frames: &mut WatchDecoder, seen: &mut u64) -> Option<WatchEnd> {
+    fn take(&mut self, frames: &mut WatchDecoder, seen: &mut u64) -> Option<WatchEnd> {
         let mut batch = Batch::default();
         let before = *seen;
         let mut marked = false;
@@ -401,7 +413,8 @@ impl Follower {
         transitions.iter().for_each(tell);
     }
 
-    fn undecodable(&self, problem: &str) {
+    fn undecodable(&mut self, problem: &str) {
+        self.unreadable.noticed();
         self.metrics.undecodable();
         warn!(name: "informer.object.skipped", namespace = %self.namespace, error = problem, "skipped an object that can't be read");
     }
@@ -414,6 +427,7 @@ impl Follower {
         warn!(name: "informer.connection.lost", namespace = %self.namespace, error = %error, retry_in = wait.as_secs_f64(),
             "connection lost, retry in {:.1} s", wait.as_secs_f64());
         tokio::select! {
+            biased;
             () = sleep(wait) => {}
             // With a Retry-After the API server has said when; otherwise its return ends the wait.
             () = self.status.reconnected.notified(), if error.retry_after().is_none() => {}
@@ -444,54 +458,4 @@ fn tell(transition: &Transition) {
                 "Deployment {}/{} deleted", d.namespace, d.name);
         }
     }
-}
-
-/// Asks the API server every few seconds whether it is there and at which version.
-async fn probe(calls: Calls, status: Arc<InformerStatus>) {
-    let mut behind = 0;
-    loop {
-        let known = status.store().snapshot().resource_version();
-        let start = Instant::now();
-        let mut answer = asked_within(&calls).await;
-        // A kept connection that the other side has closed meanwhile says nothing about the API server.
-        if matches!(answer, Err(CallError::Broken(_))) {
-            answer = asked_within(&calls).await;
-        }
-        let asked = answer.as_ref().err().and_then(CallError::retry_after);
-        match answer {
-            Ok(metadata) => {
-                if status.probed() {
-                    info!(name: "informer.probe.succeeded", "the Kubernetes API answers again");
-                }
-                behind = match version(&metadata.resource_version) {
-                    Some(now) if now < known => behind + 1,
-                    _ => 0,
-                };
-                if behind == PROBES_BEFORE_RESTORE {
-                    behind = 0;
-                    warn!(name: "informer.restore.detected", known, found = %metadata.resource_version,
-                        "the cluster went back to an older state: everything is listed anew");
-                    status.restores.send_modify(|n| *n += 1);
-                }
-            }
-            // Overloaded is not away: only if it lasts does health say so.
-            Err(error) if error.code() == 429 => {}
-            Err(error) => {
-                let away = !matches!(error, CallError::Status { .. });
-                if status.probe_failed(error.told(), away) {
-                    warn!(name: "informer.probe.failed", error = %error, "the probe of the Kubernetes API failed");
-                }
-            }
-        }
-        match asked {
-            Some(asked) => sleep(Backoff::default().next(Some(asked.max(PROBE)))).await,
-            None => sleep(PROBE.saturating_sub(start.elapsed())).await,
-        }
-    }
-}
-
-async fn asked_within(calls: &Calls) -> Result<ListMeta, CallError> {
-    timeout(PROBE, calls.version())
-        .await
-        .unwrap_or(Err(CallError::Silent(PROBE)))
 }

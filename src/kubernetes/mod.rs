@@ -14,8 +14,10 @@ mod credentials;
 mod image;
 mod informer;
 mod pool;
+mod probe;
 mod scale;
 mod status;
+mod unreadable;
 mod wire;
 mod write;
 

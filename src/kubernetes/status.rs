@@ -93,7 +93,7 @@ impl InformerStatus {
     pub fn connection(&self) -> Connection {
         let state = self.state();
         let now = Instant::now();
-        let watchless = state.watchless.iter().flatten().next();
+        let watchless = state.watchless.iter().flatten().min_by_key(|(at, _)| *at);
         if !self.store.snapshot().synced() {
             let why = state
                 .probe_problem
@@ -177,6 +177,12 @@ impl InformerStatus {
     /// A scope was listed completely: until its watch is open that is as good as one.
     pub(super) fn listed(&self, scope: usize) {
         self.state().watchless[scope] = Some((Instant::now(), "no watch after the list".into()));
+    }
+
+    /// A watch of the scope has been asked for, and the one before it is over.
+    pub(super) fn opening_watch(&self, scope: usize) {
+        let unanswered = || (Instant::now(), "its start isn't answered".to_owned());
+        self.state().watchless[scope].get_or_insert_with(unanswered);
     }
 
     pub(super) fn not_watching(&self, scope: usize, why: &str) {

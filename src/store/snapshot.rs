@@ -83,6 +83,11 @@ impl Snapshot {
         self.scopes.iter().map(|s| s.version).min().unwrap_or(0)
     }
 
+    /// The greatest resourceVersion that any of its scopes has reached.
+    pub fn newest_resource_version(&self) -> u64 {
+        self.scopes.iter().map(|s| s.version).max().unwrap_or(0)
+    }
+
     /// The resourceVersion that one namespace has reached; 0 for a namespace that isn't managed.
     pub fn resource_version_in(&self, namespace: &str) -> u64 {
         self.scope_of(namespace).map_or(0, |s| s.version)

@@ -125,6 +125,44 @@ async fn an_item_that_cannot_be_read_is_skipped_and_the_others_are_listed() {
     informer.converges(seconds(1)).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_read_once_is_there_within_30_s() {
+    for on in [On::Event, On::List] {
+        let cluster = small();
+        let rule = Rule::new(on, Fault::BadObject).times(1);
+        let rule = cluster.faults().add(rule);
+        let informer = InProcess::synced(&cluster).await;
+        cluster.scale("web", "shop", 8).unwrap();
+        informer.converges(seconds(30)).await;
+        assert_eq!(cluster.faults().fired(rule), 1);
+        // And then it is left at that.
+        tokio::time::sleep(seconds(600)).await;
+        assert_eq!(cluster.counts().lists, 2, "{on:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_can_never_be_read_is_listed_anew_less_and_less_often() {
+    let cluster = small();
+    cluster.faults().add(Rule::new(On::List, Fault::BadObject));
+    let informer = InProcess::synced(&cluster).await;
+    tokio::time::sleep(seconds(600)).await;
+    let first = cluster.counts().lists;
+    assert!((4..=9).contains(&first), "{first} lists in ten minutes");
+    tokio::time::sleep(seconds(6000)).await;
+    let more = cluster.counts().lists - first;
+    assert!((10..=20).contains(&more), "{more} lists in 100 minutes");
+    // The others live on meanwhile.
+    follows_only(&informer, 9).await;
+}
+
+/// `web/shop` is followed, whatever becomes of the others.
+async fn follows_only(informer: &InProcess, count: i32) {
+    informer.cluster.scale("web", "shop", count).unwrap();
+    let there = || informer.count("web", "shop") == Some(count);
+    informer.until("the count", seconds(1), there).await;
+}
+
 /// One value of `/metrics`.
 async fn metric(server: &TestServer, name: &str) -> f64 {
     let mut stream = TcpStream::connect(server.admin_address).await.unwrap();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use headcount::kubernetes::Managed;
 use simkube::{Cluster, Fault, NewDeployment, On, Options, Rule, Snapshot};
 use tokio::time::{Instant, sleep};
 
@@ -73,6 +74,27 @@ async fn a_cluster_restored_while_a_relist_fails_is_recognised_too() {
     informer.converges(seconds(15)).await;
     follows(&informer, 4, seconds(1)).await;
     informer.is_connected(seconds(10)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restore_is_recognised_where_one_namespace_alone_was_ahead() {
+    let cluster = small();
+    create(&cluster, "db", "store", 2);
+    let namespaces = vec!["db".to_owned(), "web".to_owned()];
+    let managed = Managed {
+        namespaces,
+        label_selector: None,
+    };
+    let informer = InProcess::managing(&cluster, managed);
+    informer.becomes_synced().await;
+    let backup = cluster.snapshot();
+    // The other namespace's watch has seen nothing newer than the backup.
+    follows(&informer, 8, seconds(1)).await;
+    assert_eq!(informer.version(), backup.resource_version());
+    cluster.restore(&backup);
+    informer.converges(seconds(15)).await;
+    assert_eq!(informer.count("web", "shop"), Some(3));
+    follows(&informer, 4, seconds(1)).await;
 }
 
 #[tokio::test(start_paused = true)]

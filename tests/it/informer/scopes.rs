@@ -179,6 +179,30 @@ async fn a_namespace_that_fails_does_not_stop_the_other() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn health_tells_of_the_namespace_that_has_been_without_a_watch_for_longest() {
+    // Two clusters stand for one, so that one namespace can fail alone.
+    let (web, db) = (small(), Cluster::new(Options::default()));
+    create(&db, "db", "store", 2);
+    db.faults().add(Rule::new(On::Watch, Fault::Hang));
+    let informer = InProcess::managing(&web, in_namespaces(&["web", "db"]));
+    let other = db.service();
+    informer.detour(move |sent| {
+        let away = sent.uri.path().contains("/namespaces/db/");
+        away.then(|| other.clone())
+    });
+    informer.becomes_synced().await;
+    informer.is_lost(seconds(10)).await;
+    // The first one loses its watch, too, and that is no reason to call the second one well.
+    web.faults().add(Rule::new(On::Watch, Fault::Hang));
+    web.faults().add(Rule::new(On::OpenWatches, Fault::End));
+    for _ in 0..120 {
+        sleep(seconds(1)).await;
+        let connection = informer.status.connection();
+        assert!(matches!(connection, Connection::Lost(_)), "{connection:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_namespace_that_was_never_listed_keeps_all_from_being_synced() {
     let (web, db) = (small(), Cluster::new(Options::default()));
     db.faults().add(Rule::new(

@@ -79,6 +79,17 @@ async fn watch_starts_that_keep_hanging_are_told_by_health() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_watch_whose_successor_is_never_answered_is_told_within_10_s() {
+    let cluster = small();
+    let informer = InProcess::synced(&cluster).await;
+    sleep(seconds(5)).await;
+    cluster.faults().add(Rule::new(On::Watch, Fault::Hang));
+    cluster.faults().add(Rule::new(On::OpenWatches, Fault::End));
+    let (_, why) = informer.is_lost(seconds(10)).await;
+    assert!(why.contains("isn't answered"), "{why}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_half_open_watch_is_replaced_within_30_s_and_nothing_is_lost() {
     // Whenever in a watch's life it happens.
     for at in [0, 1, 10, 20, 21] {
