@@ -25,8 +25,8 @@ const MAGIC: &[u8] = b"k8s\0";
 /// Larger than any object that etcd takes (1.5 MiB by default), so more is an error, not a reason to buffer on.
 const LARGEST: usize = 16 << 20;
 
-/// A page of more items is none that was asked for: a hundred times as many would be, from a server that knows no limit.
-const MOST_ITEMS: usize = 200_000;
+/// A page of more items is none that was asked for, not even from a server that knows no limit and sends a large cluster whole.
+const MOST_ITEMS: usize = 50_000;
 
 /// Bytes that aren't what the API server was asked for.
 #[derive(Debug, thiserror::Error)]
