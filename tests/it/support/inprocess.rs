@@ -2,7 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -54,6 +54,12 @@ impl Sent {
     /// Whether it asks for the smallest list there is.
     pub(crate) fn is_probe(&self) -> bool {
         self.query_has("limit=1")
+    }
+
+    /// Whether it reads a single Deployment.
+    pub(crate) fn is_of_one(&self) -> bool {
+        let query = self.uri.query().unwrap_or_default();
+        self.uri.path().contains("/deployments/") || query.contains("metadata.name")
     }
 
     /// Whether it asks for a page of a list.
@@ -128,7 +134,7 @@ impl InProcess {
                     };
                     let elsewhere = detour
                         .lock()
-                        .unwrap()
+                        .unwrap_or_else(PoisonError::into_inner)
                         .as_ref()
                         .and_then(|detour| detour(&this));
                     let shape = shaping
@@ -193,14 +199,14 @@ impl InProcess {
         }
     }
 
-    /// From now on this decides where requests go; `None` sends them to the cluster.
+    /// From now on this decides where requests go; `None` sends them to the cluster. It may panic.
     pub(crate) fn detour(&self, detour: impl Fn(&Sent) -> Option<ApiServer> + Send + 'static) {
-        *self.detour.lock().unwrap() = Some(Box::new(detour));
+        *self.detour.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(detour));
     }
 
     /// All requests go to the cluster again.
     pub(crate) fn no_detour(&self) {
-        *self.detour.lock().unwrap() = None;
+        *self.detour.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// From now on answers arrive in these shapes.
@@ -331,6 +337,11 @@ impl InProcess {
             .snapshot()
             .get(namespace, name)
             .map(|r| r.replicas())
+    }
+
+    /// Whether nothing follows the cluster any more.
+    pub(crate) fn informer_has_ended(&self) -> bool {
+        self.informer.is_finished()
     }
 
     /// The version that the store has reached.
