@@ -6,7 +6,7 @@ use http::Method;
 use simkube::{Cluster, NewDeployment, Options};
 
 use crate::support::{
-    Clock, InProcess, SimCluster, eventually,
+    Clock, InProcess, Sent, SimCluster, eventually,
     program::{Program, Serving, serve},
 };
 
@@ -21,10 +21,7 @@ async fn in_process() -> InProcess {
 #[tokio::test(start_paused = true)]
 async fn a_write_that_panics_costs_its_own_answer_and_nothing_else() {
     let this = in_process().await;
-    this.detour(|sent| {
-        assert!(!sent.uri.path().ends_with("/scale"), "as if by mistake");
-        None
-    });
+    this.panic_on(|sent| sent.uri.path().ends_with("/scale"));
     let failed = this.put("web", "shop", 5, &[]).await;
     assert_eq!(failed.status, 500);
     assert!(
@@ -34,7 +31,7 @@ async fn a_write_that_panics_costs_its_own_answer_and_nothing_else() {
     );
     // Everybody else goes on, and so does the next write.
     assert_eq!(this.get("web", "shop", &[]).await.status, 200);
-    this.no_detour();
+    this.panic_on(|_| false);
     assert_eq!(this.put("web", "shop", 6, &[]).await.status, 200);
     assert_eq!(this.count("web", "shop"), Some(6));
 }
@@ -43,13 +40,10 @@ async fn a_write_that_panics_costs_its_own_answer_and_nothing_else() {
 async fn a_read_of_containers_that_panics_costs_those_who_asked_and_nobody_else() {
     let this = in_process().await;
     let path = "/namespaces/web/deployments/shop/containers";
-    this.detour(|sent| {
-        assert!(!sent.is_of_one(), "as if by mistake");
-        None
-    });
+    this.panic_on(Sent::is_of_one);
     let failed = this.send(Method::GET, path, &[], "").await;
     assert_eq!(failed.status, 500);
-    this.no_detour();
+    this.panic_on(|_| false);
     let read = this.send(Method::GET, path, &[], "").await;
     assert_eq!(read.status, 200, "{}", read.text());
     assert_eq!(this.send(Method::GET, REPLICAS, &[], "").await.status, 200);
@@ -58,7 +52,7 @@ async fn a_read_of_containers_that_panics_costs_those_who_asked_and_nobody_else(
 #[tokio::test(start_paused = true)]
 async fn an_informer_that_panics_has_ended_and_is_not_taken_for_one_that_follows() {
     let this = in_process().await;
-    this.detour(|_| panic!("as if by mistake"));
+    this.panic_on(|_| true);
     // Nothing is left that would probe: health tells of it, until the process ends because of it.
     let (took, _) = this.is_lost(Duration::from_secs(30)).await;
     assert!(took <= Duration::from_secs(10), "{took:?}");
@@ -107,13 +101,12 @@ async fn what_panics_on_reading_changed_files_leaves_those_in_force() {
     let (serving, clock) = serving(&cluster).await;
     let key = &serving.files.server.key;
     let text = std::fs::read_to_string(key).unwrap();
-    clock.panic_in("reload");
+    clock.panic_at_the_date_in("reload");
     std::fs::write(key, format!("{text}\n")).unwrap();
     let failed = serving.program.line("reload.failed", 1).await;
     assert!(failed.text("error").contains("panicked"), "{failed:?}");
     assert_eq!(serving.client.count("web", "shop").await, Ok(3));
     // And the next look is one again.
-    clock.panic_in("none");
     std::fs::write(key, format!("{text}\n\n")).unwrap();
     serving.program.line("reload.applied", 1).await;
     let served = async || serving.client.count("web", "shop").await == Ok(3);

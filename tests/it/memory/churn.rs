@@ -39,7 +39,7 @@ async fn churn(cluster: &SimCluster, serving: &Serving, of: usize, events: usize
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_thousand_changes_leave_memory_as_it_was() {
     let cluster = cluster_with_list_of(MIB / 2).await;
-    let serving = Serving::start(cluster.kubeconfig(), &["--log-level=warn"]).await;
+    let serving = Serving::start(cluster.kubeconfig(), &[]).await;
     serving.becomes_ready().await;
     let of = cluster.cluster.len();
     let mut resident = Vec::new();
@@ -66,7 +66,7 @@ async fn two_hundred_thousand_changes_leave_memory_as_it_was() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_relist_in_which_everything_is_new_takes_at_most_twice_the_steady_memory() {
     let cluster = cluster_with_list_of(8 * MIB).await;
-    let (serving, _folder, _) = configured(&cluster, "logLevel: warn\n").await;
+    let (serving, _folder, _) = configured(&cluster, "").await;
     let steady = serving.program.resident();
     serving.program.forget_peak();
     // No event comes through; then everything is listed, and nothing is as it was.

@@ -86,8 +86,9 @@ impl Connection {
         }
     }
 
-    /// Sends a request on it.
+    /// Sends a request on it, once the one before it is over.
     pub(crate) async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Answer, Failure> {
+        self.ready().await;
         let response = match &mut self.sender {
             Sender::Http1(sender) => sender.send_request(request).await?,
             Sender::Http2(sender) => sender.send_request(request).await?,

@@ -1,5 +1,5 @@
-// Preloaded into a program: its wall clock is ahead by the seconds that the file CLOCK_AHEAD says, and in the thread that the
-// file CLOCK_FAILS names no clock can be read, which no program expects.
+// Preloaded into a program: its wall clock is ahead by the seconds that the file CLOCK_AHEAD says; and once, in a thread of the
+// name that the file CLOCK_FAILS has, the clock of the number behind it can't be read, which no program expects.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
@@ -10,22 +10,24 @@
 #include <time.h>
 #include <unistd.h>
 
-static int scan(const char *variable, const char *format, void *value) {
+static int scan(const char *variable, const char *format, void *first, void *second) {
 	const char *path = getenv(variable);
 	FILE *file = path ? fopen(path, "r") : NULL;
-	int read = file ? fscanf(file, format, value) : 0;
+	int read = file ? fscanf(file, format, first, second) : 0;
 	if (file) fclose(file);
-	return read == 1;
+	return read >= 1;
 }
 
 int clock_gettime(clockid_t clock, struct timespec *now) {
 	char own[16] = "", named[16] = "";
 	long seconds;
-	if (scan("CLOCK_FAILS", "%15s", named) && !pthread_getname_np(pthread_self(), own, sizeof own) && !strcmp(own, named)) {
+	int number;
+	if (scan("CLOCK_FAILS", "%15s %d", named, &number) && number == clock && !pthread_getname_np(pthread_self(), own, sizeof own) && !strcmp(own, named)) {
+		unlink(getenv("CLOCK_FAILS"));
 		errno = EIO;
 		return -1;
 	}
 	long result = syscall(SYS_clock_gettime, clock, now);
-	if (clock == CLOCK_REALTIME && scan("CLOCK_AHEAD", "%ld", &seconds)) now->tv_sec += seconds;
+	if (clock == CLOCK_REALTIME && scan("CLOCK_AHEAD", "%ld", &seconds, NULL)) now->tv_sec += seconds;
 	return (int)result;
 }

@@ -9,6 +9,10 @@ use tempfile::TempDir;
 
 const SOURCE: &str = include_str!("clock.c");
 
+/// Linux's numbers of them.
+const REALTIME: u8 = 0;
+const MONOTONIC: u8 = 1;
+
 /// The clocks of a program that is started with them.
 pub(crate) struct Clock {
     folder: TempDir,
@@ -53,8 +57,13 @@ impl Clock {
         self.say("ahead", &seconds.to_string());
     }
 
-    /// The next look at any clock in threads of this name panics, until another name is given.
+    /// The next look at the steady clock in a thread of this name panics.
     pub(crate) fn panic_in(&self, thread: &str) {
-        self.say("fails", thread);
+        self.say("fails", &format!("{thread} {MONOTONIC}"));
+    }
+
+    /// The next look at the wall clock there.
+    pub(crate) fn panic_at_the_date_in(&self, thread: &str) {
+        self.say("fails", &format!("{thread} {REALTIME}"));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
 
@@ -86,6 +86,9 @@ fn enabling_images() -> Rules {
     }
 }
 
+/// Which requests fail with a panic of whoever sent them.
+type Panicking = Box<dyn Fn(&Sent) -> bool + Send>;
+
 /// Informer and API of one server.
 pub(crate) struct InProcess {
     pub(crate) cluster: Cluster,
@@ -95,6 +98,7 @@ pub(crate) struct InProcess {
     sent: Arc<Mutex<Vec<Sent>>>,
     detour: Arc<Mutex<Option<Detour>>>,
     shaping: Arc<Mutex<Option<Shaping>>>,
+    panicking: Arc<Mutex<Option<Panicking>>>,
     labels: watch::Sender<Arc<LabelKeys>>,
     informer: JoinHandle<()>,
 }
@@ -123,9 +127,10 @@ impl InProcess {
         let sent = Arc::new(Mutex::new(Vec::new()));
         let detour = Arc::new(Mutex::new(None::<Detour>));
         let shaping = Arc::new(Mutex::new(None::<Shaping>));
+        let panicking = Arc::new(Mutex::new(None::<Panicking>));
         let client = {
             let (sent, detour, here) = (Arc::clone(&sent), Arc::clone(&detour), cluster.service());
-            let shaping = Arc::clone(&shaping);
+            let (shaping, panicking) = (Arc::clone(&shaping), Arc::clone(&panicking));
             kube::Client::new(
                 service_fn(move |request: Request<kube::client::Body>| {
                     let this = Sent {
@@ -134,7 +139,7 @@ impl InProcess {
                     };
                     let elsewhere = detour
                         .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
+                        .unwrap()
                         .as_ref()
                         .and_then(|detour| detour(&this));
                     let shape = shaping
@@ -142,9 +147,13 @@ impl InProcess {
                         .unwrap()
                         .as_ref()
                         .map(|shaping| shaping(&this));
+                    let panicking = panicking.lock().unwrap();
+                    let panics = panicking.as_ref().is_some_and(|panics| panics(&this));
+                    drop(panicking);
                     sent.lock().unwrap().push(this);
                     let answer = elsewhere.unwrap_or_else(|| here.clone()).call(request);
                     async move {
+                        assert!(!panics, "as if by mistake");
                         let shape = shape.unwrap_or_default();
                         answer.await.map(|a| a.map(|body| Shaped::new(body, shape)))
                     }
@@ -195,18 +204,24 @@ impl InProcess {
             sent,
             detour,
             shaping,
+            panicking,
             informer: tokio::spawn(informer.run()),
         }
     }
 
-    /// From now on this decides where requests go; `None` sends them to the cluster. It may panic.
+    /// From now on this decides where requests go; `None` sends them to the cluster.
     pub(crate) fn detour(&self, detour: impl Fn(&Sent) -> Option<ApiServer> + Send + 'static) {
-        *self.detour.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(detour));
+        *self.detour.lock().unwrap() = Some(Box::new(detour));
+    }
+
+    /// From now on whoever sends such requests panics.
+    pub(crate) fn panic_on(&self, panics: impl Fn(&Sent) -> bool + Send + 'static) {
+        *self.panicking.lock().unwrap() = Some(Box::new(panics));
     }
 
     /// All requests go to the cluster again.
     pub(crate) fn no_detour(&self) {
-        *self.detour.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.detour.lock().unwrap() = None;
     }
 
     /// From now on answers arrive in these shapes.
