@@ -3,6 +3,7 @@
 //! All three say the same things; flags win, then the environment, then the file, then the defaults.
 
 mod address;
+mod delay;
 mod environment;
 mod settings;
 mod source;
@@ -11,11 +12,13 @@ use std::{
     ffi::OsString,
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use clap::Args;
 
 pub use address::{Address, NotAnAddress};
+pub use delay::{Delay, NotADelay};
 pub use settings::Settings;
 pub use source::Source;
 
@@ -55,6 +58,8 @@ pub struct Config {
     pub authorization: Authorization,
     /// How much of everything a peer may have.
     pub limits: Limits,
+    /// How long a shutdown goes on serving after it has ended readiness.
+    pub drain_delay: Duration,
     /// The form of log lines.
     pub log_format: Format,
     /// The least severity that is logged.
@@ -132,6 +137,7 @@ impl Config {
             tls_settings: TlsSettings::default(),
             managed: Managed::default(),
             writes: WriteRules::default(),
+            drain_delay: Duration::from_secs(3),
             log_format: Format::default(),
             log_level: Severity::default(),
             identity: IdentityRules::default(),
@@ -186,6 +192,7 @@ impl Config {
             ("listen", self.listen != next.listen),
             ("adminListen", self.admin_listen != next.admin_listen),
             ("namespace, labelSelector", self.managed != next.managed),
+            ("drainDelay", self.drain_delay != next.drain_delay),
             ("logFormat", self.log_format != next.log_format),
             ("logLevel", self.log_level != next.log_level),
         ];

@@ -35,7 +35,7 @@ use std::{
 use tokio::{
     net::TcpListener,
     sync::{oneshot, watch},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
@@ -45,12 +45,16 @@ use config::Config;
 use generation::Generations;
 use kubernetes::{ClusterConfig, ConnectError, Deployments, Informer, InformerStatus};
 use reload::{Files, ReloadError, ReloadStatus, Reloader};
-use server::{Server, admin::Admin};
+use server::{Server, admin::Admin, drain::Step};
 use store::{LabelKeys, Store};
 use telemetry::metrics::Metrics;
 
-/// How long requests and writes under way may take once a shutdown has begun.
+/// How long requests and writes under way may take once nobody new is let in: longer than a write may take to be sent and seen.
 const DRAIN: Duration = Duration::from_secs(20);
+/// What the kernel keeps of a connection's answers before they are sent, in bytes: without a bound it takes megabytes, which count as
+/// this process's memory, from everybody who reads slowly.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 128 * 1024;
 /// How long the informer has for ending when everything else has.
 const INFORMER_STOP: Duration = Duration::from_millis(500);
 
@@ -77,6 +81,9 @@ pub enum RunError {
     /// The informer's thread.
     #[error("failed to start the informer: {0}")]
     Informer(String),
+    /// The thread that looks at the process's memory.
+    #[error("failed to start a thread: {0}")]
+    Thread(std::io::Error),
 }
 
 /// A server that listens and doesn't serve yet.
@@ -112,6 +119,11 @@ impl Headcount {
         };
         let generations = Arc::new(Generations::new(files.generation(1, tls, &reviewing)));
         let (listener, address) = listen(config.listen).await?;
+        // Connections have it from their listener.
+        #[cfg(target_os = "linux")]
+        if let Err(error) = socket2::SockRef::from(&listener).set_tcp_notsent_lowat(UNSENT) {
+            warn!(name: "server.socket.unbounded", error = %error, "the kernel doesn't bound what it keeps of answers");
+        }
         let (admin_listener, admin_address) = listen(config.admin_listen).await?;
         info!(name: "server.listening", address = %address, admin_address = %admin_address, cluster = %cluster.url(),
             "listening at {address}");
@@ -157,8 +169,9 @@ impl Headcount {
             ..
         } = self;
         let store = Arc::new(Store::new(&config.managed.namespaces));
-        let status = Arc::new(InformerStatus::new(store));
-        let (stopping, informer_stop) = (CancellationToken::new(), CancellationToken::new());
+        let status = Arc::new(InformerStatus::new(Arc::clone(&store)));
+        let step = watch::Sender::new(Step::Serving);
+        let informer_stop = CancellationToken::new();
         let (connections, writes, admin_connections) =
             (TaskTracker::new(), TaskTracker::new(), TaskTracker::new());
 
@@ -194,18 +207,19 @@ impl Headcount {
             Arc::clone(&generations),
             api,
             Arc::clone(&metrics),
-            stopping.clone(),
+            step.subscribe(),
             connections.clone(),
         );
         let mut server = tokio::spawn(Arc::new(server).run(listener));
         let admin = Arc::new(Admin {
             status,
-            metrics,
-            generations,
+            metrics: Arc::clone(&metrics),
+            generations: Arc::clone(&generations),
             reloading,
-            stopping: stopping.clone(),
+            step: step.subscribe(),
         });
         let mut admin = tokio::spawn(admin.run(admin_listener, admin_connections));
+        let (_stop_looking, mut memory_ended) = look_at_memory(&metrics, &generations, &store)?;
 
         let mut reloader = tokio::spawn(reloader.run());
         tokio::select! {
@@ -214,14 +228,24 @@ impl Headcount {
             _ = &mut informer_ended => return Err(RunError::Ended("informer")),
             _ = &mut server => return Err(RunError::Ended("server")),
             _ = &mut admin => return Err(RunError::Ended("admin server")),
+            _ = &mut memory_ended => return Err(RunError::Ended("look at the memory")),
         }
-        info!(name: "server.draining", connections = connections.len(), writes = writes.len(), "shutting down: finishing what is under way");
-        stopping.cancel();
+        let seconds = config.drain_delay.as_secs_f64();
+        info!(name: "server.draining", connections = connections.len(), writes = writes.len(), seconds,
+            "shutting down: no longer ready, and serving for {seconds} s more");
+        step.send_replace(Step::Leaving);
+        sleep(config.drain_delay).await;
+        info!(name: "server.closing", connections = connections.len(), writes = writes.len(),
+            "nobody new is let in: finishing what is under way");
+        step.send_replace(Step::Closing);
         reloader.abort();
-        connections.close();
-        writes.close();
         let drained = timeout(DRAIN, async {
-            tokio::join!(connections.wait(), writes.wait())
+            // First those who were being let in, then what they began.
+            let _ = server.await;
+            connections.close();
+            connections.wait().await;
+            writes.close();
+            writes.wait().await;
         })
         .await;
         if drained.is_err() {
@@ -241,6 +265,29 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartE
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let taken = listener.local_addr().map_err(failed)?;
     Ok((listener, taken))
+}
+
+/// Looks at the process's memory on a thread of its own, which waits for no request; until the first of these is dropped.
+fn look_at_memory(
+    metrics: &Arc<Metrics>,
+    generations: &Arc<Generations>,
+    store: &Arc<Store>,
+) -> Result<(mpsc::SyncSender<()>, oneshot::Receiver<()>), RunError> {
+    let (stop, stopped) = mpsc::sync_channel(0);
+    let (ended, on_end) = oneshot::channel::<()>();
+    let (memory, generations, store) = (
+        Arc::clone(&metrics.memory),
+        Arc::clone(generations),
+        Arc::clone(store),
+    );
+    let look = move || {
+        let _ended = ended;
+        let budget = || generations.current().limits.memory.budget;
+        memory.watch(&stopped, budget, || store.present().size());
+    };
+    let thread = thread::Builder::new().name("memory".into()).spawn(look);
+    thread.map_err(RunError::Thread)?;
+    Ok((stop, on_end))
 }
 
 /// Runs the informer on a thread of its own: it shares no worker with requests, and one thread costs it least CPU.

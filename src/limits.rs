@@ -2,11 +2,14 @@
 //!
 //! They are each server's own: with two servers behind one address a caller has twice as much.
 
+mod cgroup;
 mod connections;
+mod memory;
 mod quantity;
 mod reached;
 
 pub use connections::{Connections, Http2, Sizes, Times};
+pub use memory::{Memory, MemoryBudget, Pressure, Reservation};
 pub use reached::{Limit, LimitMetrics, Who};
 
 use serde::Deserialize;
@@ -23,4 +26,6 @@ pub struct Limits {
     pub sizes: Sizes,
     /// What one HTTP/2 connection may have at once.
     pub http2: Http2,
+    /// How much memory there is.
+    pub memory: MemoryBudget,
 }

@@ -1,4 +1,4 @@
-//! Bodies of answers: a few bytes, or a list that is sent segment by segment.
+//! Bodies of answers: a few bytes, or a list that is sent segment by segment and has its memory reserved until it was.
 
 use std::{
     convert::Infallible,
@@ -10,7 +10,8 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body::{Frame, SizeHint};
 
-use crate::store::ListBody;
+use super::pins::Pinned;
+use crate::{limits::Reservation, store::ListBody};
 
 /// The body of an answer.
 #[derive(Debug)]
@@ -19,16 +20,33 @@ pub struct Body(Kind);
 #[derive(Debug)]
 enum Kind {
     Whole(Option<Bytes>),
-    List(ListBody),
-}
-
-impl From<ListBody> for Body {
-    fn from(list: ListBody) -> Self {
-        Self(Kind::List(list))
-    }
+    Reserved {
+        bytes: Option<Bytes>,
+        _reservation: Reservation,
+    },
+    List {
+        list: ListBody,
+        _pinned: Pinned,
+    },
 }
 
 impl Body {
+    /// A list in pieces.
+    pub(super) fn list(list: ListBody, pinned: Pinned) -> Self {
+        Self(Kind::List {
+            list,
+            _pinned: pinned,
+        })
+    }
+
+    /// A large body that is at hand.
+    pub(super) fn reserved(bytes: Bytes, reservation: Reservation) -> Self {
+        Self(Kind::Reserved {
+            bytes: Some(bytes),
+            _reservation: reservation,
+        })
+    }
+
     /// No body.
     pub(super) fn empty() -> Self {
         Self(Kind::Whole(None))
@@ -72,24 +90,26 @@ impl http_body::Body for Body {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match &mut self.0 {
-            Kind::Whole(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
-            Kind::List(list) => Pin::new(list).poll_frame(context),
+            Kind::Whole(bytes) | Kind::Reserved { bytes, .. } => {
+                Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b))))
+            }
+            Kind::List { list, .. } => Pin::new(list).poll_frame(context),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
-            Kind::Whole(bytes) => bytes.is_none(),
-            Kind::List(list) => list.is_end_stream(),
+            Kind::Whole(bytes) | Kind::Reserved { bytes, .. } => bytes.is_none(),
+            Kind::List { list, .. } => list.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            Kind::Whole(bytes) => {
+            Kind::Whole(bytes) | Kind::Reserved { bytes, .. } => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64))
             }
-            Kind::List(list) => http_body::Body::size_hint(list),
+            Kind::List { list, .. } => http_body::Body::size_hint(list),
         }
     }
 }

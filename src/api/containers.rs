@@ -37,7 +37,7 @@ pub(super) async fn get(
     valid_names(names)?;
     let (namespace, name) = names;
     let wanted = min_resource_version(&request.headers)?;
-    caught_up(api, wanted, version_in(namespace)).await?;
+    caught_up(api, caller, wanted, version_in(namespace)).await?;
     // Nothing is sent for what isn't managed.
     let stored = {
         let snapshot = api.status.store().snapshot();

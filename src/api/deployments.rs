@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     access::{Caller, Verb},
-    store::{ListBody, Snapshot, Store, View},
+    store::{ListBody, Snapshot, View},
 };
 
 /// How long a read waits for `X-Min-Resource-Version`.
@@ -32,33 +32,39 @@ pub(super) async fn list(
     request: &Parts,
 ) -> Result<Response<Body>, ApiError> {
     let wanted = min_resource_version(&request.headers)?;
-    caught_up(api, wanted, |now| now.resource_version()).await?;
+    caught_up(api, caller, wanted, |now| now.resource_version()).await?;
     let snapshot = api.status.store().snapshot();
+    let pin = api.pins.pin(&api.metrics.memory, &snapshot);
+    let pin = pin.ok_or_else(|| api.short_of_memory(caller))?;
     let seen = Seen::by(api, caller, snapshot).await?;
     let known = request.headers.contains_key(header::IF_NONE_MATCH)
         && preconditions::not_modified(&request.headers, &seen.tag());
     let (mut response, seen) = if known {
         (not_modified(), seen)
     } else if accepts_gzip(&request.headers) {
-        let (seen, bytes) = match seen {
+        let (seen, bytes, reserved) = match seen {
             // However many ask for it, it is compressed once, and then it is the newest.
             Seen::All(_) => {
-                let (snapshot, bytes) = api.compressed.newest(api.status.store()).await?;
-                (Seen::All(snapshot), bytes)
+                let (snapshot, bytes) = api.compressed.newest(api, caller).await?;
+                let reserved = api.reserve(caller, bytes.len())?;
+                (Seen::All(snapshot), bytes, reserved)
             }
             Seen::Part(view) => {
                 let list = view.list();
+                let mut reserved = api.reserve(caller, view.list_len())?;
                 let bytes = aside(api, move || gzip(list)).await?;
-                (Seen::Part(view), bytes)
+                reserved.shrink(bytes.len());
+                (Seen::Part(view), bytes, reserved)
             }
         };
-        let mut response = Body::json(StatusCode::OK, bytes);
+        let mut response = Body::respond(StatusCode::OK, Body::reserved(bytes, reserved));
         response
             .headers_mut()
             .insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         (response, seen)
     } else {
-        (Body::respond(StatusCode::OK, seen.list().into()), seen)
+        let body = Body::list(seen.list(), pin);
+        (Body::respond(StatusCode::OK, body), seen)
     };
     let headers = response.headers_mut();
     headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
@@ -131,23 +137,27 @@ impl Seen {
     }
 }
 
+/// What is reserved for a request that waits: its task, its buffers and its connection's.
+const WAITING: usize = 64 * 1024;
+
 /// Waits until the store has reached the wanted version; it must be synced.
 pub(super) async fn caught_up(
     api: &Api,
+    caller: &Caller,
     wanted: Option<u64>,
     version: impl Fn(&Snapshot) -> u64,
 ) -> Result<(), ApiError> {
     if !api.status.store().present().synced() {
         return Err(ApiError::NotSynced);
     }
-    if let Some(wanted) = wanted
-        && !api
-            .status
-            .wait_until(Instant::now() + WAIT_FOR_VERSION, |now| {
-                version(now) >= wanted
-            })
-            .await
-    {
+    let Some(wanted) = wanted else { return Ok(()) };
+    let reached = |now: &Snapshot| version(now) >= wanted;
+    if reached(&api.status.store().snapshot()) {
+        return Ok(());
+    }
+    let _waiting = api.reserve(caller, WAITING)?;
+    let deadline = Instant::now() + WAIT_FOR_VERSION;
+    if !api.status.wait_until(deadline, reached).await {
         return Err(ApiError::BehindVersion(wanted, WAIT_FOR_VERSION));
     }
     Ok(())
@@ -162,21 +172,23 @@ pub(super) fn not_modified() -> Response<Body> {
 
 impl Compressed {
     /// The newest state and its list, compressed once however many ask for it.
-    async fn newest(&self, store: &Store) -> Result<(Arc<Snapshot>, Bytes), ApiError> {
+    async fn newest(&self, api: &Api, caller: &Caller) -> Result<(Arc<Snapshot>, Bytes), ApiError> {
         let mut last = Arc::clone(&self.0).lock_owned().await;
         // What came while this waited is in it.
-        let snapshot = store.snapshot();
+        let snapshot = api.status.store().snapshot();
         let fingerprint = snapshot.fingerprint();
         if let Some((of, bytes)) = &*last
             && *of == fingerprint
         {
             return Ok((snapshot, bytes.clone()));
         }
+        let reserved = api.reserve(caller, snapshot.list_len())?;
         let list = Arc::clone(&snapshot).list();
         // The work itself holds the lock: a caller that hangs up doesn't let the next one start it again beside it.
         let work = tokio::task::spawn_blocking(move || {
             let bytes = gzip(list);
             *last = Some((fingerprint, bytes.clone()));
+            drop(reserved);
             bytes
         });
         let bytes = work.await.map_err(|_| ApiError::Panicked)?;

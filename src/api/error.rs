@@ -157,6 +157,9 @@ pub enum ApiError {
     #[error("this server's copy hasn't reached resourceVersion {0} within {wait} s: come back in a moment", wait = .1.as_secs())]
     BehindVersion(u64, Duration),
     /// 503
+    #[error("this server is short of memory: come back in a moment, or ask for less")]
+    ShortOfMemory,
+    /// 503
     #[error("this server is read-only (--read-only): nothing can be set here")]
     ReadOnly,
     /// 503
@@ -203,6 +206,7 @@ impl ApiError {
             Self::Credentials => StatusCode::BAD_GATEWAY,
             Self::NotSynced
             | Self::BehindVersion(..)
+            | Self::ShortOfMemory
             | Self::ReadOnly
             | Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::OutcomeUnknown(..) => StatusCode::GATEWAY_TIMEOUT,

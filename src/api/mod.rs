@@ -10,6 +10,7 @@ mod error;
 mod headers;
 mod health;
 mod path;
+mod pins;
 mod preconditions;
 mod replicas;
 mod request;
@@ -29,6 +30,7 @@ pub use body::Body;
 use containers::Image;
 pub use error::ApiError;
 use path::Route;
+use pins::Pins;
 use replicas::Replicas;
 use request::{RequestId, Trace};
 use write::Origin;
@@ -37,6 +39,7 @@ use crate::{
     access::{Caller, Verb},
     generation::Session,
     kubernetes::{Deployments, InformerStatus},
+    limits::{Limit, Pressure, Reservation, Who},
     telemetry::metrics::Metrics,
     tls::Refusal,
 };
@@ -69,6 +72,7 @@ pub struct Api {
     deployments: Deployments,
     metrics: Arc<Metrics>,
     compressed: deployments::Compressed,
+    pins: Pins,
     /// What lists cost CPU on threads of their own, a few at a time whoever asks.
     lists: Arc<Semaphore>,
     /// Writes go on when their caller hangs up; a shutdown waits for them.
@@ -89,6 +93,7 @@ impl Api {
             metrics,
             tasks,
             compressed: Default::default(),
+            pins: Pins::default(),
             lists: Arc::new(Semaphore::new(LISTS)),
         }
     }
@@ -137,6 +142,35 @@ impl Api {
         } else {
             response
         }
+    }
+
+    /// Whether there is memory for requests to this path.
+    fn affordable(&self, caller: &Caller, route: &Route<'_>, puts: bool) -> Result<(), ApiError> {
+        let needs_none = match route {
+            Route::Health | Route::WhoAmI => true,
+            Route::Replicas { .. } => !puts,
+            _ => false,
+        };
+        if needs_none || self.metrics.memory.pressure() < Pressure::Short {
+            return Ok(());
+        }
+        Err(self.short_of_memory(caller))
+    }
+
+    /// So many bytes for what is expensive.
+    fn reserve(&self, caller: &Caller, bytes: usize) -> Result<Reservation, ApiError> {
+        let reserved = self.metrics.memory.reserve(bytes);
+        reserved.ok_or_else(|| self.short_of_memory(caller))
+    }
+
+    #[cold]
+    fn short_of_memory(&self, caller: &Caller) -> ApiError {
+        let who = Who {
+            principal: Some(caller.name()),
+            address: Some(caller.address.ip()),
+        };
+        self.metrics.limits.reached(Limit::Memory, who);
+        ApiError::ShortOfMemory
     }
 
     /// Whether the caller is let in still, and has the permission that a path needs with this method: health and whoami need none.
@@ -202,7 +236,7 @@ impl Api {
             }
         };
         let puts = request.method == Method::PUT;
-        let admission = match acceptable {
+        let admission = match acceptable.and_then(|()| self.affordable(&caller, &route, puts)) {
             Ok(()) => self.admit(&caller, &route, &request.method).await,
             refused => refused,
         };
@@ -214,7 +248,7 @@ impl Api {
             admission.clone()?;
             if !content.is_end_stream() {
                 // Of no use, and still bounded: some clients lose their way when a stream succeeds before it was sent.
-                request::whole_body(request, content).await?;
+                request::whole_body(self, &caller, request, content).await?;
                 // It took its time, and so may have a reload.
                 caller = session.caller();
                 self.admit(&caller, &route, &request.method).await?;

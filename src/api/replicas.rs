@@ -28,7 +28,7 @@ pub(super) async fn get(
     valid_names(names)?;
     let (namespace, name) = names;
     let wanted = min_resource_version(&request.headers)?;
-    caught_up(api, wanted, version_in(namespace)).await?;
+    caught_up(api, caller, wanted, version_in(namespace)).await?;
     let snapshot = api.status.store().present();
     let record = snapshot
         .get(namespace, name)

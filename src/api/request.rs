@@ -9,10 +9,13 @@ use percent_encoding::percent_decode_str;
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::time::timeout;
 
-use super::{ApiError, headers, path::shown};
+use super::{Api, ApiError, headers, path::shown};
+use crate::access::Caller;
 
 /// A body of more bytes is 413.
 pub(super) const LARGEST_BODY: usize = 64 * 1024;
+/// What a body has at most that has a reason.
+const USUAL_BODY: usize = 4 * 1024;
 /// A body that takes longer is 408.
 const SLOWEST_BODY: Duration = Duration::from_secs(20);
 /// How long a body that nobody wants is read.
@@ -139,8 +142,13 @@ pub(super) fn json_content(headers: &HeaderMap) -> Result<(), ApiError> {
     }
 }
 
-/// The whole body, within its bounds of size and time.
-pub(super) async fn whole_body<B>(request: &Parts, content: &mut B) -> Result<Vec<u8>, ApiError>
+/// The whole body, within its bounds of size and time, and of memory: the few bytes that are usual always fit.
+pub(super) async fn whole_body<B>(
+    api: &Api,
+    caller: &Caller,
+    request: &Parts,
+    content: &mut B,
+) -> Result<Vec<u8>, ApiError>
 where
     B: http_body::Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
@@ -155,12 +163,16 @@ where
     }
     let read = async {
         let mut whole = Vec::new();
+        let mut reserved = None;
         while let Some(frame) = content.frame().await {
             let frame = frame
                 .map_err(|e| ApiError::BadRequest(format!("the body didn't arrive whole: {e}")))?;
             whole.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
             if whole.len() > LARGEST_BODY {
                 return Err(too_large);
+            }
+            if whole.len() > USUAL_BODY && reserved.is_none() {
+                reserved = Some(api.reserve(caller, LARGEST_BODY)?);
             }
         }
         Ok(whole)

@@ -134,7 +134,7 @@ where
         error
     };
     admission.map_err(|error| refused(error, None))?;
-    let wish = wish(&parameter, names, request, content)
+    let wish = wish(api, &origin.caller, &parameter, names, request, content)
         .await
         .map_err(|error| refused(error, None))?;
     // The body took its time, and so may have a reload: what holds now decides.
@@ -169,6 +169,8 @@ where
 
 /// What is asked for: media type, body, names and the body's content are judged in this order.
 async fn wish<P, B>(
+    api: &Api,
+    caller: &Caller,
     parameter: &P,
     names: (&str, &str),
     request: &Parts,
@@ -180,7 +182,7 @@ where
     B::Error: std::fmt::Display,
 {
     json_content(&request.headers)?;
-    let body = whole_body(request, content).await?;
+    let body = whole_body(api, caller, request, content).await?;
     valid_names(names)?;
     parameter.valid()?;
     parameter.wish(&body)

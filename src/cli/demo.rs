@@ -80,6 +80,8 @@ async fn demo(args: &DemoArgs) -> ExitCode {
         admin_listen: args.admin_listen,
         log_format: args.log_format,
         log_level: args.log_level,
+        // Nobody sends clients here but the person who ends it.
+        drain_delay: Duration::ZERO,
         ..Config::of(TlsFiles {
             cert: files.server.certificate.clone(),
             key: files.server.key.clone(),

@@ -5,7 +5,7 @@ use std::{fmt::Display, path::PathBuf, str::FromStr};
 use clap::Args;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use super::{Address, Config, ConfigError};
+use super::{Address, Config, ConfigError, Delay};
 use crate::{
     access::{Authorization, AuthorizationFile, IdentityRules, Verb, Verbs, WriteRules},
     kubernetes::Managed,
@@ -84,6 +84,10 @@ pub struct Settings {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     #[serde(default, deserialize_with = "given")]
     read_only: Option<bool>,
+    /// How long a shutdown goes on serving, so that whoever sends clients here notices [default: 3s]
+    #[arg(long, value_name = "TIME")]
+    #[serde(default, deserialize_with = "given")]
+    drain_delay: Option<Delay>,
     /// Form of the log lines on stderr [default: text]
     #[arg(long, value_name = "FORMAT")]
     #[serde(default, deserialize_with = "given")]
@@ -133,6 +137,7 @@ impl Settings {
             namespace,
             label_selector,
             read_only,
+            drain_delay,
             log_format,
             log_level,
             max_replicas,
@@ -159,6 +164,7 @@ impl Settings {
             namespace: either(namespace, others.namespace),
             label_selector: label_selector.or(others.label_selector),
             read_only: read_only.or(others.read_only),
+            drain_delay: drain_delay.or(others.drain_delay),
             log_format: log_format.or(others.log_format),
             log_level: log_level.or(others.log_level),
             max_replicas: max_replicas.or(others.max_replicas),
@@ -278,6 +284,7 @@ impl Settings {
             },
             authorization,
             limits: self.limits.unwrap_or_default(),
+            drain_delay: self.drain_delay.map_or(defaults.drain_delay, |d| d.0),
             log_format: self.log_format.unwrap_or_default(),
             log_level: self.log_level.unwrap_or_default(),
             identity: self.identity.unwrap_or_default(),

@@ -13,6 +13,13 @@ pub(super) fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize,
     deserializer.deserialize_any(Bytes)
 }
 
+/// Bytes that are given.
+pub(super) fn some_bytes<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<usize>, D::Error> {
+    bytes(deserializer).map(Some)
+}
+
 /// A time: `5s`, `1m30s`, `250ms`; more than none, and at most a day.
 pub(super) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     deserializer.deserialize_any(Time)

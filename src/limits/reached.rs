@@ -28,15 +28,18 @@ pub enum Limit {
     IdentityConnections,
     /// `connections.handshakes`
     Handshakes,
+    /// `memory.budget`
+    Memory,
 }
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Connections,
         Self::AddressConnections,
         Self::IdentityConnections,
         Self::Handshakes,
+        Self::Memory,
     ];
 
     /// Its name in the log and in metrics.
@@ -46,6 +49,7 @@ impl Limit {
             Self::AddressConnections => "AddressConnections",
             Self::IdentityConnections => "IdentityConnections",
             Self::Handshakes => "Handshakes",
+            Self::Memory => "Memory",
         }
     }
 }

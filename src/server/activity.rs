@@ -3,7 +3,10 @@
 use std::{
     io,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -31,6 +34,7 @@ pub(super) struct Activity {
     multiplexed: bool,
     state: Mutex<State>,
     close: Notify,
+    leaving: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -62,6 +66,7 @@ impl Activity {
             multiplexed,
             state: Mutex::new(state),
             close: Notify::new(),
+            leaving: AtomicBool::new(false),
         }
     }
 
@@ -107,6 +112,17 @@ impl Activity {
 
     pub(super) async fn closing(&self) {
         self.close.notified().await;
+    }
+
+    /// Clients are to go elsewhere with their next requests; whether HTTP/2 tells them so by itself when the connection is closed.
+    pub(super) fn leave(&self) -> bool {
+        self.leaving.store(true, Ordering::Relaxed);
+        self.multiplexed
+    }
+
+    /// Whether the connection ends with the answer that is being given.
+    pub(super) fn is_last(&self) -> bool {
+        !self.multiplexed && self.leaving.load(Ordering::Relaxed)
     }
 
     fn read(&self) {

@@ -14,15 +14,18 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
     net::TcpListener,
+    sync::watch,
     task::AbortHandle,
     time::{sleep, timeout},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 use tracing::warn;
 
+use super::drain::Step;
 use crate::{
     generation::Generations,
     kubernetes::{Connection, InformerStatus},
+    limits::Pressure,
     reload::ReloadStatus,
     telemetry::metrics::Metrics,
     tls::{self, Expiry},
@@ -46,8 +49,8 @@ pub struct Admin {
     pub reloading: Arc<ReloadStatus>,
     /// All metrics.
     pub metrics: Arc<Metrics>,
-    /// Cancelled once a shutdown has begun: no longer ready.
-    pub stopping: CancellationToken,
+    /// Ready only while no shutdown is under way.
+    pub step: watch::Receiver<Step>,
 }
 
 impl Admin {
@@ -128,7 +131,11 @@ impl Admin {
         self.metrics.expiry.soonest(files, SystemTime::now())
     }
 
-    /// Ready once synced, until the drain. A lost cluster changes nothing: reads go on, and if all servers
+    fn shutting_down(&self) -> bool {
+        *self.step.borrow() != Step::Serving
+    }
+
+    /// Ready once synced, until a shutdown begins. A lost cluster changes nothing: reads go on, and if all servers
     /// became unready together nobody would be served, unless the probe asks for a copy of at most some age. Nor does a
     /// failed reload: what was in force goes on.
     fn ready(&self, query: Option<&str>) -> Response<Full<Bytes>> {
@@ -136,7 +143,7 @@ impl Admin {
             Ok(oldest) => oldest,
             Err(wrong) => return text(StatusCode::BAD_REQUEST, wrong),
         };
-        let not_ready = not_ready(&self.status, self.stopping.is_cancelled(), oldest);
+        let not_ready = not_ready(&self.status, self.shutting_down(), oldest);
         let status = match not_ready {
             None => StatusCode::OK,
             Some(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -173,6 +180,22 @@ impl Admin {
                 tls::at(since)
             )
         });
+        let (used, budget) = self.metrics.memory.told();
+        let mebibytes = |bytes: i64| bytes >> 20;
+        let memory = match budget {
+            None => format!("{} MiB, without a budget", mebibytes(used)),
+            Some(budget) => format!("{} of {} MiB", mebibytes(used), mebibytes(budget)),
+        };
+        let memory = match self.metrics.memory.pressure() {
+            Pressure::None => format!("[+]memory {memory}\n"),
+            Pressure::Tight => {
+                format!("[-]memory {memory}: lists are refused but for one at a time\n")
+            }
+            Pressure::Short => {
+                format!("[-]memory {memory}: all is refused but reads of one count\n")
+            }
+            Pressure::Full => format!("[-]memory {memory}: new connections are refused\n"),
+        };
         let now = SystemTime::now();
         let expiries = self.soonest().into_iter().map(|expiry| {
             let name = format!("expiry of {}", expiry.what.as_str().replace('_', " "));
@@ -188,8 +211,9 @@ impl Admin {
             line("reload", reload),
             line(
                 "shutdown",
-                self.stopping.is_cancelled().then(|| "under way".to_owned()),
+                self.shutting_down().then(|| "under way".to_owned()),
             ),
+            memory,
         ];
         lines.into_iter().chain(expiries).collect()
     }

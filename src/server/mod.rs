@@ -2,10 +2,12 @@
 
 mod activity;
 pub mod admin;
+pub mod drain;
 
 use std::{convert::Infallible, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
-use http::Request;
+use futures_util::FutureExt as _;
+use http::{HeaderValue, Request, header};
 use hyper::{
     body::{Body as _, Incoming},
     server::conn::{http1, http2},
@@ -15,19 +17,22 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
+    sync::watch,
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use crate::{
     api::Api,
     generation::{Generations, Session},
+    limits::{Limit, Pressure, Who},
     telemetry::metrics::Metrics,
     tls::{Refusal, Shown},
 };
 use activity::{Activity, Held, Watched};
+use drain::{Step, closing};
 
 /// A handshake that takes longer is cut.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -49,42 +54,54 @@ const DISMISSED: Duration = Duration::from_millis(1500);
 /// … and how long for taking leave, before it is cut. With the time that a reload takes at most it is less than 5 s.
 const PARTING: Duration = Duration::from_millis(250);
 
+/// How long a connection without a request stays open once nobody new is let in: what is sent on it at that very moment would be
+/// lost. HTTP/2 needs no such time, since its GOAWAY says what was taken.
+const LATE: Duration = Duration::from_secs(1);
+
 /// Serves the API to callers with a certificate.
 pub struct Server {
     generations: Arc<Generations>,
     api: Arc<Api>,
     metrics: Arc<Metrics>,
-    /// Ends when a shutdown begins.
-    stopping: CancellationToken,
+    step: watch::Receiver<Step>,
     connections: TaskTracker,
 }
 
 impl Server {
-    /// A server that stops accepting and drains when `stopping` is cancelled; `connections` holds what is open.
+    /// A server that follows the steps of a shutdown; `connections` holds what is open.
     pub fn new(
         generations: Arc<Generations>,
         api: Arc<Api>,
         metrics: Arc<Metrics>,
-        stopping: CancellationToken,
+        step: watch::Receiver<Step>,
         connections: TaskTracker,
     ) -> Self {
         Self {
             generations,
             api,
             metrics,
-            stopping,
+            step,
             connections,
         }
     }
 
-    /// Accepts until it is stopped.
+    /// Accepts until nobody new is let in.
     pub async fn run(self: Arc<Self>, listener: TcpListener) {
+        let mut step = self.step.clone();
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
-                () = self.stopping.cancelled() => return,
+                () = closing(&mut step) => break,
             };
             match accepted {
+                Ok((_, address)) if self.metrics.memory.pressure() == Pressure::Full => {
+                    let address = Some(address.ip());
+                    let who = Who {
+                        address,
+                        ..Who::default()
+                    };
+                    self.metrics.limits.reached(Limit::Memory, who);
+                }
                 Ok((tcp, address)) => {
                     self.connections
                         .spawn(Arc::clone(&self).connection(tcp, address));
@@ -96,6 +113,11 @@ impl Server {
                 }
             }
         }
+        // The kernel has told them that they are connected.
+        while let Some(Ok((tcp, address))) = listener.accept().now_or_never() {
+            self.connections
+                .spawn(Arc::clone(&self).connection(tcp, address));
+        }
     }
 
     async fn connection(self: Arc<Self>, tcp: TcpStream, address: SocketAddr) {
@@ -104,13 +126,19 @@ impl Server {
         let _ = tcp.set_nodelay(true);
         let client = tokio::select! {
             client = self.handshake(tcp, address) => client,
-            () = self.stopping.cancelled() => None,
+            () = self.late() => None,
         };
         if let Some((mut stream, session)) = client {
             let multiplexed = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             stream.get_mut().1.set_buffer_limit(Some(RECORDS));
             self.serve(stream, multiplexed, session).await;
         }
+    }
+
+    /// Waits until it is too late for a first request.
+    async fn late(&self) {
+        closing(&mut self.step.clone()).await;
+        sleep(LATE).await;
     }
 
     /// The handshake, in the connection's own task and under a deadline. A client is refused, and that logged, here.
@@ -198,7 +226,11 @@ impl Server {
                     let coming = (!body.is_end_stream()).then(|| activity.request());
                     Held::new(body, coming)
                 });
-                let response = api.answer(session, caller, request).await;
+                let mut response = api.answer(session, caller, request).await;
+                if activity.is_last() {
+                    let close = HeaderValue::from_static("close");
+                    response.headers_mut().insert(header::CONNECTION, close);
+                }
                 Ok::<_, Infallible>(response.map(|body| Held::new(body, under_way)))
             }
         });
@@ -238,12 +270,19 @@ impl Server {
         let mut generations = self.generations.changes();
         // What changed since the handshake is a change too.
         generations.mark_changed();
+        let mut step = self.step.clone();
+        if *step.borrow() != Step::Serving {
+            // Its first answer may be given before anything else is looked at.
+            activity.leave();
+        }
         let mut expires = Instant::now();
         let mut phase = Phase::Open;
         loop {
             let look_again = match phase {
                 Phase::Open => activity.look_again().min(expires),
-                Phase::Dismissed(end) | Phase::Cut(end) => activity.look_again().min(end),
+                Phase::Dismissed(end) | Phase::Cut(end) | Phase::Leaving(end) => {
+                    activity.look_again().min(end)
+                }
                 Phase::Finishing => activity.look_again(),
             };
             let open = matches!(phase, Phase::Open | Phase::Dismissed(_));
@@ -254,9 +293,15 @@ impl Server {
                     }
                     return;
                 }
-                () = self.stopping.cancelled(), if open => {
-                    phase = Phase::Finishing;
-                    finish(connection.as_mut());
+                Ok(()) = step.changed(), if open => {
+                    let closes = *step.borrow_and_update() == Step::Closing;
+                    let multiplexed = activity.leave();
+                    if closes && multiplexed {
+                        phase = Phase::Finishing;
+                        finish(connection.as_mut());
+                    } else if closes {
+                        phase = Phase::Leaving(Instant::now() + LATE);
+                    }
                 }
                 // A request was told that its client isn't let in any more.
                 () = activity.closing(), if open => {
@@ -279,6 +324,10 @@ impl Server {
                             phase = Phase::Cut(Instant::now() + PARTING);
                             finish(connection.as_mut());
                         }
+                        Phase::Leaving(end) if Instant::now() >= end => {
+                            phase = Phase::Finishing;
+                            finish(connection.as_mut());
+                        }
                         // Whoever isn't let in any more can't stay by not reading, or by not taking leave.
                         Phase::Cut(end) if Instant::now() >= end => return,
                         _ => {}
@@ -298,6 +347,8 @@ enum Phase {
     Dismissed(Instant),
     /// Such a client's connection is being closed, and then it is cut.
     Cut(Instant),
+    /// The server is closing; until then a request is still answered, as the last one.
+    Leaving(Instant),
     /// It ends when what is under way is done.
     Finishing,
 }

@@ -148,6 +148,11 @@ impl Snapshot {
         list_len(self.tree.text_len())
     }
 
+    /// About how much memory its records take, in bytes: their text, and half as much again for what is beside it.
+    pub fn size(&self) -> usize {
+        self.list_len() / 2 * 3
+    }
+
     /// The list response: a chain of the segments' texts, which keeps the snapshot as long as it is being sent.
     pub fn list(self: Arc<Self>) -> ListBody {
         let length = self.list_len();

@@ -15,7 +15,7 @@ use prometheus_client::{
 };
 
 use crate::{
-    limits::LimitMetrics,
+    limits::{LimitMetrics, Memory},
     tls::{Expiry, ExpiryWatch},
 };
 
@@ -36,6 +36,8 @@ pub struct Metrics {
     pub reviews: Arc<ReviewMetrics>,
     /// Of limits that were reached.
     pub limits: LimitMetrics,
+    /// Of the process's memory.
+    pub memory: Arc<Memory>,
     /// What expires besides what is in files.
     pub expiry: ExpiryWatch,
     expiries: Family<ExpiryLabels, Gauge>,
@@ -147,6 +149,7 @@ impl Default for Metrics {
         let reloads = Family::default();
         let expiries = Family::default();
         let limits = LimitMetrics::default();
+        let memory = Arc::<Memory>::default();
         let (connections, reload_failing, synced, connected, age) = Default::default();
         registry.register(
             "http_requests",
@@ -164,6 +167,7 @@ impl Default for Metrics {
             Gauge::clone(&connections),
         );
         limits.register(&mut registry);
+        memory.register(&mut registry);
         registry.register(
             "reloads",
             "Changed sets of files, by result: applied or failed",
@@ -243,6 +247,7 @@ impl Default for Metrics {
             reloads,
             reload_failing,
             limits,
+            memory,
             expiry: ExpiryWatch::default(),
             expiries,
             rendering: Mutex::new(()),

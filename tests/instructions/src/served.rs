@@ -13,7 +13,7 @@ use headcount::{
     generation::{Generation, Generations, Session},
     kubernetes::{Deployments, InformerStatus, Managed},
     pki,
-    server::Server,
+    server::{Server, drain::Step},
     store::{Deployment, Scope, Store},
     telemetry::metrics::Metrics,
     tls::{Identity, TlsFiles, TlsSettings},
@@ -24,8 +24,9 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
     version::TLS13,
 };
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 use tower::service_fn;
 
 use crate::{
@@ -82,7 +83,7 @@ impl Served {
             Arc::clone(&generations),
             api,
             metrics,
-            CancellationToken::new(),
+            watch::Sender::new(Step::Serving).subscribe(),
             TaskTracker::new(),
         );
         Ok(Self {

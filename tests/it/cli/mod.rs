@@ -1,8 +1,7 @@
-//! The real program: what it starts with, what it refuses, what it tells a kubelet, how it ends.
+//! The real program: what it starts with, what it refuses, what it tells a kubelet.
 
 mod admin;
 mod demo;
-mod lifecycle;
 mod refusals;
 mod settings;
 
@@ -35,7 +34,7 @@ fn prepared() -> (tempfile::TempDir, DemoFiles, Vec<String>) {
 }
 
 /// A port that nobody else gets and that refuses connections until it is listened at.
-fn silent_port() -> TcpSocket {
+pub(crate) fn silent_port() -> TcpSocket {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
     socket

@@ -214,6 +214,7 @@ async fn help_and_version_are_answers_on_stdout() {
         "--namespace",
         "--label-selector",
         "--read-only",
+        "--drain-delay",
         "--log-format",
         "--log-level",
         "--max-replicas",

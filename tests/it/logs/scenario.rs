@@ -59,7 +59,7 @@ async fn play(flags: &[&str]) -> Vec<String> {
         .rev()
         .map(|line| line.event.as_str())
         .collect();
-    assert_eq!(last, ["server.draining", "server.stopped"]);
+    assert_eq!(last, ["server.closing", "server.stopped"]);
     let mut events: Vec<_> = lines.iter().map(|line| line.event.as_str()).collect();
     events.sort_unstable();
     events.dedup();
@@ -74,6 +74,7 @@ async fn play(flags: &[&str]) -> Vec<String> {
         "informer.synced",
         "scale.applied",
         "scale.failed",
+        "server.closing",
         "server.draining",
         "server.listening",
         "server.stopped",

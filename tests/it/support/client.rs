@@ -13,7 +13,10 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
 };
 use serde_json::Value;
-use tokio::{net::TcpStream, task::JoinHandle};
+use tokio::{
+    net::{TcpSocket, TcpStream},
+    task::JoinHandle,
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 /// Sends requests to one server with one certificate.
@@ -22,6 +25,8 @@ pub(crate) struct Client {
     address: SocketAddr,
     name: ServerName<'static>,
     tls: Arc<ClientConfig>,
+    /// What its kernel takes of an answer that isn't read, in bytes; `None`: as much as it likes, which is megabytes.
+    receives: Option<u32>,
 }
 
 /// What came back.
@@ -73,8 +78,17 @@ enum Sender {
 }
 
 impl Connection {
-    /// Sends a request on it.
+    /// Waits until it takes a request; whether it does, and hasn't ended.
+    pub(crate) async fn ready(&mut self) -> bool {
+        match &mut self.sender {
+            Sender::Http1(sender) => sender.ready().await.is_ok(),
+            Sender::Http2(sender) => sender.ready().await.is_ok(),
+        }
+    }
+
+    /// Sends a request on it, once the one before it is over.
     pub(crate) async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Answer, Failure> {
+        self.ready().await;
         let response = match &mut self.sender {
             Sender::Http1(sender) => sender.send_request(request).await?,
             Sender::Http2(sender) => sender.send_request(request).await?,
@@ -118,6 +132,15 @@ impl Client {
             address,
             name: ServerName::IpAddress(address.ip().into()),
             tls: Arc::new(tls),
+            receives: None,
+        }
+    }
+
+    /// The same client with a small buffer: what it doesn't read waits at the server.
+    pub(crate) fn reading_slowly(&self) -> Self {
+        Self {
+            receives: Some(16 * 1024),
+            ..self.clone()
         }
     }
 
@@ -145,7 +168,14 @@ impl Client {
 
     /// A connection after the handshake (which the server may still refuse: its verdict comes with the first bytes read).
     pub(crate) async fn connect(&self) -> std::io::Result<TlsStream<TcpStream>> {
-        let tcp = TcpStream::connect(self.address).await?;
+        let socket = match self.address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        if let Some(bytes) = self.receives {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        let tcp = socket.connect(self.address).await?;
         tcp.set_nodelay(true)?;
         TlsConnector::from(Arc::clone(&self.tls))
             .connect(self.name.clone(), tcp)

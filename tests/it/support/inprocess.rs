@@ -56,6 +56,12 @@ impl Sent {
         self.query_has("limit=1")
     }
 
+    /// Whether it reads a single Deployment.
+    pub(crate) fn is_of_one(&self) -> bool {
+        let query = self.uri.query().unwrap_or_default();
+        self.uri.path().contains("/deployments/") || query.contains("metadata.name")
+    }
+
     /// Whether it asks for a page of a list.
     pub(crate) fn is_list(&self) -> bool {
         !self.is_watch() && !self.is_probe() && self.uri.path().ends_with("/deployments")
@@ -80,6 +86,9 @@ fn enabling_images() -> Rules {
     }
 }
 
+/// Which requests fail with a panic of whoever sent them.
+type Panicking = Box<dyn Fn(&Sent) -> bool + Send>;
+
 /// Informer and API of one server.
 pub(crate) struct InProcess {
     pub(crate) cluster: Cluster,
@@ -89,6 +98,7 @@ pub(crate) struct InProcess {
     sent: Arc<Mutex<Vec<Sent>>>,
     detour: Arc<Mutex<Option<Detour>>>,
     shaping: Arc<Mutex<Option<Shaping>>>,
+    panicking: Arc<Mutex<Option<Panicking>>>,
     labels: watch::Sender<Arc<LabelKeys>>,
     informer: JoinHandle<()>,
 }
@@ -117,9 +127,10 @@ impl InProcess {
         let sent = Arc::new(Mutex::new(Vec::new()));
         let detour = Arc::new(Mutex::new(None::<Detour>));
         let shaping = Arc::new(Mutex::new(None::<Shaping>));
+        let panicking = Arc::new(Mutex::new(None::<Panicking>));
         let client = {
             let (sent, detour, here) = (Arc::clone(&sent), Arc::clone(&detour), cluster.service());
-            let shaping = Arc::clone(&shaping);
+            let (shaping, panicking) = (Arc::clone(&shaping), Arc::clone(&panicking));
             kube::Client::new(
                 service_fn(move |request: Request<kube::client::Body>| {
                     let this = Sent {
@@ -136,9 +147,13 @@ impl InProcess {
                         .unwrap()
                         .as_ref()
                         .map(|shaping| shaping(&this));
+                    let panicking = panicking.lock().unwrap();
+                    let panics = panicking.as_ref().is_some_and(|panics| panics(&this));
+                    drop(panicking);
                     sent.lock().unwrap().push(this);
                     let answer = elsewhere.unwrap_or_else(|| here.clone()).call(request);
                     async move {
+                        assert!(!panics, "as if by mistake");
                         let shape = shape.unwrap_or_default();
                         answer.await.map(|a| a.map(|body| Shaped::new(body, shape)))
                     }
@@ -189,6 +204,7 @@ impl InProcess {
             sent,
             detour,
             shaping,
+            panicking,
             informer: tokio::spawn(informer.run()),
         }
     }
@@ -196,6 +212,11 @@ impl InProcess {
     /// From now on this decides where requests go; `None` sends them to the cluster.
     pub(crate) fn detour(&self, detour: impl Fn(&Sent) -> Option<ApiServer> + Send + 'static) {
         *self.detour.lock().unwrap() = Some(Box::new(detour));
+    }
+
+    /// From now on whoever sends such requests panics.
+    pub(crate) fn panic_on(&self, panics: impl Fn(&Sent) -> bool + Send + 'static) {
+        *self.panicking.lock().unwrap() = Some(Box::new(panics));
     }
 
     /// All requests go to the cluster again.
@@ -331,6 +352,11 @@ impl InProcess {
             .snapshot()
             .get(namespace, name)
             .map(|r| r.replicas())
+    }
+
+    /// Whether nothing follows the cluster any more.
+    pub(crate) fn informer_has_ended(&self) -> bool {
+        self.informer.is_finished()
     }
 
     /// The version that the store has reached.

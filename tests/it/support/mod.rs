@@ -1,6 +1,9 @@
 //! What tests stand on: certificates, a server in this process, a client, a cluster on a port.
 
+mod balancer;
 mod client;
+#[cfg(target_os = "linux")]
+mod clock;
 mod inprocess;
 mod kubelet_volume;
 pub(crate) mod lines;
@@ -12,7 +15,10 @@ mod shape;
 mod sim;
 mod world;
 
+pub(crate) use balancer::Balancer;
 pub(crate) use client::{Answer, Client, Connection, Failure};
+#[cfg(target_os = "linux")]
+pub(crate) use clock::Clock;
 pub(crate) use inprocess::{InProcess, Sent};
 pub(crate) use kubelet_volume::KubeletVolume;
 pub(crate) use proxy::Proxy;

@@ -121,6 +121,33 @@ impl Program {
         assert!(sent.unwrap().success());
     }
 
+    /// What the kernel says of it.
+    pub(crate) fn status(&self) -> String {
+        std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap()
+    }
+
+    /// What it has in memory, in bytes.
+    pub(crate) fn resident(&self) -> usize {
+        self.bytes("VmRSS:")
+    }
+
+    /// The most that it had in memory since that was forgotten.
+    pub(crate) fn peak(&self) -> usize {
+        self.bytes("VmHWM:")
+    }
+
+    pub(crate) fn forget_peak(&self) {
+        let file = format!("/proc/{}/clear_refs", self.child.id());
+        std::fs::write(file, "5").unwrap();
+    }
+
+    fn bytes(&self, field: &str) -> usize {
+        let status = self.status();
+        let line = status.lines().find_map(|l| l.strip_prefix(field));
+        let kibibytes = line.unwrap().trim().strip_suffix(" kB").unwrap();
+        kibibytes.parse::<usize>().unwrap() * 1024
+    }
+
     /// Waits for its end.
     pub(crate) async fn ended(mut self) -> Ended {
         let deadline = Instant::now() + PATIENCE;
@@ -158,6 +185,29 @@ fn follow(stream: impl Read + Send + 'static, output: &Output) -> JoinHandle<()>
     })
 }
 
+/// `headcount serve` with these files, on free ports unless the flags say where, and without a wait before its end.
+pub(crate) fn serve(files: &DemoFiles, kubeconfig: &Path, flags: &[&str]) -> Command {
+    let mut command = headcount(["serve"]);
+    let usual = [
+        ("--listen", "127.0.0.1:0"),
+        ("--admin-listen", "127.0.0.1:0"),
+        ("--drain-delay", "0s"),
+    ];
+    for (flag, value) in usual {
+        if !flags.iter().any(|f| f.starts_with(&format!("{flag}="))) {
+            command.arg(format!("{flag}={value}"));
+        }
+    }
+    command.arg("--kubeconfig").arg(kubeconfig);
+    command
+        .arg("--tls-cert")
+        .arg(&files.server.certificate)
+        .arg("--tls-key")
+        .arg(&files.server.key);
+    command.arg("--client-ca").arg(&files.ca).args(flags);
+    command
+}
+
 /// `headcount serve` on free ports, with certificates of its own.
 pub(crate) struct Serving {
     pub(crate) program: Program,
@@ -174,20 +224,15 @@ impl Serving {
     pub(crate) async fn start(kubeconfig: &Path, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let files = pki::write_demo(folder.path()).unwrap();
-        let mut command = headcount(["serve"]);
-        for flag in ["--listen", "--admin-listen"] {
-            if !flags.iter().any(|f| f.starts_with(&format!("{flag}="))) {
-                command.arg(format!("{flag}=127.0.0.1:0"));
-            }
-        }
-        command.arg("--kubeconfig").arg(kubeconfig);
-        command
-            .arg("--tls-cert")
-            .arg(&files.server.certificate)
-            .arg("--tls-key")
-            .arg(&files.server.key);
-        command.arg("--client-ca").arg(&files.ca).args(flags);
+        let command = serve(&files, kubeconfig, flags);
         Self::of(Program::start(command), files, folder).await
+    }
+
+    /// Starts it with these files, which others may use too.
+    pub(crate) async fn with(files: &DemoFiles, kubeconfig: &Path, flags: &[&str]) -> Self {
+        let command = serve(files, kubeconfig, flags);
+        let folder = tempfile::tempdir().unwrap();
+        Self::of(Program::start(command), files.clone(), folder).await
     }
 
     /// A started program that uses these files.
@@ -248,12 +293,23 @@ impl Serving {
 
 /// Status and body of a request to an admin listener.
 pub(crate) async fn admin(address: SocketAddr, method: &str, path: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!("{method} {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
+    let answer = try_admin(address, method, path).await.unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     let status = head.split(' ').nth(1).unwrap();
     (status.parse().unwrap(), body.to_owned())
+}
+
+async fn try_admin(address: SocketAddr, method: &str, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address).await?;
+    let request = format!("{method} {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
+/// Whether an admin listener is there and says that its server is ready.
+pub(crate) async fn ready(address: SocketAddr) -> bool {
+    let asked = try_admin(address, "GET", "/readyz").await;
+    asked.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200 "))
 }

@@ -58,6 +58,7 @@ impl Setup {
             managed: self.managed,
             writes: self.writes,
             authorization: self.authorization,
+            drain_delay: Duration::ZERO,
             ..Config::of(TlsFiles {
                 cert: files.server.certificate.clone(),
                 key: files.server.key.clone(),
