@@ -59,7 +59,6 @@ async fn eighty_thousand_changes_leave_memory_as_it_was() {
     }
     // The first rounds fill caches and pools.
     let (early, late) = (resident[2], resident[7]);
-    println!("resident after each 10,000 changes: {resident:?}");
     assert!(late < early + 3 * MIB / 2, "{resident:?}");
 }
 
@@ -88,6 +87,5 @@ async fn a_relist_in_which_everything_is_new_takes_at_most_twice_the_steady_memo
         "{relists}"
     );
     let peak = serving.program.peak();
-    println!("steady {steady}, at most {peak}");
     assert!(peak <= 2 * steady, "steady {steady}, at most {peak}");
 }
