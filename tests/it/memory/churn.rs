@@ -80,7 +80,7 @@ async fn a_relist_in_which_everything_is_new_takes_at_most_twice_the_steady_memo
     cluster.cluster.faults().add(ended);
     let last = name(cluster.cluster.len() - 1);
     let seen = async || serving.client.count(NAMESPACE, &last).await == Ok(98);
-    eventually(Duration::from_secs(60), "everything is listed", seen).await;
+    eventually(Duration::from_secs(120), "everything is listed", seen).await;
     let relists = serving.metrics().await;
     assert!(
         relists.contains("headcount_informer_relists_total 2\n"),
