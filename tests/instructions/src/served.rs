@@ -24,7 +24,11 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
     version::TLS13,
 };
-use tokio::sync::watch;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::watch,
+    task::JoinHandle,
+};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 use tower::service_fn;
@@ -98,6 +102,15 @@ impl Served {
     /// Serves a connection without TLS.
     pub fn plain(&self) -> CallerEnd {
         let (caller, stream) = connection::plain();
+        self.serve(stream);
+        caller
+    }
+
+    /// Serves whatever is at the other end of a stream, in a task of its own.
+    pub fn serve<S>(&self, stream: S) -> JoinHandle<()>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let server = Arc::clone(&self.server);
         let identity = Identity {
             subject: "CN=alice".into(),
@@ -116,8 +129,7 @@ impl Served {
             caller_address(),
             Arc::new(Rules::default()),
         ));
-        tokio::spawn(async move { server.serve(stream, false, session).await });
-        caller
+        tokio::spawn(async move { server.serve(stream, false, session).await })
     }
 
     /// Shakes hands and serves the connection.

@@ -237,3 +237,34 @@ fn is_sample(line: &str, family: &str) {
         assert!(!value.trim_end_matches('"').contains('"'), "{line}");
     }
 }
+
+#[tokio::test]
+async fn whatever_callers_send_the_metrics_have_as_many_lines_as_before() {
+    let cluster = SimCluster::start().await;
+    cluster.create("web", "shop", 3);
+    let serving = Serving::healthy(cluster.kubeconfig(), &[]).await;
+    let send = async |round: usize| {
+        let odd = format!("PURGE{round}");
+        for method in ["GET", "PUT", "POST", &odd] {
+            for path in [
+                format!("/namespaces/web{round}/deployments/shop{round}/replicas"),
+                format!("/namespaces/web/deployments/shop/containers/c{round}/image"),
+                format!("/nothing{round}?x={round}"),
+                format!("/deployments?x={round}"),
+            ] {
+                let method = http::Method::from_bytes(method.as_bytes()).unwrap();
+                serving.client.send(method, &path, &[], "").await;
+            }
+        }
+        // What fails before HTTP has reasons of a few names.
+        let mut stream = TcpStream::connect(serving.address).await.unwrap();
+        let _ = stream.write_all(format!("{round} no TLS").as_bytes()).await;
+        serving.metrics().await.lines().count()
+    };
+    let before = send(0).await;
+    for round in 1..10 {
+        send(round).await;
+    }
+    let after = send(10).await;
+    assert!(after <= before + 2, "{before} lines, then {after}");
+}

@@ -10,6 +10,7 @@ use tokio::{
 use crate::support::{
     SimCluster, eventually,
     program::{Program, Serving, serve},
+    skipped,
 };
 
 /// The command, run by a shell that does something before it.
@@ -81,7 +82,7 @@ fn may_unshare() -> bool {
         "unshare and root are needed"
     );
     if !may {
-        println!("SKIPPED: without unshare and root no read-only root can be made");
+        skipped("without unshare and root no read-only root can be made");
     }
     may
 }

@@ -1,9 +1,16 @@
 //! Panics stay where they happen: one request, one connection, one write; and the process ends where nothing works without the part.
 
-use std::time::Duration;
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use http::Method;
+use instructions::served::{self, Served};
 use simkube::{Cluster, NewDeployment, Options};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf, duplex};
 
 use crate::support::{
     Clock, InProcess, Sent, SimCluster, eventually,
@@ -58,6 +65,58 @@ async fn an_informer_that_panics_has_ended_and_is_not_taken_for_one_that_follows
     assert!(took <= Duration::from_secs(10), "{took:?}");
     assert!(this.informer_has_ended());
     assert_eq!(this.get("web", "shop", &[]).await.status, 200);
+}
+
+/// A stream that panics when it is read.
+struct Broken;
+
+impl AsyncRead for Broken {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        panic!("as if by mistake")
+    }
+}
+
+impl AsyncWrite for Broken {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_panics_takes_no_other_with_it() {
+    let server = Served::new(10).unwrap();
+    let mut connections = Vec::new();
+    for number in 0..3 {
+        if number == 1 {
+            let broken = server.serve(Broken).await;
+            assert!(broken.unwrap_err().is_panic());
+        }
+        let (caller, end) = duplex(64 * 1024);
+        server.serve(end);
+        connections.push(caller);
+    }
+    for mut caller in connections {
+        caller.write_all(&served::get("/whoami", "")).await.unwrap();
+        let mut status = [0; 15];
+        caller.read_exact(&mut status).await.unwrap();
+        assert_eq!(&status, b"HTTP/1.1 200 OK");
+    }
 }
 
 /// A program that serves, and its clocks.

@@ -59,7 +59,6 @@ async fn eighty_thousand_changes_leave_memory_as_it_was() {
     }
     // The first rounds fill caches and pools.
     let (early, late) = (resident[2], resident[7]);
-    println!("resident after each 10,000 changes: {resident:?}");
     assert!(late < early + 3 * MIB / 2, "{resident:?}");
 }
 
@@ -81,13 +80,12 @@ async fn a_relist_in_which_everything_is_new_takes_at_most_twice_the_steady_memo
     cluster.cluster.faults().add(ended);
     let last = name(cluster.cluster.len() - 1);
     let seen = async || serving.client.count(NAMESPACE, &last).await == Ok(98);
-    eventually(Duration::from_secs(60), "everything is listed", seen).await;
+    eventually(Duration::from_secs(120), "everything is listed", seen).await;
     let relists = serving.metrics().await;
     assert!(
         relists.contains("headcount_informer_relists_total 2\n"),
         "{relists}"
     );
     let peak = serving.program.peak();
-    println!("steady {steady}, at most {peak}");
     assert!(peak <= 2 * steady, "steady {steady}, at most {peak}");
 }

@@ -18,6 +18,7 @@ use super::{MIB, metric};
 use crate::support::{
     Client, SimCluster, eventually,
     program::{Program, Serving, serve},
+    skipped,
 };
 
 /// A control group of its own, in version 1 or 2; it goes with this.
@@ -89,8 +90,8 @@ async fn in_a_group(
     settings: &str,
 ) -> Option<(Serving, Group)> {
     let Some(group) = Group::new(name) else {
-        println!(
-            "SKIPPED: this machine doesn't let a test make control groups (root and a writable /sys/fs/cgroup)"
+        skipped(
+            "this machine doesn't let a test make control groups (root and a writable /sys/fs/cgroup)",
         );
         return None;
     };

@@ -27,3 +27,9 @@ pub(crate) use server::{Setup, TestServer, eventually};
 pub(crate) use shape::Shape;
 pub(crate) use sim::{SimCluster, write_kubeconfig};
 pub(crate) use world::World;
+
+/// Says aloud that something wasn't tried here, and why.
+pub(crate) fn skipped(why: &str) {
+    // A closed stderr changes nothing about that.
+    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("SKIPPED: {why}\n"));
+}
