@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs)]
 
 mod controller;
+mod disorder;
 mod faults;
 mod kube_client;
 mod listing;

@@ -175,6 +175,8 @@ const COPIED: [&str; 7] = [
     "tests",
 ];
 const MANIFEST: &str = "tests/simulation/Cargo.toml";
+const VERSION: &str = concat!("version = \"", env!("CARGO_PKG_VERSION"), "\"");
+const COPY_VERSION: &str = "version = \"0.0.0-defects\"";
 const PROGRAM: &str = "simulation-with-defects";
 
 #[test]
@@ -279,6 +281,20 @@ fn with_defects(part: &Path, mut text: String) -> String {
                 "publish.workspace = true\nautobins = false\n\n[[bin]]\nname = \"{PROGRAM}\"\npath = \"src/main.rs\""
             ),
         );
+    }
+    // Of another version, or cargo takes one for the other: where a workspace lies makes no difference to it.
+    if part == Path::new("Cargo.toml") {
+        text = replaced(part, &text, VERSION, COPY_VERSION);
+    }
+    if part == Path::new("Cargo.lock") {
+        let packages: Vec<_> = text
+            .split("[[package]]")
+            .map(|package| match package.contains("\nsource = ") {
+                true => package.to_owned(),
+                false => package.replace(&format!("\n{VERSION}\n"), &format!("\n{COPY_VERSION}\n")),
+            })
+            .collect();
+        text = packages.join("[[package]]");
     }
     if part == Path::new("src/lib.rs") {
         text.push_str(
