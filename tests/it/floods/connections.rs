@@ -12,7 +12,7 @@ use tokio::{
 use super::{Attacked, COUNT, PATIENCE};
 use crate::support::{
     Client, SimCluster, eventually,
-    program::{Program, Serving, headcount},
+    program::{Program, Serving, serve},
 };
 
 impl Attacked {
@@ -149,23 +149,11 @@ async fn with_few_file_descriptors_callers_are_refused_and_probes_are_not() {
     cluster.create("web", "shop", 3);
     let folder = tempfile::tempdir().unwrap();
     let files = headcount::pki::write_demo(folder.path()).unwrap();
-    let serve = headcount([
-        "serve",
-        "--listen=127.0.0.1:0",
-        "--admin-listen=127.0.0.1:0",
-    ]);
+    let serve = serve(&files, cluster.kubeconfig(), &[]);
     let mut command = Command::new("/bin/sh");
     command.env_clear().env("HOME", "/nonexistent");
     command.args(["-c", r#"ulimit -n 256; exec "$0" "$@""#]);
     command.arg(serve.get_program()).args(serve.get_args());
-    command.arg("--kubeconfig").arg(cluster.kubeconfig());
-    for (flag, path) in [
-        ("--tls-cert", &files.server.certificate),
-        ("--tls-key", &files.server.key),
-        ("--client-ca", &files.ca),
-    ] {
-        command.arg(flag).arg(path);
-    }
     let serving = Serving::of(Program::start(command), files, folder).await;
     serving.becomes_ready().await;
     let mut open = Vec::new();

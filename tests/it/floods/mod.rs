@@ -104,6 +104,7 @@ impl Attacked {
 
     /// Attacks while another caller asks for a count again and again; memory, the other's answers, and those behind the attack are
     /// looked at.
+    #[allow(clippy::print_stdout, reason = "figures, for whoever asks for them")]
     async fn withstands(&self, attack: impl Future<Output = ()>) {
         let before = self.serving.program.resident();
         self.serving.program.forget_peak();

@@ -112,30 +112,6 @@ impl Program {
         }
     }
 
-    /// Its memory that is in use, in bytes.
-    pub(crate) fn resident(&self) -> usize {
-        self.memory("VmRSS:")
-    }
-
-    /// The most that was in use since the peak was forgotten.
-    pub(crate) fn peak(&self) -> usize {
-        self.memory("VmHWM:")
-    }
-
-    pub(crate) fn forget_peak(&self) {
-        let path = format!("/proc/{}/clear_refs", self.child.id());
-        std::fs::write(path, "5").unwrap();
-    }
-
-    fn memory(&self, what: &str) -> usize {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let kibibytes = status.lines().find_map(|line| {
-            let amount = line.strip_prefix(what)?.trim().strip_suffix(" kB")?;
-            amount.parse::<usize>().ok()
-        });
-        kibibytes.unwrap() << 10
-    }
-
     /// Sends `TERM`, `INT`, …
     pub(crate) fn signal(&self, signal: &str) {
         let id = self.child.id().to_string();
