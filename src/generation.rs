@@ -144,6 +144,8 @@ pub struct Session {
     /// What the client showed; `None` when the caller is who it is whatever is reloaded.
     shown: Option<Shown>,
     caller: ArcSwap<Caller>,
+    /// The caller has this many connections besides, which is all that it may have.
+    crowded: Option<usize>,
 }
 
 struct Shown {
@@ -161,6 +163,7 @@ impl Session {
         Self {
             shown: Some(Shown { chain, generations }),
             caller: ArcSwap::from_pointee(caller),
+            crowded: None,
         }
     }
 
@@ -169,7 +172,26 @@ impl Session {
         Self {
             shown: None,
             caller: ArcSwap::from_pointee(caller),
+            crowded: None,
         }
+    }
+
+    /// The same on a connection too many: the caller has `most` others.
+    pub(crate) fn crowded(self, most: usize) -> Self {
+        Self {
+            crowded: Some(most),
+            ..self
+        }
+    }
+
+    /// The connections that the caller may have, if this is one too many.
+    pub(crate) fn is_crowded(&self) -> Option<usize> {
+        self.crowded
+    }
+
+    /// Whether the connection ends with the next answer, whatever is asked on it. `caller` is who asks.
+    pub(crate) fn unwelcome(&self, caller: &Caller) -> bool {
+        caller.refused.is_some() || self.crowded.is_some()
     }
 
     /// The caller, judged by the generation in force, and again once what it was let in by has expired.

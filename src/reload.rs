@@ -96,18 +96,23 @@ impl Files {
             verifier,
             expiries,
         } = tls;
+        let limits = Arc::new(self.config.limits.clone());
+        let rules = Rules {
+            limits: Arc::clone(&limits),
+            ..Rules::new(
+                self.config.writes,
+                self.config.authorization.clone(),
+                |names| cluster.reviewer(names),
+            )
+        };
         Generation {
             number,
             tls: server,
             verifier,
             expiries,
             identity: self.config.identity.clone(),
-            rules: Arc::new(Rules::new(
-                self.config.writes,
-                self.config.authorization.clone(),
-                |names| cluster.reviewer(names),
-            )),
-            limits: Arc::new(self.config.limits.clone()),
+            rules: Arc::new(rules),
+            limits,
         }
     }
 }

@@ -9,6 +9,7 @@ use super::{
     Verbs,
 };
 use crate::{
+    limits::Limits,
     store::LabelKeys,
     tls::{Identity, Refusal},
 };
@@ -56,6 +57,14 @@ impl Caller {
         self.principal.as_ref().map_or("", |p| &p.name)
     }
 
+    /// What tells this caller from others in counts: its principal, or its certificate where that names none.
+    pub(crate) fn identity_key(&self) -> String {
+        match &self.principal {
+            Ok(principal) => format!("{}:{}", principal.kind, principal.name),
+            Err(_) => format!("{} {}", self.identity.serial, self.identity.issuer),
+        }
+    }
+
     /// Tells that an open connection's client isn't let in any more.
     pub(crate) fn log_dismissed(&self, refusal: &Refusal) {
         let Refusal { reason, detail, .. } = refusal;
@@ -75,6 +84,8 @@ pub struct Rules {
     pub labels: LabelKeys,
     /// Asks the cluster, where that decides.
     pub reviewer: Option<Reviewer>,
+    /// How large requests may be, and how slow.
+    pub limits: Arc<Limits>,
 }
 
 impl Rules {
@@ -97,6 +108,7 @@ impl Rules {
             authorization,
             labels,
             reviewer,
+            limits: Arc::default(),
         }
     }
 

@@ -7,6 +7,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use super::Body;
 use crate::access::{BoundsViolation, ImageViolation};
 use crate::kubernetes::{ReadError, WriteError};
+use crate::limits::Limit;
 
 /// How soon to come back when nobody said otherwise.
 pub(super) const COME_BACK: Duration = Duration::from_secs(3);
@@ -136,6 +137,20 @@ pub enum ApiError {
     /// 422
     #[error("Kubernetes refused the {0}: {1}")]
     Refused(&'static str, String),
+    /// 429
+    #[error(
+        "your identity has {most} connections open already, which is all that it may have at one server: close some, or send more requests over each"
+    )]
+    TooManyConnections {
+        /// How many it may have.
+        most: usize,
+    },
+    /// 431
+    #[error("the request has more than {most} headers")]
+    TooManyHeaders {
+        /// The most that is taken.
+        most: usize,
+    },
     /// 431
     #[error("the headers are larger than {most} bytes together")]
     HeadersTooLarge {
@@ -201,7 +216,10 @@ impl ApiError {
             Self::OutOfBounds(_) | Self::ImageNotAllowed(_) | Self::Refused(..) => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
-            Self::HeadersTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::TooManyConnections { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManyHeaders { .. } | Self::HeadersTooLarge { .. } => {
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+            }
             Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Credentials => StatusCode::BAD_GATEWAY,
             Self::NotSynced
@@ -213,6 +231,17 @@ impl ApiError {
         }
     }
 
+    /// The limit that was reached, if that is what failed. The one on connections is told of when the connection comes.
+    pub(super) fn limit(&self) -> Option<Limit> {
+        match self {
+            Self::BodyTooSlow { .. } => Some(Limit::BodyTime),
+            Self::BodyTooLarge { .. } => Some(Limit::BodySize),
+            Self::UriTooLong { .. } => Some(Limit::UriSize),
+            Self::TooManyHeaders { .. } | Self::HeadersTooLarge { .. } => Some(Limit::HeaderSize),
+            _ => None,
+        }
+    }
+
     /// Whether nothing more can be said on the connection.
     fn closes(&self) -> bool {
         matches!(
@@ -221,6 +250,7 @@ impl ApiError {
                 | Self::CertificateRefused { .. }
                 | Self::BodyTooSlow { .. }
                 | Self::BodyTooLarge { .. }
+                | Self::TooManyConnections { .. }
         )
     }
 
@@ -233,7 +263,10 @@ impl ApiError {
         if let Self::MethodNotAllowed { allow } = self {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if matches!(
+            status,
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+        ) {
             let wait = if let Self::Unavailable { retry_after, .. } = self {
                 retry_after
             } else {

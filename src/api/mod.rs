@@ -39,17 +39,15 @@ use crate::{
     access::{Caller, Verb},
     generation::Session,
     kubernetes::{Deployments, InformerStatus},
-    limits::{Limit, Pressure, Reservation, Who},
+    limits::{Limit, Pressure, Reservation, Sizes, Who},
     telemetry::metrics::Metrics,
     tls::Refusal,
 };
 
-/// A URI longer than this is 414.
-const LONGEST_URI: usize = 8 * 1024;
 /// Lists that are searched or compressed at once.
 const LISTS: usize = 2;
-/// Headers that are larger than this together are 431.
-const LARGEST_HEADERS: usize = 32 * 1024;
+/// More headers are 431: hyper takes no more over HTTP/1.1, and each costs far more memory than its bytes.
+const MOST_HEADERS: usize = 100;
 
 /// Whether the certificates that opened a connection still count: otherwise the answer to every request on it.
 fn standing(caller: &Caller) -> Result<(), ApiError> {
@@ -118,7 +116,7 @@ impl Api {
         let handled = AssertUnwindSafe(judged).catch_unwind().await;
         let mut response = match handled.unwrap_or(Err(ApiError::Panicked)) {
             Ok(response) => response,
-            Err(error) => error.into_response(),
+            Err(error) => self.failed(session, error),
         };
         self.metrics
             .answered(label, &request.method, response.status());
@@ -171,6 +169,19 @@ impl Api {
         };
         self.metrics.limits.reached(Limit::Memory, who);
         ApiError::ShortOfMemory
+    }
+
+    /// The answer of a failure, which may be that a limit was reached.
+    fn failed(&self, session: &Session, error: ApiError) -> Response<Body> {
+        if let Some(limit) = error.limit() {
+            let caller = session.caller();
+            let who = Who {
+                principal: Some(caller.name()),
+                address: Some(caller.address.ip()),
+            };
+            self.metrics.limits.reached(limit, who);
+        }
+        error.into_response()
     }
 
     /// Whether the caller is let in still, and has the permission that a path needs with this method: health and whoami need none.
@@ -226,7 +237,10 @@ impl Api {
         B: http_body::Body<Data = Bytes> + Unpin,
         B::Error: std::fmt::Display,
     {
-        let acceptable = acceptable(request);
+        if let Some(most) = session.is_crowded() {
+            return Err(ApiError::TooManyConnections { most });
+        }
+        let acceptable = acceptable(request, &caller.rules.limits.sizes);
         let route = match route {
             Some(route) if route.methods().contains(&request.method) => route,
             refused => {
@@ -312,10 +326,13 @@ impl Api {
 }
 
 /// What is judged before anything else: sizes and the Host.
-fn acceptable(request: &Parts) -> Result<(), ApiError> {
+fn acceptable(request: &Parts, sizes: &Sizes) -> Result<(), ApiError> {
     let uri = request.uri.path_and_query().map_or(0, |p| p.as_str().len());
-    if uri > LONGEST_URI {
-        return Err(ApiError::UriTooLong { most: LONGEST_URI });
+    if uri > sizes.uri {
+        return Err(ApiError::UriTooLong { most: sizes.uri });
+    }
+    if request.headers.len() > MOST_HEADERS {
+        return Err(ApiError::TooManyHeaders { most: MOST_HEADERS });
     }
     // As they stand on the wire in HTTP/1.1: name, colon, space, value, line end.
     let headers: usize = request
@@ -323,9 +340,9 @@ fn acceptable(request: &Parts) -> Result<(), ApiError> {
         .iter()
         .map(|(name, value)| name.as_str().len() + value.len() + 4)
         .sum();
-    if headers > LARGEST_HEADERS {
+    if headers > sizes.headers {
         return Err(ApiError::HeadersTooLarge {
-            most: LARGEST_HEADERS,
+            most: sizes.headers,
         });
     }
     let hosts = request.headers.get_all(header::HOST).iter().count();

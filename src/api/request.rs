@@ -12,12 +12,8 @@ use tokio::time::timeout;
 use super::{Api, ApiError, headers, path::shown};
 use crate::access::Caller;
 
-/// A body of more bytes is 413.
-pub(super) const LARGEST_BODY: usize = 64 * 1024;
 /// What a body has at most that has a reason.
 const USUAL_BODY: usize = 4 * 1024;
-/// A body that takes longer is 408.
-const SLOWEST_BODY: Duration = Duration::from_secs(20);
 /// How long a body that nobody wants is read.
 const DISCARDED: Duration = Duration::from_secs(1);
 
@@ -153,12 +149,14 @@ where
     B: http_body::Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    let too_large = ApiError::BodyTooLarge { most: LARGEST_BODY };
+    let limits = &caller.rules.limits;
+    let (most, within) = (limits.sizes.body, limits.times.body);
+    let too_large = ApiError::BodyTooLarge { most };
     let declared = request
         .headers
         .get(header::CONTENT_LENGTH)
         .and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
-    if declared.is_some_and(|length| length > LARGEST_BODY as u64) {
+    if declared.is_some_and(|length| length > most as u64) {
         return Err(too_large);
     }
     let read = async {
@@ -168,20 +166,18 @@ where
             let frame = frame
                 .map_err(|e| ApiError::BadRequest(format!("the body didn't arrive whole: {e}")))?;
             whole.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
-            if whole.len() > LARGEST_BODY {
+            if whole.len() > most {
                 return Err(too_large);
             }
             if whole.len() > USUAL_BODY && reserved.is_none() {
-                reserved = Some(api.reserve(caller, LARGEST_BODY)?);
+                reserved = Some(api.reserve(caller, most)?);
             }
         }
         Ok(whole)
     };
-    timeout(SLOWEST_BODY, read)
+    timeout(within, read)
         .await
-        .unwrap_or(Err(ApiError::BodyTooSlow {
-            within: SLOWEST_BODY,
-        }))
+        .unwrap_or(Err(ApiError::BodyTooSlow { within }))
 }
 
 /// Reads and drops what is left of a body while its answer is on the way: a client that is still sending when a reset of

@@ -6,17 +6,24 @@ use serde::Deserialize;
 
 use super::quantity;
 
+/// The largest window that HTTP/2 knows (RFC 9113, 6.9.1).
+const LARGEST_WINDOW: usize = (1 << 31) - 1;
+
 /// How many connections there may be at once, and how many handshakes.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Connections {
     /// All together.
+    #[serde(deserialize_with = "quantity::count")]
     pub total: usize,
-    /// From one address, before it is known who that is. A load balancer or NAT is one address.
+    /// From one address, before it is known who that is. A load balancer or NAT is one address; of IPv6 the first 64 bits count.
+    #[serde(deserialize_with = "quantity::count")]
     pub per_address: usize,
     /// Of one identity.
+    #[serde(deserialize_with = "quantity::count")]
     pub per_identity: usize,
     /// Handshakes under way, of all addresses together.
+    #[serde(deserialize_with = "quantity::count")]
     pub handshakes: usize,
 }
 
@@ -26,7 +33,7 @@ impl Default for Connections {
             total: 16_384,
             per_address: 4096,
             per_identity: 4096,
-            handshakes: 1024,
+            handshakes: 512,
         }
     }
 }
@@ -50,6 +57,9 @@ pub struct Times {
     /// Without taking anything of an answer.
     #[serde(deserialize_with = "quantity::time")]
     pub stalled: Duration,
+    /// For taking an answer, however steadily.
+    #[serde(deserialize_with = "quantity::time")]
+    pub answer: Duration,
 }
 
 impl Default for Times {
@@ -60,6 +70,7 @@ impl Default for Times {
             body: Duration::from_secs(20),
             idle: Duration::from_secs(75),
             stalled: Duration::from_secs(30),
+            answer: Duration::from_mins(5),
         }
     }
 }
@@ -68,6 +79,9 @@ impl Default for Times {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Sizes {
+    /// Before the handshake is over; the connection is cut.
+    #[serde(deserialize_with = "quantity::bytes")]
+    pub handshake: usize,
     /// Of a URI; a longer one is 414.
     #[serde(deserialize_with = "quantity::bytes")]
     pub uri: usize,
@@ -82,6 +96,7 @@ pub struct Sizes {
 impl Default for Sizes {
     fn default() -> Self {
         Self {
+            handshake: 32 << 10,
             uri: 8 << 10,
             headers: 32 << 10,
             body: 64 << 10,
@@ -94,11 +109,42 @@ impl Default for Sizes {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Http2 {
     /// Requests at once (SETTINGS_MAX_CONCURRENT_STREAMS, RFC 9113, 6.5.2).
-    pub streams: u32,
+    #[serde(deserialize_with = "quantity::count")]
+    pub streams: usize,
+    /// Requests that the peer resets before this server has looked at them.
+    #[serde(deserialize_with = "quantity::count")]
+    pub resets: usize,
+    /// Requests that this server has to reset for the peer's mistakes, in the connection's whole life.
+    #[serde(deserialize_with = "quantity::count")]
+    pub mistakes: usize,
+    /// Bytes that are neither requests nor bodies (PING, SETTINGS, WINDOW_UPDATE, PRIORITY, …), since the last request.
+    #[serde(deserialize_with = "quantity::bytes")]
+    pub overhead: usize,
+    /// Of a frame from the peer (SETTINGS_MAX_FRAME_SIZE).
+    #[serde(deserialize_with = "quantity::bytes_within::<_, 16_384, 16_777_215>")]
+    pub frame: usize,
+    /// Of a request's body that was sent and not read yet.
+    #[serde(deserialize_with = "quantity::bytes_within::<_, 1024, LARGEST_WINDOW>")]
+    pub stream_window: usize,
+    /// The same of all bodies of the connection.
+    #[serde(deserialize_with = "quantity::bytes_within::<_, 65_535, LARGEST_WINDOW>")]
+    pub connection_window: usize,
+    /// Of an answer that was made and not taken yet.
+    #[serde(deserialize_with = "quantity::bytes_within::<_, 16_384, LARGEST_WINDOW>")]
+    pub send_buffer: usize,
 }
 
 impl Default for Http2 {
     fn default() -> Self {
-        Self { streams: 256 }
+        Self {
+            streams: 128,
+            resets: 20,
+            mistakes: 100,
+            overhead: 64 << 10,
+            frame: 16 << 10,
+            stream_window: 64 << 10,
+            connection_window: 256 << 10,
+            send_buffer: 400 << 10,
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use jiff::SignedDuration;
 use serde::{
-    Deserializer,
+    Deserialize, Deserializer,
     de::{Error, Visitor},
 };
 
@@ -18,6 +18,29 @@ pub(super) fn some_bytes<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<usize>, D::Error> {
     bytes(deserializer).map(Some)
+}
+
+/// Bytes between two bounds, both included.
+pub(super) fn bytes_within<'de, D: Deserializer<'de>, const LEAST: usize, const MOST: usize>(
+    deserializer: D,
+) -> Result<usize, D::Error> {
+    let bytes = bytes(deserializer)?;
+    if (LEAST..=MOST).contains(&bytes) {
+        return Ok(bytes);
+    }
+    let why = format!("{bytes} bytes can't be: write {LEAST} to {MOST}");
+    Err(D::Error::custom(why))
+}
+
+/// How many of something there may be: 1 to 2147483647, since with none nobody would be served.
+pub(super) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    let count = u32::deserialize(deserializer)?;
+    match usize::try_from(count) {
+        Ok(fits) if (1..=i32::MAX as u32).contains(&count) => Ok(fits),
+        _ => Err(D::Error::custom(format!(
+            "{count} can't be a limit: write 1 to 2147483647"
+        ))),
+    }
 }
 
 /// A time: `5s`, `1m30s`, `250ms`; more than none, and at most a day.

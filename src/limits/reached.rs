@@ -12,7 +12,7 @@ use prometheus_client::{
     registry::Registry,
 };
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{debug, warn};
 
 /// How often one limit is logged; what is left out is counted, and told with the next line.
 const EVERY: Duration = Duration::from_secs(1);
@@ -30,16 +30,61 @@ pub enum Limit {
     Handshakes,
     /// `memory.budget`
     Memory,
+    /// `times.handshake`
+    HandshakeTimeout,
+    /// `sizes.handshake`
+    HandshakeSize,
+    /// `times.headers`
+    HeaderTime,
+    /// `times.body`
+    BodyTime,
+    /// `times.idle`
+    IdleTime,
+    /// `times.stalled`
+    StalledReader,
+    /// `times.answer`
+    AnswerTime,
+    /// `sizes.uri`
+    UriSize,
+    /// `sizes.headers`
+    HeaderSize,
+    /// `sizes.body`
+    BodySize,
+    /// `http2.overhead`
+    Http2Overhead,
+    /// `http2.resets`
+    Http2Resets,
+    /// `http2.mistakes`
+    Http2Mistakes,
+    /// What HTTP/2's library bounds by itself: CONTINUATION frames, and headers far larger than `sizes.headers`.
+    Http2Headers,
+    /// What it bounds by itself: empty and tiny DATA frames.
+    Http2Data,
 }
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 20] = [
         Self::Connections,
         Self::AddressConnections,
         Self::IdentityConnections,
         Self::Handshakes,
         Self::Memory,
+        Self::HandshakeTimeout,
+        Self::HandshakeSize,
+        Self::HeaderTime,
+        Self::BodyTime,
+        Self::IdleTime,
+        Self::StalledReader,
+        Self::AnswerTime,
+        Self::UriSize,
+        Self::HeaderSize,
+        Self::BodySize,
+        Self::Http2Overhead,
+        Self::Http2Resets,
+        Self::Http2Mistakes,
+        Self::Http2Headers,
+        Self::Http2Data,
     ];
 
     /// Its name in the log and in metrics.
@@ -50,7 +95,27 @@ impl Limit {
             Self::IdentityConnections => "IdentityConnections",
             Self::Handshakes => "Handshakes",
             Self::Memory => "Memory",
+            Self::HandshakeTimeout => "HandshakeTimeout",
+            Self::HandshakeSize => "HandshakeSize",
+            Self::HeaderTime => "HeaderTime",
+            Self::BodyTime => "BodyTime",
+            Self::IdleTime => "IdleTime",
+            Self::StalledReader => "StalledReader",
+            Self::AnswerTime => "AnswerTime",
+            Self::UriSize => "UriSize",
+            Self::HeaderSize => "HeaderSize",
+            Self::BodySize => "BodySize",
+            Self::Http2Overhead => "Http2Overhead",
+            Self::Http2Resets => "Http2Resets",
+            Self::Http2Mistakes => "Http2Mistakes",
+            Self::Http2Headers => "Http2Headers",
+            Self::Http2Data => "Http2Data",
         }
+    }
+
+    /// Whether it is reached in everyday life, so that nobody wants to be warned of it.
+    fn usual(self) -> bool {
+        matches!(self, Self::IdleTime)
     }
 }
 
@@ -107,7 +172,11 @@ impl LimitMetrics {
         let others = std::mem::take(&mut told.since);
         drop(told);
         let address = who.address.map(|a| a.to_string());
-        warn!(name: "limit.reached", limit = name, principal = who.principal, address, others, "limit reached: {name}");
+        if limit.usual() {
+            debug!(name: "limit.reached", limit = name, principal = who.principal, address, others, "limit reached: {name}");
+        } else {
+            warn!(name: "limit.reached", limit = name, principal = who.principal, address, others, "limit reached: {name}");
+        }
     }
 }
 

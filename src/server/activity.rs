@@ -1,4 +1,5 @@
-//! What a connection is doing, and for how long: the deadlines of headers, idleness and slow readers.
+//! What a connection is doing, and for how long: the deadlines of headers, idleness and slow readers, and what HTTP/2 costs besides
+//! requests.
 
 use std::{
     io,
@@ -19,19 +20,29 @@ use tokio::{
     time::Instant,
 };
 
-/// From the handshake, or a request's first byte, to its last header.
-const HEADERS: Duration = Duration::from_secs(10);
-/// Between two requests.
-const IDLE: Duration = Duration::from_secs(75);
-/// How long a peer may take nothing of what it asked for.
-const STALLED: Duration = Duration::from_secs(30);
-/// While requests are under way only stalls are looked for.
+use crate::limits::{Limit, Limits};
+
+/// While requests are under way only slow readers are looked for, at least so often.
 const LOOK: Duration = Duration::from_secs(5);
+/// For how many bytes of answers a peer may send one byte that is no request: its window updates.
+const UPDATES: usize = 32;
+/// Answers that nobody takes are found in thirds of `times.stalled`: between one and one and a third of it.
+const TURNS: usize = 4;
+
+/// How h2 begins to end a connection for its own bounds: the last words of a GOAWAY frame are the only place where it says which.
+const LAST_WORDS: [(&[u8], Limit); 5] = [
+    (b"too_many_resets", Limit::Http2Resets),
+    (b"too_many_internal_resets", Limit::Http2Mistakes),
+    (b"too_many_continuations", Limit::Http2Headers),
+    (b"header_list_way_too_large", Limit::Http2Headers),
+    (b"too_many_data_frames", Limit::Http2Data),
+];
 
 /// The state of one connection.
 #[derive(Debug)]
 pub(super) struct Activity {
     multiplexed: bool,
+    limits: Arc<Limits>,
     state: Mutex<State>,
     close: Notify,
     leaving: AtomicBool,
@@ -42,8 +53,18 @@ struct State {
     phase: Phase,
     since: Instant,
     under_way: usize,
-    /// Since when the peer has taken nothing.
+    /// Since when the peer has taken nothing at all.
     stalled: Option<Instant>,
+    /// Answers that are on the way, by the turn in which something of them was taken last.
+    answers: [u32; TURNS],
+    turn: usize,
+    turned: Instant,
+    /// Bytes from the peer since its last request that were none of a body.
+    overhead: usize,
+    /// Why the connection has to end.
+    cut: Option<Limit>,
+    /// Why the library ends it.
+    last_words: Option<Limit>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -55,15 +76,23 @@ enum Phase {
 }
 
 impl Activity {
-    pub(super) fn new(multiplexed: bool) -> Self {
+    pub(super) fn new(multiplexed: bool, limits: Arc<Limits>) -> Self {
+        let now = Instant::now();
         let state = State {
             phase: Phase::Headers,
-            since: Instant::now(),
+            since: now,
             under_way: 0,
             stalled: None,
+            answers: [0; TURNS],
+            turn: 0,
+            turned: now,
+            overhead: 0,
+            cut: None,
+            last_words: None,
         };
         Self {
             multiplexed,
+            limits,
             state: Mutex::new(state),
             close: Notify::new(),
             leaving: AtomicBool::new(false),
@@ -76,33 +105,70 @@ impl Activity {
 
     /// A request's headers have arrived; it is under way until the guard's body is sent.
     pub(super) fn request(self: &Arc<Self>) -> UnderWay {
-        self.state().under_way += 1;
-        UnderWay(Arc::clone(self))
+        let mut state = self.state();
+        state.under_way += 1;
+        state.overhead = 0;
+        drop(state);
+        UnderWay {
+            activity: Arc::clone(self),
+            turn: None,
+        }
     }
 
     /// When to ask again whether something is overdue.
     pub(super) fn look_again(&self) -> Instant {
         let state = self.state();
+        let look = Instant::now() + LOOK.min(self.turn());
         match state.under_way {
-            0 => state.deadline().min(Instant::now() + LOOK),
-            _ => Instant::now() + LOOK,
+            0 => self.deadline(&state).min(look),
+            _ => look,
         }
     }
 
-    /// Why the connection is to be cut, if it is.
-    pub(super) fn overdue(&self) -> Option<&'static str> {
-        let state = self.state();
+    /// The limit for which the connection is to be cut, if it is.
+    pub(super) fn overdue(&self) -> Option<Limit> {
+        let mut state = self.state();
         let now = Instant::now();
-        if state.stalled.is_some_and(|since| now >= since + STALLED) {
-            return Some("the peer doesn't read");
+        let stalled = self.limits.times.stalled;
+        if state.cut.is_some() {
+            return state.cut;
         }
-        if state.under_way > 0 || now < state.deadline() {
+        if now >= state.turned + self.turn() {
+            state.turn = (state.turn + 1) % TURNS;
+            state.turned = now;
+            // Those of the turn that this one takes the place of.
+            if state.answers[state.turn] > 0 {
+                return Some(Limit::StalledReader);
+            }
+        }
+        if state.stalled.is_some_and(|since| now >= since + stalled) {
+            return Some(Limit::StalledReader);
+        }
+        if state.under_way > 0 || now < self.deadline(&state) {
             return None;
         }
         Some(match state.phase {
-            Phase::Headers => "no complete request",
-            Phase::Idle => "idle",
+            Phase::Headers => Limit::HeaderTime,
+            Phase::Idle => Limit::IdleTime,
         })
+    }
+
+    /// Whether the peer keeps the connection busy without asking for anything. To be called when all that was read is worked off:
+    /// until then nobody knows which bytes are requests'.
+    pub(super) fn floods(&self) -> bool {
+        let state = self.state();
+        let http2 = &self.limits.http2;
+        // Bodies are known when they are read; until then a window of them may have come.
+        let coming = match state.under_way {
+            0 => 0,
+            _ => http2.connection_window,
+        };
+        self.multiplexed && state.overhead > http2.overhead + coming
+    }
+
+    /// The limit for which the library ended the connection, once it has.
+    pub(super) fn last_words(&self) -> Option<Limit> {
+        self.state().last_words
     }
 
     /// Ends the connection once what is under way is done.
@@ -125,65 +191,106 @@ impl Activity {
         !self.multiplexed && self.leaving.load(Ordering::Relaxed)
     }
 
-    fn read(&self) {
+    fn turn(&self) -> Duration {
+        self.limits.times.stalled / (TURNS as u32 - 1)
+    }
+
+    fn deadline(&self, state: &State) -> Instant {
+        let times = &self.limits.times;
+        state.since
+            + match state.phase {
+                Phase::Headers => times.headers,
+                Phase::Idle => times.idle,
+            }
+    }
+
+    fn read(&self, bytes: usize) {
         let mut state = self.state();
-        // On HTTP/2 bytes between requests may be no request at all, but PINGs and window updates.
-        if state.phase == Phase::Idle && state.under_way == 0 && !self.multiplexed {
+        if self.multiplexed {
+            // Bytes between requests may be no request at all, but PINGs and window updates.
+            state.overhead += bytes;
+        } else if state.phase == Phase::Idle && state.under_way == 0 {
             state.phase = Phase::Headers;
             state.since = Instant::now();
         }
     }
 
-    fn written(&self, taken: bool) {
+    fn written(&self, bytes: Option<usize>) {
         let mut state = self.state();
-        if taken {
-            state.stalled = None;
-        } else if state.stalled.is_none() {
-            state.stalled = Some(Instant::now());
+        match bytes {
+            Some(bytes) => {
+                state.stalled = None;
+                state.overhead = state.overhead.saturating_sub(bytes / UPDATES);
+            }
+            None if state.stalled.is_none() => state.stalled = Some(Instant::now()),
+            None => {}
         }
     }
-}
 
-impl State {
-    fn deadline(&self) -> Instant {
-        self.since
-            + match self.phase {
-                Phase::Headers => HEADERS,
-                Phase::Idle => IDLE,
-            }
+    /// Looks at what is about to be written.
+    fn listen(&self, bytes: &[u8]) {
+        if !self.multiplexed {
+            return;
+        }
+        let said = |(words, _): &&(&[u8], Limit)| bytes.ends_with(words);
+        if let Some((_, limit)) = LAST_WORDS.iter().find(said) {
+            self.state().last_words = Some(*limit);
+        }
+    }
+
+    fn cut(&self, limit: Limit) {
+        self.state().cut = Some(limit);
+        self.close();
     }
 }
 
 /// Counts a request as under way until it is dropped.
 #[derive(Debug)]
-pub(super) struct UnderWay(Arc<Activity>);
+pub(super) struct UnderWay {
+    activity: Arc<Activity>,
+    /// The turn in which something of its answer was taken last.
+    turn: Option<usize>,
+}
+
+impl UnderWay {
+    /// Its answer is there, or some of it was taken.
+    fn taken(&mut self) {
+        let mut state = self.activity.state();
+        let turn = state.turn;
+        if let Some(before) = self.turn.replace(turn) {
+            state.answers[before] -= 1;
+        }
+        state.answers[turn] += 1;
+    }
+}
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        let mut state = self.0.state();
+        let mut state = self.activity.state();
+        if let Some(turn) = self.turn {
+            state.answers[turn] -= 1;
+        }
         state.under_way -= 1;
         state.phase = Phase::Idle;
         state.since = Instant::now();
     }
 }
 
-/// A body that keeps its request under way until it has been sent, read or given up.
+/// A request's body, which keeps it under way until all of it has come or nobody wants it any more.
 #[derive(Debug)]
-pub(super) struct Held<B> {
+pub(super) struct Coming<B> {
     body: B,
-    _under_way: Option<UnderWay>,
+    under_way: Option<UnderWay>,
 }
 
-impl<B> Held<B> {
-    pub(super) fn new(body: B, under_way: impl Into<Option<UnderWay>>) -> Self {
-        Self {
-            body,
-            _under_way: under_way.into(),
-        }
+impl<B: Body> Coming<B> {
+    pub(super) fn new(body: B, activity: &Arc<Activity>) -> Self {
+        let under_way = (!body.is_end_stream()).then(|| activity.request());
+        Self { body, under_way }
     }
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Body for Held<B> {
+impl<B: Body<Data = Bytes> + Unpin> Body for Coming<B> {
     type Data = Bytes;
     type Error = B::Error;
 
@@ -191,7 +298,62 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Held<B> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if let (Poll::Ready(Some(Ok(frame))), Some(under_way)) = (&polled, &self.under_way) {
+            let bytes = frame.data_ref().map_or(0, Bytes::len);
+            let mut state = under_way.activity.state();
+            state.overhead = state.overhead.saturating_sub(bytes);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// An answer's body, which keeps its request under way until it has been sent or given up.
+#[derive(Debug)]
+pub(super) struct Going<B> {
+    body: B,
+    under_way: UnderWay,
+    /// When a second piece of it was asked for: most answers are one.
+    since: Option<Instant>,
+}
+
+impl<B> Going<B> {
+    pub(super) fn new(body: B, mut under_way: UnderWay) -> Self {
+        under_way.taken();
+        Self {
+            body,
+            under_way,
+            since: None,
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Going<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if polled.is_ready() && !self.body.is_end_stream() {
+            self.under_way.taken();
+            let now = Instant::now();
+            let since = *self.since.get_or_insert(now);
+            if now >= since + self.under_way.activity.limits.times.answer {
+                self.under_way.activity.cut(Limit::AnswerTime);
+            }
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
@@ -214,8 +376,11 @@ impl<S> Watched<S> {
         Self { stream, activity }
     }
 
-    fn wrote<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        self.activity.written(written.is_ready());
+    fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.activity.written(match &written {
+            Poll::Ready(bytes) => Some(*bytes.as_ref().unwrap_or(&0)),
+            Poll::Pending => None,
+        });
         written
     }
 }
@@ -228,8 +393,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if read.is_ready() && buffer.filled().len() > before {
-            self.activity.read();
+        let bytes = buffer.filled().len() - before;
+        if read.is_ready() && bytes > 0 {
+            self.activity.read(bytes);
         }
         read
     }
@@ -241,6 +407,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.activity.listen(bytes);
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.wrote(written)
     }
@@ -250,6 +417,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         context: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.activity.listen(pieces.last().map_or(&[], |last| last));
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
         self.wrote(written)
     }
@@ -260,7 +428,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(context);
-        self.wrote(flushed)
+        self.activity.written(flushed.is_ready().then_some(0));
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -269,44 +438,4 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::time::advance;
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_connection_without_a_request_is_cut_after_ten_seconds() {
-        let activity = Activity::new(false);
-        advance(HEADERS - Duration::from_millis(1)).await;
-        assert_eq!(activity.overdue(), None);
-        advance(Duration::from_millis(1)).await;
-        assert_eq!(activity.overdue(), Some("no complete request"));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_idle_connection_is_kept_for_seventy_five_seconds_and_slow_headers_are_not() {
-        let activity = Arc::new(Activity::new(false));
-        drop(activity.request());
-        advance(IDLE - Duration::from_secs(1)).await;
-        assert_eq!(activity.overdue(), None);
-        activity.read();
-        advance(HEADERS).await;
-        assert_eq!(activity.overdue(), Some("no complete request"));
-        drop(activity.request());
-        advance(IDLE).await;
-        assert_eq!(activity.overdue(), Some("idle"));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_request_under_way_has_time_and_a_peer_that_reads_nothing_has_not() {
-        let activity = Arc::new(Activity::new(true));
-        let _under_way = activity.request();
-        advance(Duration::from_secs(300)).await;
-        assert_eq!(activity.overdue(), None);
-        activity.written(false);
-        advance(STALLED).await;
-        assert_eq!(activity.overdue(), Some("the peer doesn't read"));
-        activity.written(true);
-        assert_eq!(activity.overdue(), None);
-    }
-}
+mod tests;

@@ -2,48 +2,49 @@
 
 mod activity;
 pub mod admin;
+mod descriptors;
 pub mod drain;
+mod handshake;
+mod metered;
+mod places;
 
-use std::{convert::Infallible, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible, future::poll_fn, io, net::SocketAddr, pin::Pin, sync::Arc, task::Poll,
+    time::Duration,
+};
 
 use futures_util::FutureExt as _;
 use http::{HeaderValue, Request, header};
 use hyper::{
-    body::{Body as _, Incoming},
+    body::Incoming,
     server::conn::{http1, http2},
     service::service_fn,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::watch,
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until},
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::task::TaskTracker;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use crate::{
+    access::Caller,
     api::Api,
     generation::{Generations, Session},
-    limits::{Limit, Pressure, Who},
+    limits::{Limit, Limits, Pressure, Who},
     telemetry::metrics::Metrics,
-    tls::{Refusal, Shown},
 };
-use activity::{Activity, Held, Watched};
+use activity::{Activity, Coming, Going, Watched};
 use drain::{Step, closing};
+use places::{Place, Places};
 
-/// A handshake that takes longer is cut.
-const HANDSHAKE: Duration = Duration::from_secs(5);
 /// How long accepting pauses when the system has no more file descriptors or memory for sockets.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long a refused client has for reading the alert that says why.
-const LINGER: Duration = Duration::from_secs(1);
-/// Requests at once on one HTTP/2 connection.
-const STREAMS: u32 = 256;
-/// What hyper buffers of one connection; the API's own, lower limits answer first.
-const BUFFER: usize = 64 * 1024;
+/// What is read of a request beyond its URI and headers as they may be: the API's own limits answer first.
+const BEYOND: usize = 24 * 1024;
 
 /// What rustls buffers of one connection's answers, in bytes: a list of 10,000 takes 257 µs of CPU with this, 423 with its 64 KiB, and
 /// 287 with 16.
@@ -63,6 +64,7 @@ pub struct Server {
     generations: Arc<Generations>,
     api: Arc<Api>,
     metrics: Arc<Metrics>,
+    places: Arc<Places>,
     step: watch::Receiver<Step>,
     connections: TaskTracker,
 }
@@ -80,6 +82,7 @@ impl Server {
             generations,
             api,
             metrics,
+            places: Arc::new(Places::new(descriptors::for_connections())),
             step,
             connections,
         }
@@ -94,19 +97,10 @@ impl Server {
                 () = closing(&mut step) => break,
             };
             match accepted {
-                Ok((_, address)) if self.metrics.memory.pressure() == Pressure::Full => {
-                    let address = Some(address.ip());
-                    let who = Who {
-                        address,
-                        ..Who::default()
-                    };
-                    self.metrics.limits.reached(Limit::Memory, who);
-                }
-                Ok((tcp, address)) => {
-                    self.connections
-                        .spawn(Arc::clone(&self).connection(tcp, address));
-                }
-                // Out of file descriptors, or the peer went away between the two: the next one may be fine.
+                Ok((tcp, address)) => self.accept(tcp, address),
+                // The peer went away between the two: no reason for the others to wait.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                // Out of file descriptors or memory: the next one may be fine.
                 Err(error) => {
                     warn!(name: "server.accept.failed", error = %error, "failed to accept a connection, pausing");
                     sleep(PAUSE).await;
@@ -115,88 +109,72 @@ impl Server {
         }
         // The kernel has told them that they are connected.
         while let Some(Ok((tcp, address))) = listener.accept().now_or_never() {
-            self.connections
-                .spawn(Arc::clone(&self).connection(tcp, address));
+            self.accept(tcp, address);
         }
     }
 
-    async fn connection(self: Arc<Self>, tcp: TcpStream, address: SocketAddr) {
+    /// Gives a connection its place and task, or closes it before it has cost anything.
+    fn accept(self: &Arc<Self>, tcp: TcpStream, address: SocketAddr) {
+        let limits = Arc::clone(&self.generations.current().limits);
+        let place = match self.metrics.memory.pressure() {
+            Pressure::Full => Err(Limit::Memory),
+            _ => self.places.take(address.ip(), &limits.connections),
+        };
+        match place {
+            Ok(place) => {
+                let connection = Arc::clone(self).connection(tcp, address, place, limits);
+                self.connections.spawn(connection);
+            }
+            Err(limit) => {
+                let address = Some(address.ip());
+                self.metrics.limits.reached(
+                    limit,
+                    Who {
+                        address,
+                        ..Who::default()
+                    },
+                );
+                // A reset says at once that there is nobody, and leaves nothing behind in the kernel.
+                let _ = tcp.set_zero_linger();
+            }
+        }
+    }
+
+    async fn connection(
+        self: Arc<Self>,
+        tcp: TcpStream,
+        address: SocketAddr,
+        mut place: Place,
+        limits: Arc<Limits>,
+    ) {
         let _open = self.metrics.connection();
         // Answers are written whole: waiting for more to send would only delay them.
         let _ = tcp.set_nodelay(true);
+        // Boxed, each for its time alone: a silent client costs its socket and a small task.
         let client = tokio::select! {
-            client = self.handshake(tcp, address) => client,
+            client = Box::pin(self.client(tcp, address, &mut place, &limits)) => client,
             () = self.late() => None,
         };
         if let Some((mut stream, session)) = client {
             let multiplexed = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             stream.get_mut().1.set_buffer_limit(Some(RECORDS));
-            self.serve(stream, multiplexed, session).await;
+            Box::pin(self.serve(stream, multiplexed, session)).await;
         }
     }
-
     /// Waits until it is too late for a first request.
     async fn late(&self) {
         closing(&mut self.step.clone()).await;
         sleep(LATE).await;
     }
 
-    /// The handshake, in the connection's own task and under a deadline. A client is refused, and that logged, here.
-    async fn handshake(
-        &self,
-        tcp: TcpStream,
-        address: SocketAddr,
-    ) -> Option<(TlsStream<TcpStream>, Session)> {
-        let generation = Arc::clone(&self.generations.current());
-        let acceptor = TlsAcceptor::from(Arc::clone(&generation.tls));
-        let shaking = Shown::watching(timeout(HANDSHAKE, acceptor.accept(tcp).into_fallible()));
-        let (shaken, shown) = shaking.await;
-        let refusal = match shaken {
-            Ok(Ok(stream)) => {
-                let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
-                match generation.admit(chain, address) {
-                    Ok(caller) => {
-                        self.metrics.handshake("accepted");
-                        self.metrics.expiry.client(caller.identity.expiry());
-                        info!(name: "tls.client.accepted", principal = %caller.name(), subject = %caller.identity.subject, serial = %caller.identity.serial,
-                            issuer = %caller.identity.issuer, address = %address, "client accepted");
-                        let (chain, generations) = (chain.to_vec(), Arc::clone(&self.generations));
-                        return Some((stream, Session::new(chain, caller, generations)));
-                    }
-                    Err(refusal) => Some(refusal),
-                }
-            }
-            Ok(Err((error, tcp))) => {
-                let refusal = Refusal::of(&error);
-                linger(tcp).await;
-                refusal
-            }
-            Err(_elapsed) => Some(Refusal::timeout()),
-        };
-        match refusal {
-            None => {
-                self.metrics.handshake("Abandoned");
-                debug!(name: "tls.client.left", address = %address, "the peer left before a handshake");
-            }
-            Some(Refusal {
-                reason,
-                suspicious,
-                detail,
-            }) => {
-                self.metrics.handshake(reason);
-                // Whose certificate it was, where there was one.
-                let subject = shown.as_ref().map(|shown| shown.subject.as_str());
-                let serial = shown.as_ref().map(|shown| shown.serial.as_str());
-                let issuer = shown.as_ref().map(|shown| shown.issuer.as_str());
-                let names = shown.as_ref().map(|shown| shown.names.as_str());
-                if suspicious {
-                    warn!(name: "tls.client.refused", reason, subject, serial, issuer, names, address = %address, error = %detail, "client refused: {reason}");
-                } else {
-                    info!(name: "tls.client.refused", reason, subject, serial, issuer, names, address = %address, error = %detail, "client refused: {reason}");
-                }
-            }
-        }
-        None
+    fn reached(&self, limit: Limit, caller: &Caller) {
+        self.metrics.limits.reached(
+            limit,
+            Who {
+                principal: Some(caller.name()),
+                address: Some(caller.address.ip()),
+            },
+        );
     }
 
     /// Serves the caller of a session on any stream of bytes; `multiplexed`: HTTP/2 was agreed on. What measurements without a
@@ -205,7 +183,8 @@ impl Server {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let activity = Arc::new(Activity::new(multiplexed));
+        let limits = Arc::clone(&self.generations.current().limits);
+        let activity = Arc::new(Activity::new(multiplexed, Arc::clone(&limits)));
         let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
         // One count of references for all that a request needs: the API's own would be counted by all threads.
         let session = Arc::new(session);
@@ -217,29 +196,34 @@ impl Server {
             async move {
                 let (api, session, activity) = &*connection;
                 let caller = session.caller();
-                if caller.refused.is_some() {
+                if session.unwelcome(&caller) {
                     // HTTP/2 knows no Connection header: the connection itself is ended behind the answer.
                     activity.close();
                 }
                 // The answer may be sent before the request's body has come.
-                let request = request.map(|body| {
-                    let coming = (!body.is_end_stream()).then(|| activity.request());
-                    Held::new(body, coming)
-                });
+                let request = request.map(|body| Coming::new(body, activity));
                 let mut response = api.answer(session, caller, request).await;
                 if activity.is_last() {
                     let close = HeaderValue::from_static("close");
                     response.headers_mut().insert(header::CONNECTION, close);
                 }
-                Ok::<_, Infallible>(response.map(|body| Held::new(body, under_way)))
+                Ok::<_, Infallible>(response.map(|body| Going::new(body, under_way)))
             }
         });
+        let head = limits.sizes.uri + limits.sizes.headers + BEYOND;
         if multiplexed {
+            let limits = &limits.http2;
             let mut http2 = http2::Builder::new(TokioExecutor::new());
             http2
                 .timer(TokioTimer::new())
-                .max_concurrent_streams(STREAMS)
-                .max_header_list_size(BUFFER as u32);
+                .max_concurrent_streams(limits.streams as u32)
+                .max_pending_accept_reset_streams(limits.resets)
+                .max_local_error_reset_streams(limits.mistakes)
+                .max_frame_size(limits.frame as u32)
+                .initial_stream_window_size(limits.stream_window as u32)
+                .initial_connection_window_size(limits.connection_window as u32)
+                .max_send_buf_size(limits.send_buffer)
+                .max_header_list_size(u32::try_from(head).unwrap_or(u32::MAX));
             let connection = std::pin::pin!(http2.serve_connection(io, service));
             self.drive(connection, &served, &activity, |c| c.graceful_shutdown())
                 .await;
@@ -249,7 +233,7 @@ impl Server {
             http1
                 .timer(TokioTimer::new())
                 .header_read_timeout(None)
-                .max_buf_size(BUFFER);
+                .max_buf_size(head);
             let connection = std::pin::pin!(http1.serve_connection(io, service));
             self.drive(connection, &served, &activity, |c| c.graceful_shutdown())
                 .await;
@@ -286,11 +270,13 @@ impl Server {
                 Phase::Finishing => activity.look_again(),
             };
             let open = matches!(phase, Phase::Open | Phase::Dismissed(_));
+            let served = poll_fn(|context| match connection.as_mut().poll(context) {
+                Poll::Pending if activity.floods() => Poll::Ready(None),
+                served => served.map(Some),
+            });
             tokio::select! {
-                ended = connection.as_mut() => {
-                    if let Err(error) = ended {
-                        debug!(name: "server.connection.failed", error = %error, "a connection ended with an error");
-                    }
+                ended = served => {
+                    self.ended(ended, session, activity);
                     return;
                 }
                 Ok(()) = step.changed(), if open => {
@@ -304,16 +290,22 @@ impl Server {
                     }
                 }
                 // A request was told that its client isn't let in any more.
-                () = activity.closing(), if open => {
-                    phase = Phase::Cut(Instant::now() + DISMISSED);
-                    finish(connection.as_mut());
+                () = activity.closing() => {
+                    if let Some(limit) = activity.overdue() {
+                        self.cut(limit, session);
+                        return;
+                    }
+                    if open {
+                        phase = Phase::Cut(Instant::now() + DISMISSED);
+                        finish(connection.as_mut());
+                    }
                 }
                 _ = generations.changed(), if open => {
                     (expires, phase) = dismissed(session, phase);
                 }
                 () = sleep_until(look_again) => {
-                    if let Some(why) = activity.overdue() {
-                        debug!(name: "server.connection.cut", reason = why, "a connection was cut: {why}");
+                    if let Some(limit) = activity.overdue() {
+                        self.cut(limit, session);
                         return;
                     }
                     match phase {
@@ -335,6 +327,30 @@ impl Server {
                 }
             }
         }
+    }
+
+    /// Tells how a connection ended: by itself, or (`None`) since its peer floods it.
+    fn ended(&self, ended: Option<hyper::Result<()>>, session: &Session, activity: &Activity) {
+        match ended {
+            None => self.cut(Limit::Http2Overhead, session),
+            Some(Err(error)) => {
+                debug!(name: "server.connection.failed", error = %error, "a connection ended with an error");
+                // That of HTTP/1.1, which answers 431 by itself, or one of HTTP/2's.
+                let too_large = error.is_parse_too_large().then_some(Limit::HeaderSize);
+                if let Some(limit) = too_large.or(activity.last_words()) {
+                    self.cut(limit, session);
+                }
+            }
+            Some(Ok(())) => {}
+        }
+    }
+
+    /// Tells that a connection is cut.
+    fn cut(&self, limit: Limit, session: &Session) {
+        let caller = session.caller();
+        self.reached(limit, &caller);
+        let reason = limit.name();
+        debug!(name: "server.connection.cut", reason, principal = %caller.name(), address = %caller.address, "a connection was cut: {reason}");
     }
 }
 
@@ -359,23 +375,8 @@ fn dismissed(session: &Session, phase: Phase) -> (Instant, Phase) {
     let caller = session.caller();
     let left = caller.identity.time_left();
     match phase {
-        Phase::Open if caller.refused.is_some() => (now, Phase::Dismissed(now + DISMISSED)),
-        Phase::Dismissed(_) if caller.refused.is_none() => (now + left, Phase::Open),
+        Phase::Open if session.unwelcome(&caller) => (now, Phase::Dismissed(now + DISMISSED)),
+        Phase::Dismissed(_) if !session.unwelcome(&caller) => (now + left, Phase::Open),
         phase => (now + left, phase),
     }
-}
-
-/// Lets a refused client read the alert: closing with unread bytes would reset the connection and lose it.
-async fn linger(mut tcp: TcpStream) {
-    let _ = tcp.shutdown().await;
-    let mut rest = [0; 1024];
-    let drained = async {
-        // A few kilobytes of early requests, not a stream.
-        for _ in 0..16 {
-            if !matches!(tcp.read(&mut rest).await, Ok(read) if read > 0) {
-                return;
-            }
-        }
-    };
-    let _ = timeout(LINGER, drained).await;
 }

@@ -5,6 +5,7 @@ use std::io;
 use rustls::{AlertDescription, CertificateError, Error, OtherError, PeerIncompatible};
 
 use super::{IdentityError, checks::CheckFailed};
+use crate::limits::Limit;
 
 /// A refused handshake.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,9 +32,18 @@ impl Refusal {
     /// The handshake took too long.
     pub fn timeout() -> Self {
         Self {
-            reason: "HandshakeTimeout",
+            reason: Limit::HandshakeTimeout.name(),
             suspicious: false,
             detail: "the handshake took too long".into(),
+        }
+    }
+
+    /// A limit was reached before the handshake was over.
+    pub fn by(limit: Limit) -> Self {
+        Self {
+            reason: limit.name(),
+            suspicious: limit == Limit::HandshakeSize,
+            detail: "a limit was reached before the handshake was over".into(),
         }
     }
 

@@ -7,6 +7,7 @@ mod cert_manager;
 mod cli;
 mod credentials;
 mod deploy;
+mod floods;
 mod http;
 mod images;
 mod informer;

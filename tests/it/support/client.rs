@@ -166,6 +166,11 @@ impl Client {
         }
     }
 
+    /// What it shakes hands with.
+    pub(crate) fn tls(&self) -> &Arc<ClientConfig> {
+        &self.tls
+    }
+
     /// A connection after the handshake (which the server may still refuse: its verdict comes with the first bytes read).
     pub(crate) async fn connect(&self) -> std::io::Result<TlsStream<TcpStream>> {
         let socket = match self.address {

@@ -1,0 +1,27 @@
+//! File descriptors: as many as the system lets this process have, and how many of them connections may take.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tracing::info;
+
+/// Descriptors for everything but callers: the API server's connections, the admin listener's, files, the runtime.
+const OTHERS: u64 = 192;
+
+/// How many connections there can be. Raises the soft limit to the hard one first: the soft one is for programs that use `select`.
+pub(super) fn for_connections() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    // Where even that is forbidden, the soft limit is what there is.
+    let allowed = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => raised.current,
+        Err(_) => limit.current,
+    };
+    let most = match allowed {
+        None => usize::MAX,
+        Some(all) => usize::try_from(all.saturating_sub(OTHERS).max(1)).unwrap_or(usize::MAX),
+    };
+    info!(name: "server.descriptors", connections = most, "file descriptors allow {most} connections");
+    most
+}

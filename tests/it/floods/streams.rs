@@ -1,0 +1,148 @@
+//! HTTP/2 streams that are never finished, or whose answers nobody takes.
+
+use std::time::Duration;
+
+use tokio::{io::AsyncWriteExt as _, time::sleep};
+
+use super::{Attacked, frames::*, rest};
+
+/// Streams on one connection.
+const STREAMS: u32 = 128;
+/// RFC 9113, 6.5.2: SETTINGS_INITIAL_WINDOW_SIZE.
+const WINDOW: u16 = 4;
+
+fn each(make: impl Fn(u32) -> Vec<u8>) -> Vec<u8> {
+    (0..STREAMS).flat_map(|n| make(2 * n + 1)).collect()
+}
+
+#[tokio::test]
+async fn bodies_that_never_come_cost_little_and_hold_up_nobody() {
+    let attacked = Attacked::limited("times: {body: 2s}").await;
+    let mut held = Vec::new();
+    attacked
+        .withstands(async {
+            for _ in 0..16 {
+                let mut stream = attacked.connect("h2").await;
+                begin(&mut stream, &[]).await;
+                stream.write_all(&each(put)).await.unwrap();
+                held.push(stream);
+            }
+            attacked.names("BodyTime").await;
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn bodies_that_almost_come_cost_what_was_allowed() {
+    let attacked = Attacked::new().await;
+    let mut held = Vec::new();
+    attacked
+        .withstands(async {
+            // All but the last byte of as much as there may be.
+            let body = vec![b' '; 16 << 10];
+            for _ in 0..4 {
+                let mut stream = attacked.connect("h2").await;
+                begin(&mut stream, &[]).await;
+                let one = |id| [put(id), frame(DATA, 0, id, &body)].concat();
+                let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(&each(one)))
+                    .await;
+                held.push(stream);
+            }
+            sleep(Duration::from_secs(1)).await;
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn lists_that_nobody_takes_are_held_back_and_then_given_up() {
+    let attacked = Attacked::with("times: {stalled: 2s}", 3000).await;
+    attacked
+        .withstands(async {
+            let block = request("GET", "/api/v1/deployments");
+            let list = |id| frame(HEADERS, END_STREAM | END_HEADERS, id, &block);
+            let mut connections = Vec::new();
+            for _ in 0..4 {
+                let mut stream = attacked.connect("h2").await;
+                // No byte of any answer may be sent, while the connection itself is well.
+                begin(&mut stream, &[(WINDOW, 0)]).await;
+                stream.write_all(&each(list)).await.unwrap();
+                connections.push(stream);
+            }
+            for mut stream in connections {
+                rest(&mut stream).await;
+            }
+        })
+        .await;
+    attacked.names("StalledReader").await;
+}
+
+#[tokio::test]
+async fn a_list_taken_byte_by_byte_is_given_up_in_the_end() {
+    let attacked = Attacked::with("times: {answer: 1s}", 3000).await;
+    attacked
+        .withstands(async {
+            let mut stream = attacked.connect("h2").await;
+            begin(&mut stream, &[(WINDOW, 0)]).await;
+            let block = request("GET", "/api/v1/deployments");
+            let list = frame(HEADERS, END_STREAM | END_HEADERS, 1, &block);
+            stream.write_all(&list).await.unwrap();
+            // Steadily, and slower than what a second may take.
+            let more = frame(WINDOW_UPDATE, 0, 1, &[0, 0, 0, 200]);
+            while stream.write_all(&more).await.is_ok() {
+                sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+    attacked.names("AnswerTime").await;
+}
+
+#[tokio::test]
+async fn pings_of_a_peer_that_reads_nothing_end_its_connection() {
+    let attacked = Attacked::new().await;
+    attacked
+        .withstands(async {
+            let mut stream = attacked.connect("h2").await;
+            begin(&mut stream, &[]).await;
+            let pings: Vec<u8> = (0..1000).flat_map(|_| frame(PING, 0, 0, &[0; 8])).collect();
+            while stream.write_all(&pings).await.is_ok() {}
+        })
+        .await;
+    attacked.names("Http2Overhead").await;
+}
+
+#[tokio::test]
+async fn large_headers_on_every_stream_cost_little() {
+    let attacked = Attacked::new().await;
+    let mut held = Vec::new();
+    attacked
+        .withstands(async {
+            let mut block = request("PUT", &format!("/api/v1{}", super::COUNT));
+            block.extend(header("content-type", "application/json"));
+            for number in 0..90 {
+                block.extend(header(&format!("x-{number}"), &"y".repeat(160)));
+            }
+            let large = |id| frame(HEADERS, END_HEADERS, id, &block);
+            for _ in 0..4 {
+                let mut stream = attacked.connect("h2").await;
+                begin(&mut stream, &[]).await;
+                stream.write_all(&each(large)).await.unwrap();
+                held.push(stream);
+            }
+            sleep(Duration::from_secs(1)).await;
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn more_than_a_hundred_headers_are_refused_over_http_2_too() {
+    let attacked = Attacked::new().await;
+    let client = attacked.client("h2");
+    let names: Vec<_> = (0..101).map(|number| format!("x-{number}")).collect();
+    let headers: Vec<_> = names.iter().map(|name| (name.as_str(), "y")).collect();
+    let answer = client
+        .send(http::Method::GET, "/health", &headers, "")
+        .await;
+    assert_eq!(answer.status, 431);
+    assert!(answer.error().contains("100 headers"), "{}", answer.error());
+    attacked.names("HeaderSize").await;
+}
