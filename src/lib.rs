@@ -43,7 +43,9 @@ use tracing::{info, warn};
 use api::Api;
 use config::Config;
 use generation::Generations;
-use kubernetes::{ClusterConfig, ConnectError, Deployments, Informer, InformerStatus};
+use kubernetes::{
+    AccessReviews, ClusterConfig, ConnectError, Deployments, Informer, InformerStatus,
+};
 use reload::{Files, ReloadError, ReloadStatus, Reloader};
 use server::{Server, admin::Admin, drain::Step};
 use store::{LabelKeys, Store};
@@ -93,6 +95,8 @@ pub struct Headcount {
     generations: Arc<Generations>,
     cluster: ClusterConfig,
     client: kube::Client,
+    status: Arc<InformerStatus>,
+    reviewing: reload::Cluster,
     metrics: Arc<Metrics>,
     listener: TcpListener,
     admin_listener: TcpListener,
@@ -113,8 +117,10 @@ impl Headcount {
             kubernetes::connection(config.kubeconfig.as_deref(), config.context.as_deref()).await?;
         let client = kubernetes::client(&cluster)?;
         let metrics = Arc::new(Metrics::default());
+        let store = Arc::new(Store::new(&config.managed.namespaces));
+        let status = Arc::new(InformerStatus::new(store));
         let reviewing = reload::Cluster {
-            client: client.clone(),
+            reviews: AccessReviews::new(client.clone(), status.circuit()),
             metrics: Arc::clone(&metrics),
         };
         let generations = Arc::new(Generations::new(files.generation(1, tls, &reviewing)));
@@ -133,6 +139,8 @@ impl Headcount {
             generations,
             cluster,
             client,
+            status,
+            reviewing,
             metrics,
             listener,
             admin_listener,
@@ -163,13 +171,14 @@ impl Headcount {
             generations,
             cluster,
             client,
+            status,
+            reviewing,
             metrics,
             listener,
             admin_listener,
             ..
         } = self;
-        let store = Arc::new(Store::new(&config.managed.namespaces));
-        let status = Arc::new(InformerStatus::new(Arc::clone(&store)));
+        let store = Arc::clone(status.store());
         let step = watch::Sender::new(Step::Serving);
         let informer_stop = CancellationToken::new();
         let (connections, writes, admin_connections) =
@@ -184,8 +193,7 @@ impl Headcount {
             generations.labels(),
             informer_stop,
         )?;
-        let deployments =
-            Deployments::new(client.clone(), Arc::clone(&status), config.managed.clone());
+        let deployments = Deployments::new(client, Arc::clone(&status), config.managed.clone());
         let api = Arc::new(Api::new(
             Arc::clone(&status),
             deployments,
@@ -198,10 +206,7 @@ impl Headcount {
             Arc::clone(&generations),
             Arc::clone(&status),
             Arc::clone(&reloading),
-            reload::Cluster {
-                client,
-                metrics: Arc::clone(&metrics),
-            },
+            reviewing,
         );
         let server = Server::new(
             Arc::clone(&generations),

@@ -23,7 +23,7 @@ use crate::{
     access::{KubernetesNames, Reviewer, Rules},
     config::{Config, ConfigError},
     generation::{Generation, Generations},
-    kubernetes::InformerStatus,
+    kubernetes::{AccessReviews, InformerStatus},
     store::Snapshot,
     telemetry::metrics::Metrics,
     tls::{TlsConfig, TlsError, TlsMaterial},
@@ -52,14 +52,14 @@ pub enum ReloadError {
 /// How the cluster is asked, where that decides who may do what.
 #[derive(Clone)]
 pub(crate) struct Cluster {
-    pub(crate) client: kube::Client,
+    pub(crate) reviews: AccessReviews,
     pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Cluster {
     fn reviewer(&self, names: &KubernetesNames) -> Reviewer {
         let metrics = Arc::clone(&self.metrics.reviews);
-        Reviewer::new(self.client.clone(), names.clone(), metrics)
+        Reviewer::new(self.reviews.clone(), names.clone(), metrics)
     }
 }
 

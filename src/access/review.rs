@@ -153,10 +153,14 @@ const fn rbac(verb: Verb) -> (&'static str, &'static str) {
 }
 
 impl Reviewer {
-    /// Asks through `client`; nothing is sent yet.
-    pub fn new(client: kube::Client, names: KubernetesNames, metrics: Arc<ReviewMetrics>) -> Self {
+    /// Asks by `reviews`; nothing is sent yet.
+    pub fn new(
+        reviews: AccessReviews,
+        names: KubernetesNames,
+        metrics: Arc<ReviewMetrics>,
+    ) -> Self {
         Self(Arc::new(Inner {
-            reviews: AccessReviews::new(client),
+            reviews,
             names,
             metrics,
             turns: Semaphore::new(AT_ONCE),

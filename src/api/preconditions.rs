@@ -42,15 +42,18 @@ pub(super) fn judge(headers: &HeaderMap, record: &Record<'_>) -> Result<(), ApiE
     )
 }
 
+/// Whether a request has any precondition.
+pub(super) fn made(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::IF_MATCH) || headers.contains_key(header::IF_NONE_MATCH)
+}
+
 /// Judges a write by `If-Match` (strong comparison) and `If-None-Match`: this is where a 412 is decided.
 pub(super) fn unless_changed(
     headers: &HeaderMap,
     tag: impl FnOnce() -> String,
     changed: impl FnOnce(String) -> ApiError,
 ) -> Result<(), ApiError> {
-    let guarded =
-        headers.contains_key(header::IF_MATCH) || headers.contains_key(header::IF_NONE_MATCH);
-    if !guarded {
+    if !made(headers) {
         return Ok(());
     }
     let tag = tag();

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts}
 use super::{
     Api, ApiError, Body, headers,
     path::valid_names,
+    preconditions,
     request::{RequestId, Trace, dry_run, json_content, prefers_representation, whole_body},
     standing,
 };
@@ -150,6 +151,7 @@ where
         namespace: names.0.into(),
         name: names.1.into(),
         dry_run,
+        conditional: preconditions::made(&request.headers),
         traceparent: origin.trace.traceparent(),
     };
     let write = Write {

@@ -2,14 +2,18 @@
 //!
 //! Remembers nothing and has no opinion of its own.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, header};
 use kube::client::Body;
 use serde::{Deserialize, Serialize};
 
-use super::calls::{CallError, send, small_body};
+use super::{
+    Circuit,
+    calls::{ApiServer, CallError, small_body},
+    circuit::Away,
+};
 
 const API_VERSION: &str = "authorization.k8s.io/v1";
 const KIND: &str = "SubjectAccessReview";
@@ -18,7 +22,7 @@ const PATH: &str = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
 /// Asks by SubjectAccessReview.
 #[derive(Clone)]
 pub struct AccessReviews {
-    client: kube::Client,
+    api_server: ApiServer,
 }
 
 /// Who wants to do what to Deployments, in RBAC's terms.
@@ -145,9 +149,11 @@ impl AccessReview<'_> {
 }
 
 impl AccessReviews {
-    /// Asks through `client`.
-    pub fn new(client: kube::Client) -> Self {
-        Self { client }
+    /// Asks through `client`, unless `circuit` is open.
+    pub fn new(client: kube::Client, circuit: &Arc<Circuit>) -> Self {
+        Self {
+            api_server: ApiServer::new(client, circuit),
+        }
     }
 
     /// Sends the bytes of an [`AccessReview`]; the API server has the time `within` to begin an answer, and again for each piece.
@@ -160,6 +166,7 @@ impl AccessReviews {
         question: Bytes,
         within: Duration,
     ) -> Result<Verdict, AccessReviewError> {
+        self.api_server.admit()?;
         let answer = match self.post(question.clone(), within).await {
             // An API server that restarts closes idle connections; asking twice does no harm.
             Err(CallError::Broken(_)) => self.post(question, within).await,
@@ -176,8 +183,17 @@ impl AccessReviews {
             post.headers_mut()
                 .insert(name, HeaderValue::from_static("application/json"));
         }
-        let mut response = send(&self.client, post, within).await?;
+        let mut response = self.api_server.send(post, within).await?;
         small_body(response.body_mut(), within).await
+    }
+}
+
+impl From<Away> for AccessReviewError {
+    fn from(Away { why, retry_after }: Away) -> Self {
+        Self::Unanswered {
+            why,
+            retry_after: Some(retry_after),
+        }
     }
 }
 
@@ -214,4 +230,24 @@ fn read(answer: &[u8]) -> Result<Verdict, AccessReviewError> {
         reason: status.reason,
         evaluation_error: status.evaluation_error,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn while_the_circuit_is_open_nobody_is_asked() {
+        let cluster = simkube::Cluster::new(simkube::Options::default());
+        let circuit = Arc::<Circuit>::default();
+        circuit.probe_unanswered("silence");
+        let reviews = AccessReviews::new(kube::Client::new(cluster.service(), "d"), &circuit);
+        let answer = reviews.ask(Bytes::new(), Duration::from_secs(1)).await;
+        let unanswered = AccessReviewError::Unanswered {
+            why: "silence".into(),
+            retry_after: Some(Duration::from_secs(1)),
+        };
+        assert_eq!(answer, Err(unanswered));
+        assert_eq!(cluster.counts().reviews, 0);
+    }
 }

@@ -1,6 +1,6 @@
 //! The requests that are sent to the API server, each under a deadline, and how they fail.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -8,9 +8,12 @@ use http::{Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use kube::client::Body;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use super::wire::{DecodeError, ListDecoder, ListMeta, PROTOBUF, PROTOBUF_STREAM, Status};
+use super::{
+    circuit::{Away, Circuit},
+    wire::{DecodeError, ListDecoder, ListMeta, PROTOBUF, PROTOBUF_STREAM, Status},
+};
 use crate::store::{Deployment, LabelKeys};
 
 /// Objects in one page: large enough that a sync isn't a chain of round trips, small enough to hold.
@@ -31,6 +34,8 @@ pub(super) enum CallError {
     Broken(String),
     #[error("the Kubernetes API didn't answer within {} s", .0.as_secs())]
     Silent(Duration),
+    #[error("something before the Kubernetes API answered {code} in its place: {words}")]
+    Gateway { code: u16, words: String },
     #[error("the Kubernetes API answered {} {}: {}", .status.code, .status.reason, .status.message)]
     Status {
         status: Status,
@@ -50,6 +55,14 @@ impl CallError {
         match self {
             Self::Status { retry_after, .. } => *retry_after,
             _ => None,
+        }
+    }
+
+    /// Whether the API server itself said nothing.
+    pub(super) fn unanswered(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::Broken(_) | Self::Silent(_) | Self::Gateway { .. } => true,
+            Self::Status { .. } | Self::Stale { .. } | Self::Unreadable(_) => false,
         }
     }
 
@@ -95,6 +108,43 @@ impl CallError {
     }
 }
 
+/// Where every request goes.
+#[derive(Clone)]
+pub(super) struct ApiServer {
+    client: kube::Client,
+    circuit: Arc<Circuit>,
+}
+
+impl ApiServer {
+    pub(super) fn new(client: kube::Client, circuit: &Arc<Circuit>) -> Self {
+        Self {
+            client,
+            circuit: Arc::clone(circuit),
+        }
+    }
+
+    /// Whether anything should be sent that somebody waits for.
+    pub(super) fn admit(&self) -> Result<(), Away> {
+        self.circuit.admit()
+    }
+
+    /// Sends a request; an answer that isn't a success is an error with the API server's own words. The circuit learns
+    /// whether there was an answer.
+    pub(super) async fn send(
+        &self,
+        request: Request<Body>,
+        within: Duration,
+    ) -> Result<Response<Body>, CallError> {
+        let start = Instant::now();
+        let answer = exchange(&self.client, request, within).await;
+        match &answer {
+            Err(error) if error.unanswered() => self.circuit.unanswered(start, &error.told()),
+            _ => self.circuit.answered(),
+        }
+        answer
+    }
+}
+
 /// A page of a list.
 pub(super) struct Page {
     pub(super) metadata: ListMeta,
@@ -106,14 +156,14 @@ pub(super) struct Page {
 /// The calls on the Deployments of one scope.
 #[derive(Clone)]
 pub(super) struct Calls {
-    client: kube::Client,
+    api_server: ApiServer,
     collection: String,
     selector: Option<String>,
 }
 
 impl Calls {
     pub(super) fn new(
-        client: kube::Client,
+        api_server: ApiServer,
         namespace: Option<&str>,
         selector: Option<&str>,
     ) -> Self {
@@ -128,7 +178,7 @@ impl Calls {
             )
         });
         Self {
-            client,
+            api_server,
             collection,
             selector,
         }
@@ -167,9 +217,7 @@ impl Calls {
             );
         }
         let page = async {
-            let mut body = send(&self.client, self.get(&query, PROTOBUF), ANSWER)
-                .await?
-                .into_body();
+            let mut body = self.send(self.get(&query, PROTOBUF)).await?.into_body();
             let mut decoder = ListDecoder::new(labels);
             while let Some(chunk) = next_chunk(&mut body, ANSWER).await? {
                 decoder.push(&chunk)?;
@@ -191,16 +239,16 @@ impl Calls {
         let query = format!(
             "watch=true&allowWatchBookmarks=true&resourceVersion={version}&timeoutSeconds={seconds}"
         );
-        Ok(
-            send(&self.client, self.get(&query, PROTOBUF_STREAM), ANSWER)
-                .await?
-                .into_body(),
-        )
+        let sent = self.send(self.get(&query, PROTOBUF_STREAM));
+        Ok(sent.await?.into_body())
+    }
+
+    async fn send(&self, request: Request<Body>) -> Result<Response<Body>, CallError> {
+        self.api_server.send(request, ANSWER).await
     }
 }
 
-/// Sends a request; an answer that isn't a success is an error with the API server's own words.
-pub(super) async fn send(
+async fn exchange(
     client: &kube::Client,
     request: Request<Body>,
     within: Duration,
@@ -226,6 +274,13 @@ pub(super) async fn send(
 
 fn refusal(code: StatusCode, body: &Bytes, retry_after: Option<u64>) -> CallError {
     let status = Status::read(code.as_u16(), body);
+    // The API server gives a reason with these; a proxy that doesn't reach it, or lost it, can't.
+    if matches!(code.as_u16(), 502..=504) && status.reason.is_empty() {
+        return CallError::Gateway {
+            code: code.as_u16(),
+            words: status.message,
+        };
+    }
     let in_header = retry_after.filter(|s| *s > 0).map(Duration::from_secs);
     let retry_after = in_header.or_else(|| status.retry_after());
     CallError::Status {
@@ -269,4 +324,28 @@ pub(super) async fn small_body(body: &mut Body, within: Duration) -> Result<Byte
         }
     }
     Ok(whole.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_proxy_answers_in_the_api_servers_place_is_no_answer() {
+        let page = Bytes::from_static(b"<html><body>upstream connect error</body></html>");
+        for code in [502, 503, 504] {
+            let code = StatusCode::from_u16(code).unwrap();
+            let error = refusal(code, &page, Some(3));
+            assert!(error.unanswered(), "{code}");
+            assert!(error.to_string().contains("upstream connect error"));
+        }
+        let own = Bytes::from_static(
+            br#"{"kind":"Status","message":"overloaded","reason":"ServiceUnavailable","code":503}"#,
+        );
+        let error = refusal(StatusCode::SERVICE_UNAVAILABLE, &own, Some(3));
+        assert!(!error.unanswered());
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(3)));
+        let refused = refusal(StatusCode::TOO_MANY_REQUESTS, &page, None);
+        assert!(!refused.unanswered(), "429 comes before anything is done");
+    }
 }

@@ -21,7 +21,8 @@ use uuid::Uuid;
 
 use super::{
     Deployments,
-    calls::{CallError, send, small_body},
+    calls::{ApiServer, CallError, small_body},
+    circuit::Away,
     wire::version,
     write::WriteError,
 };
@@ -88,6 +89,12 @@ pub enum ReadError {
     Unavailable(String, Option<Duration>),
 }
 
+impl From<Away> for ReadError {
+    fn from(Away { why, retry_after }: Away) -> Self {
+        Self::Unavailable(why, Some(retry_after))
+    }
+}
+
 impl<E> From<ReadError> for WriteError<E> {
     fn from(error: ReadError) -> Self {
         match error {
@@ -126,6 +133,8 @@ struct Metadata {
 
 #[derive(Debug, Deserialize)]
 struct DeploymentSpec {
+    /// Absent means 1.
+    replicas: Option<i32>,
     template: Template,
 }
 
@@ -144,16 +153,38 @@ struct PodSpec {
 
 impl From<DeploymentObject> for Containers {
     fn from(object: DeploymentObject) -> Self {
+        let resource_version = object.resource_version();
         let (metadata, pod) = (object.metadata, object.spec.template.spec);
         Self {
             uid: metadata.uid,
-            resource_version: version(&metadata.resource_version).unwrap_or(0),
+            resource_version,
             deleting: metadata.deletion_timestamp.is_some(),
             labels: metadata.labels,
             annotations: metadata.annotations,
             containers: pod.containers,
             init_containers: pod.init_containers,
         }
+    }
+}
+
+impl DeploymentObject {
+    pub(super) fn uid(&self) -> Uuid {
+        self.metadata.uid
+    }
+
+    pub(super) fn resource_version(&self) -> u64 {
+        version(&self.metadata.resource_version).unwrap_or(0)
+    }
+
+    /// The image of the container or init container of this name.
+    pub(super) fn image(&self, container: &str) -> Option<&str> {
+        let pod = &self.spec.template.spec;
+        let mut all = pod.containers.iter().chain(&pod.init_containers);
+        all.find(|c| c.name == container).map(|c| &*c.image)
+    }
+
+    pub(super) fn replicas(&self) -> i32 {
+        self.spec.replicas.unwrap_or(1)
     }
 }
 
@@ -222,18 +253,18 @@ impl Reads {
     /// What the read that serves finds, or a new one, and when it was asked for.
     async fn find(
         &self,
-        client: &kube::Client,
+        api_server: &ApiServer,
         key: &Key,
         at_least: u64,
     ) -> Result<(Arc<Containers>, Instant), ReadError> {
-        let read = self.join(client, key, at_least);
+        let read = self.join(api_server, key, at_least);
         let found = read.outcome.clone().await?;
         self.keep(key, &read);
         Ok((found, read.asked))
     }
 
     /// The read that serves, or a new one.
-    fn join(&self, client: &kube::Client, key: &Key, at_least: u64) -> Read {
+    fn join(&self, api_server: &ApiServer, key: &Key, at_least: u64) -> Read {
         let mut recent = self.recent();
         let now = Instant::now();
         if recent.swept.is_none_or(|at| now - at > FRESH) {
@@ -245,8 +276,9 @@ impl Reads {
         if let Some(read) = serving.filter(|read| read.serves(at_least)) {
             return read;
         }
-        let (turns, client, wanted) = (Arc::clone(&self.turns), client.clone(), key.clone());
-        let outcome = in_turn(turns, client, wanted, now).boxed().shared();
+        let (turns, api_server, wanted) =
+            (Arc::clone(&self.turns), api_server.clone(), key.clone());
+        let outcome = in_turn(turns, api_server, wanted, now).boxed().shared();
         if let Some(under_way) = outcome.downgrade() {
             let begun = Remembered {
                 asked: now,
@@ -297,11 +329,9 @@ impl Deployments {
         name: &str,
         at_least: u64,
     ) -> Result<(Arc<Containers>, Duration), ReadError> {
-        if let Some(why) = self.status.away() {
-            return Err(ReadError::Unavailable(why, None));
-        }
+        self.api_server.admit()?;
         let key = (namespace.to_owned(), name.to_owned());
-        let read = || self.reads.find(&self.client, &key, at_least);
+        let read = || self.reads.find(&self.api_server, &key, at_least);
         let (mut found, mut asked) = read().await?;
         if found.resource_version < at_least {
             // It was under way before the store saw this version; one that begins now isn't older.
@@ -321,7 +351,12 @@ impl Deployments {
 }
 
 /// A read that waits for its turn first.
-async fn in_turn(turns: Arc<Semaphore>, client: kube::Client, key: Key, asked: Instant) -> Outcome {
+async fn in_turn(
+    turns: Arc<Semaphore>,
+    api_server: ApiServer,
+    key: Key,
+    asked: Instant,
+) -> Outcome {
     let unavailable = |why| Err(ReadError::Unavailable(why, None));
     // The turns are never closed: who has none within the time was only waiting.
     let Ok(Ok(_turn)) = timeout_at(asked + TURN, turns.acquire()).await else {
@@ -330,14 +365,18 @@ async fn in_turn(turns: Arc<Semaphore>, client: kube::Client, key: Key, asked: I
             TURN.as_secs()
         ));
     };
-    timeout_at(asked + READ, read(client, &key))
-        .await
-        .unwrap_or_else(|_| unavailable(CallError::Silent(READ).to_string()))
+    match timeout_at(asked + READ, read(&api_server, &key)).await {
+        Ok(found) => found.map(|object| Arc::new(object.into())),
+        Err(_) => unavailable(CallError::Silent(READ).to_string()),
+    }
 }
 
 /// A list of one, since whoever may list Deployments for the store needs no further right for it. A consistent read: it
 /// shows every version that the store has.
-async fn read(client: kube::Client, (namespace, name): &Key) -> Outcome {
+pub(super) async fn read(
+    api_server: &ApiServer,
+    (namespace, name): &Key,
+) -> Result<DeploymentObject, ReadError> {
     let uri = format!(
         "/apis/apps/v1/namespaces/{namespace}/deployments?fieldSelector=metadata.name%3D{name}"
     );
@@ -346,13 +385,12 @@ async fn read(client: kube::Client, (namespace, name): &Key) -> Outcome {
     *list.uri_mut() = uri.parse().map_err(|_| ReadError::NotFound)?;
     list.headers_mut()
         .insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-    let mut response = send(&client, list, READ).await.map_err(failed)?;
+    let mut response = api_server.send(list, READ).await.map_err(failed)?;
     let body = small_body(response.body_mut(), READ).await;
     let list: DeploymentList = serde_json::from_slice(&body.map_err(failed)?).map_err(|e| {
         ReadError::Unavailable(format!("it answered what can't be read: {e}"), None)
     })?;
-    let one = list.items.into_iter().next().ok_or(ReadError::NotFound)?;
-    Ok(Arc::new(one.into()))
+    list.items.into_iter().next().ok_or(ReadError::NotFound)
 }
 
 fn failed(error: CallError) -> ReadError {

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{
     containers::{Containers, DeploymentObject},
-    write::{Again, Deployments, Sending, WriteError, WriteRequest, Written},
+    write::{Again, Attempt, Deployments, Sending, WriteError, WriteRequest, Written},
 };
 
 /// How long an API server is left alone that shows an older state than before, as one that is being restored does.
@@ -49,9 +49,9 @@ impl Deployments {
             let judged = previous.resource_version;
             let attempt = if judged < stored {
                 let why = "it shows an older state than it did before".to_owned();
-                Err(Again::Later(PAUSE, why))
+                Attempt::Again(Again::Later(PAUSE, why))
             } else if judged <= refused {
-                Err(Again::Unexplained(PAUSE))
+                Attempt::Again(Again::Unexplained(PAUSE))
             } else {
                 permit(&previous).map_err(WriteError::Judged)?;
                 // A patch would add what isn't there.
@@ -64,22 +64,29 @@ impl Deployments {
                     method: Method::PATCH,
                     path: "?fieldManager=headcount",
                     content_type: "application/strategic-merge-patch+json",
-                    body: patch(&previous, container, image).into_bytes(),
+                    body: patch(&previous, container, image).into(),
                     judged,
                 };
-                self.send::<DeploymentObject, E>(request, sending).await?
+                self.send::<DeploymentObject, E>(&retries, &sending).await?
             };
             let now: Containers = match attempt {
-                Ok(answer) => answer.into(),
-                Err(Again::Conflict(judged)) => {
+                Attempt::Done(answer) => answer.into(),
+                Attempt::Again(Again::Conflict(judged)) => {
                     // Nothing to wait for: the next read shows what was faster.
                     refused = judged;
                     retries.in_time()?;
                     continue;
                 }
-                Err(again) => {
+                Attempt::Again(again) => {
                     retries.wait(again).await?;
                     continue;
+                }
+                Attempt::Unanswered(unanswered) => {
+                    let holds = |now: &DeploymentObject| now.image(container) == Some(image);
+                    let read = (previous.uid, judged);
+                    self.read_again(request, read, unanswered, holds)
+                        .await?
+                        .into()
                 }
             };
             let made = now.resource_version;

@@ -14,7 +14,7 @@ use tracing::{debug, info, warn};
 use super::{
     Calls, InformerStatus, Managed,
     backoff::Backoff,
-    calls::{CallError, next_chunk},
+    calls::{ApiServer, CallError, next_chunk},
     probe::probe,
     unreadable::Unreadable,
     wire::{DecodeError, Frame, WatchDecoder, version},
@@ -111,8 +111,10 @@ impl Informer {
             managed,
             labels,
         } = self;
+        let api_server = ApiServer::new(client, status.circuit());
         let calls = |namespace: Option<&str>| {
-            Calls::new(client.clone(), namespace, managed.label_selector.as_deref())
+            let selector = managed.label_selector.as_deref();
+            Calls::new(api_server.clone(), namespace, selector)
         };
         let follow = status.store().scopes().into_iter().enumerate().map(
             |(position, (scope, namespace))| {

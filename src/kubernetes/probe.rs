@@ -21,6 +21,7 @@ const PROBES_BEFORE_RESTORE: u32 = 2;
 /// Asks the API server every few seconds whether it is there and at which version.
 pub(super) async fn probe(calls: Calls, status: Arc<InformerStatus>) {
     let mut behind = 0;
+    status.circuit().probes_in(Duration::ZERO);
     loop {
         // Of the furthest scope: it may be the only one that is ahead of a restored cluster.
         let known = status.store().snapshot().newest_resource_version();
@@ -50,16 +51,20 @@ pub(super) async fn probe(calls: Calls, status: Arc<InformerStatus>) {
             // Overloaded is not away: only if it lasts does health say so.
             Err(error) if error.code() == 429 => {}
             Err(error) => {
-                let away = !matches!(error, CallError::Status { .. });
-                if status.probe_failed(error.told(), away) {
+                if error.unanswered() {
+                    status.circuit().probe_unanswered(&error.told());
+                }
+                if status.probe_failed(error.told()) {
                     warn!(name: "informer.probe.failed", error = %error, "the probe of the Kubernetes API failed");
                 }
             }
         }
-        match asked {
-            Some(asked) => sleep(Backoff::default().next(Some(asked.max(PROBE)))).await,
-            None => sleep(PROBE.saturating_sub(start.elapsed())).await,
-        }
+        let wait = match asked {
+            Some(asked) => Backoff::default().next(Some(asked.max(PROBE))),
+            None => PROBE.saturating_sub(start.elapsed()),
+        };
+        status.circuit().probes_in(wait);
+        sleep(wait).await;
     }
 }
 

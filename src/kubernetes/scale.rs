@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
+    containers::DeploymentObject,
     wire::version,
-    write::{Deployments, Sending, WriteError, WriteRequest, Written},
+    write::{Attempt, Deployments, Sending, WriteError, WriteRequest, Written},
 };
 use crate::store::Record;
 
@@ -55,35 +56,47 @@ impl Deployments {
     ) -> Result<Written<i32>, WriteError<E>> {
         let retries = self.retries(request);
         loop {
-            let (scale, judged, previous) = {
+            let (scale, uid, judged, previous) = {
                 let snapshot = self.status.store().snapshot();
                 let record = snapshot
                     .get(&request.namespace, &request.name)
                     .ok_or(WriteError::NotFound)?;
                 judge(record).map_err(WriteError::Judged)?;
                 let scale = conditional(&record, request, replicas);
-                (scale, record.resource_version(), record.replicas())
+                let judged = record.resource_version();
+                (scale, record.uid(), judged, record.replicas())
             };
             self.reachable()?;
             let sending = Sending {
                 method: Method::PUT,
                 path: "/scale",
                 content_type: "application/json",
-                body: serde_json::to_vec(&scale).map_err(|e| WriteError::Refused(e.to_string()))?,
+                body: serde_json::to_vec(&scale)
+                    .map_err(|e| WriteError::Refused(e.to_string()))?
+                    .into(),
                 judged,
             };
-            let answer: Scale = match self.send(request, sending).await? {
-                Ok(answer) => answer,
-                Err(again) => {
+            let (uid, now, made) = match self.send::<Scale, E>(&retries, &sending).await? {
+                Attempt::Done(Scale { metadata, spec, .. }) => {
+                    let made = version(&metadata.resource_version).unwrap_or(0);
+                    (metadata.uid, spec.replicas, made)
+                }
+                Attempt::Again(again) => {
                     retries.wait(again).await?;
                     continue;
                 }
+                Attempt::Unanswered(unanswered) => {
+                    let holds = |now: &DeploymentObject| now.replicas() == replicas;
+                    let now = self
+                        .read_again(request, (uid, judged), unanswered, holds)
+                        .await?;
+                    (uid, replicas, now.resource_version())
+                }
             };
-            let made = version(&answer.metadata.resource_version).unwrap_or(0);
             return Ok(Written {
-                uid: answer.metadata.uid,
+                uid,
                 previous,
-                now: answer.spec.replicas,
+                now,
                 resource_version: made,
                 seen: self.seen(request, judged, made).await,
             });

@@ -13,6 +13,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+use super::Circuit;
 use crate::store::{Snapshot, Store};
 
 /// Without a good probe, or without a watch, for so long the copy no longer counts as following.
@@ -24,6 +25,7 @@ const DOUBT: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct InformerStatus {
     store: Arc<Store>,
+    circuit: Arc<Circuit>,
     start: Instant,
     /// Milliseconds after `start` at which the copy was last known to be the cluster's state.
     confirmed: AtomicU64,
@@ -44,8 +46,6 @@ struct State {
     /// When a probe last succeeded, and why the last one didn't.
     probed: Option<Instant>,
     probe_problem: Option<String>,
-    /// Whether the last probe got no answer at all.
-    away: bool,
     /// By scope: since when there is no watch, and why; `None` while there is one.
     watchless: Vec<Option<(Instant, String)>>,
 }
@@ -69,12 +69,12 @@ impl InformerStatus {
             vec![Some((now, "the first list is on its way".to_owned())); store.scopes().len()];
         Self {
             store,
+            circuit: Arc::default(),
             start: now,
             confirmed: AtomicU64::new(0),
             state: Mutex::new(State {
                 probed: None,
                 probe_problem: None,
-                away: false,
                 watchless,
             }),
             progress: watch::Sender::new(()),
@@ -87,6 +87,11 @@ impl InformerStatus {
     /// The store that this is about.
     pub fn store(&self) -> &Arc<Store> {
         &self.store
+    }
+
+    /// Whether the API server answers at all.
+    pub fn circuit(&self) -> &Arc<Circuit> {
+        &self.circuit
     }
 
     /// Whether the copy follows the cluster now.
@@ -198,7 +203,6 @@ impl InformerStatus {
         let mut state = self.state();
         // Of the copy it says nothing: the watches have connections of their own, which may be half-open.
         state.probed = Some(Instant::now());
-        state.away = false;
         let recovered = state.probe_problem.take().is_some();
         drop(state);
         if recovered {
@@ -208,16 +212,8 @@ impl InformerStatus {
         recovered
     }
 
-    /// A probe failed, with an answer or without (`away`); whether the one before it didn't.
-    pub(super) fn probe_failed(&self, why: String, away: bool) -> bool {
-        let mut state = self.state();
-        state.away = away;
-        state.probe_problem.replace(why).is_none()
-    }
-
-    /// Why a write need not be tried: the last probe got no answer. An answer, even a bad one, says nothing about writes.
-    pub(super) fn away(&self) -> Option<String> {
-        let state = self.state();
-        state.probe_problem.clone().filter(|_| state.away)
+    /// A probe failed, with an answer or without; whether the one before it didn't.
+    pub(super) fn probe_failed(&self, why: String) -> bool {
+        self.state().probe_problem.replace(why).is_none()
     }
 }

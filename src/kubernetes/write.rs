@@ -14,14 +14,17 @@ use uuid::Uuid;
 
 use super::{
     InformerStatus, Managed,
-    calls::{CallError, send, small_body},
+    calls::{ApiServer, CallError, small_body},
+    circuit::Away,
     containers::Reads,
+    retry_budget::RetryBudget,
+    unanswered::Unanswered,
 };
 
 /// How long conflicts and overload are retried.
 const RETRY_FOR: Duration = Duration::from_secs(5);
 /// How long one write may take at the API server; its webhooks may take long.
-const WRITE: Duration = Duration::from_secs(10);
+pub(super) const WRITE: Duration = Duration::from_secs(10);
 /// How long an answer waits until the store shows what was written.
 const SEE: Duration = Duration::from_secs(5);
 /// A `Retry-After` longer than this is passed on instead of sat out.
@@ -29,10 +32,11 @@ const SHORT_RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// The cluster's Deployments one at a time: what the store doesn't hold is read on demand, and parameters are set.
 pub struct Deployments {
-    pub(super) client: kube::Client,
+    pub(super) api_server: ApiServer,
     pub(super) status: Arc<InformerStatus>,
     pub(super) managed: Managed,
     pub(super) reads: Reads,
+    pub(super) retry_budget: RetryBudget,
 }
 
 /// Which Deployment is written, and how.
@@ -44,6 +48,8 @@ pub struct WriteRequest {
     pub name: String,
     /// Go as far as the cluster's admission, and change nothing.
     pub dry_run: bool,
+    /// The caller has made a condition, and must know whether it was this very write that was carried out.
+    pub conditional: bool,
     /// W3C trace context of the request, passed on to the API server.
     pub traceparent: String,
 }
@@ -92,6 +98,16 @@ pub enum WriteError<E> {
     Unknown(String),
 }
 
+/// What an attempt came to, short of a failure.
+pub(super) enum Attempt<T> {
+    /// It was carried out.
+    Done(T),
+    /// It wasn't.
+    Again(Again),
+    /// Nobody knows.
+    Unanswered(Unanswered),
+}
+
 /// Why an attempt may be made again.
 pub(super) enum Again {
     /// The Deployment isn't, or isn't any more, what was judged: the version that was.
@@ -105,8 +121,10 @@ pub(super) enum Again {
 /// How long one write may still be attempted.
 pub(super) struct Retries<'a> {
     status: &'a InformerStatus,
+    budget: &'a RetryBudget,
     request: &'a WriteRequest,
-    deadline: Instant,
+    pub(super) begun: Instant,
+    pub(super) deadline: Instant,
 }
 
 impl Retries<'_> {
@@ -126,6 +144,10 @@ impl Retries<'_> {
                 }
             }
             Again::Later(wait, why) => {
+                if !self.budget.withdraw() {
+                    let why = format!("{why}; so much was sent again already that this wasn't");
+                    return Err(WriteError::Unavailable(why, Some(wait)));
+                }
                 let jitter = Duration::from_millis(fastrand::u64(0..100));
                 if timeout_at(deadline, sleep(wait + jitter)).await.is_err() {
                     return Err(WriteError::Unavailable(why, Some(wait)));
@@ -151,7 +173,7 @@ pub(super) struct Sending {
     /// What follows the Deployment's own path, with a `?` and parameters if there are any but `dryRun`.
     pub(super) path: &'static str,
     pub(super) content_type: &'static str,
-    pub(super) body: Vec<u8>,
+    pub(super) body: Bytes,
     /// The version that was judged, which `body` makes a condition.
     pub(super) judged: u64,
 }
@@ -160,40 +182,62 @@ impl Deployments {
     /// Reads and writes through `client` what is managed; judges and waits by the store that `status` is about.
     pub fn new(client: kube::Client, status: Arc<InformerStatus>, managed: Managed) -> Self {
         Self {
-            client,
+            api_server: ApiServer::new(client, status.circuit()),
             status,
             managed,
             reads: Reads::default(),
+            retry_budget: RetryBudget::default(),
         }
     }
 
     /// From the first attempt on.
     pub(super) fn retries<'a>(&'a self, request: &'a WriteRequest) -> Retries<'a> {
+        self.retry_budget.deposit();
+        let begun = Instant::now();
         Retries {
             status: &self.status,
+            budget: &self.retry_budget,
             request,
-            deadline: Instant::now() + RETRY_FOR,
+            begun,
+            deadline: begun + RETRY_FOR,
         }
     }
 
     /// Refuses what would be sent while the API server is known to be away.
     pub(super) fn reachable<E>(&self) -> Result<(), WriteError<E>> {
-        match self.status.away() {
-            Some(why) => Err(WriteError::Unavailable(
-                format!("{why}; nothing was sent"),
-                None,
-            )),
-            None => Ok(()),
-        }
+        let admitted = self.api_server.admit();
+        admitted.map_err(|Away { why, retry_after }| {
+            WriteError::Unavailable(format!("{why}; nothing was sent"), Some(retry_after))
+        })
     }
 
-    /// Makes one attempt and reads its answer.
+    /// Makes one attempt and reads its answer; without an answer another one, on the same condition.
     pub(super) async fn send<T: DeserializeOwned, E>(
         &self,
+        retries: &Retries<'_>,
+        sending: &Sending,
+    ) -> Result<Attempt<T>, WriteError<E>> {
+        let first = self.attempt(retries.request, sending, WRITE).await?;
+        let Attempt::Unanswered(unanswered) = first else {
+            return Ok(first);
+        };
+        if let Some(within) = self.second_attempt(retries)
+            && let Ok(Attempt::Done(answer)) =
+                self.attempt::<T, E>(retries.request, sending, within).await
+        {
+            return Ok(Attempt::Done(answer));
+        }
+        // Whatever else the second came to says nothing of the first.
+        Ok(Attempt::Unanswered(unanswered))
+    }
+
+    async fn attempt<T: DeserializeOwned, E>(
+        &self,
         request: &WriteRequest,
-        sending: Sending,
-    ) -> Result<Result<T, Again>, WriteError<E>> {
-        let Sending { path, judged, .. } = sending;
+        sending: &Sending,
+        within: Duration,
+    ) -> Result<Attempt<T>, WriteError<E>> {
+        let &Sending { path, judged, .. } = sending;
         let dry_run = match (request.dry_run, path.contains('?')) {
             (false, _) => "",
             (true, false) => "?dryRun=All",
@@ -203,8 +247,8 @@ impl Deployments {
             "/apis/apps/v1/namespaces/{}/deployments/{}{path}{dry_run}",
             request.namespace, request.name
         );
-        let mut write = Request::new(Body::from(sending.body));
-        *write.method_mut() = sending.method;
+        let mut write = Request::new(Body::from(sending.body.to_vec()));
+        *write.method_mut() = sending.method.clone();
         // Both names were validated: nothing in them needs escaping.
         *write.uri_mut() = uri.parse().map_err(|_| WriteError::NotFound)?;
         for (name, value) in [
@@ -219,18 +263,24 @@ impl Deployments {
             write.headers_mut().insert("traceparent", traceparent);
         }
         let exchange = async {
-            let mut response = send(&self.client, write, WRITE).await?;
-            small_body(response.body_mut(), WRITE).await
+            let mut response = self.api_server.send(write, within).await?;
+            small_body(response.body_mut(), within).await
         };
         // However slowly its answer trickles in.
-        let answer: Result<Bytes, _> = timeout(WRITE, exchange)
+        let answer: Result<Bytes, _> = timeout(within, exchange)
             .await
-            .unwrap_or(Err(CallError::Silent(WRITE)));
+            .unwrap_or(Err(CallError::Silent(within)));
+        let unanswered = |why| Ok(Attempt::Unanswered(Unanswered { why }));
         match answer {
-            Ok(body) => serde_json::from_slice(&body)
-                .map(Ok)
-                .map_err(|e| WriteError::Unknown(format!("its answer can't be read: {e}"))),
-            Err(error) => failed(error, judged).map(Err),
+            Ok(body) => match serde_json::from_slice(&body) {
+                Ok(answer) => Ok(Attempt::Done(answer)),
+                Err(error) => unanswered(format!("its answer can't be read: {error}")),
+            },
+            Err(error) => match failed(error, judged) {
+                Ok(again) => Ok(Attempt::Again(again)),
+                Err(WriteError::Unknown(why)) => unanswered(why),
+                Err(error) => Err(error),
+            },
         }
     }
 

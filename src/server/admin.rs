@@ -110,6 +110,8 @@ impl Admin {
             _ => {
                 let connected = self.status.connection() == Connection::Connected;
                 let synced = self.status.store().snapshot().synced();
+                let open = self.status.circuit().open().is_some();
+                self.metrics.circuit(open);
                 let mut response = text(
                     StatusCode::OK,
                     self.metrics
@@ -174,6 +176,8 @@ impl Admin {
             Connection::Connected => None,
             Connection::NotSynced(why) | Connection::Lost(why) => Some(format!("failing: {why}")),
         };
+        let circuit = self.status.circuit().open();
+        let circuit = circuit.map(|why| format!("open, writes are refused: {why}"));
         let reload = self.reloading.failing().map(|(since, why)| {
             format!(
                 "failed at {}, what was in force before goes on: {why}",
@@ -208,6 +212,7 @@ impl Admin {
         let lines = [
             line("synced", (!synced).then(|| "not yet".to_owned())),
             line("cluster", cluster),
+            line("circuit", circuit),
             line("reload", reload),
             line(
                 "shutdown",

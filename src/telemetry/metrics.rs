@@ -42,6 +42,7 @@ pub struct Metrics {
     pub expiry: ExpiryWatch,
     expiries: Family<ExpiryLabels, Gauge>,
     rendering: Mutex<()>,
+    circuit: Gauge,
     synced: Gauge,
     connected: Gauge,
     age: Gauge<f64, AtomicU64>,
@@ -150,7 +151,7 @@ impl Default for Metrics {
         let expiries = Family::default();
         let limits = LimitMetrics::default();
         let memory = Arc::<Memory>::default();
-        let (connections, reload_failing, synced, connected, age) = Default::default();
+        let (connections, reload_failing, circuit, synced, connected, age) = Default::default();
         registry.register(
             "http_requests",
             "Requests answered, by route, method and status",
@@ -224,6 +225,11 @@ impl Default for Metrics {
             reviews.remembered.clone(),
         );
         registry.register(
+            "kubernetes_circuit_open",
+            "1 while the Kubernetes API doesn't answer: writes are refused at once",
+            Gauge::clone(&circuit),
+        );
+        registry.register(
             "informer_synced",
             "1 when the first list is complete",
             Gauge::clone(&synced),
@@ -253,6 +259,7 @@ impl Default for Metrics {
             rendering: Mutex::new(()),
             informer,
             reviews,
+            circuit,
             synced,
             connected,
             age,
@@ -302,6 +309,11 @@ impl Metrics {
     /// Whether the files as they are can't be put in force.
     pub(crate) fn reload_failing(&self, failing: bool) {
         self.reload_failing.set(i64::from(failing));
+    }
+
+    /// Whether the circuit to the Kubernetes API is open.
+    pub(crate) fn circuit(&self, open: bool) {
+        self.circuit.set(i64::from(open));
     }
 
     /// A connection is open until this is dropped.

@@ -8,6 +8,7 @@ mod cli;
 mod credentials;
 mod deploy;
 mod floods;
+mod histories;
 mod http;
 mod images;
 mod informer;

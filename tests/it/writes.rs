@@ -2,10 +2,13 @@
 //!
 //! Most run in this process with paused time; those about connections run the whole server on a port.
 
+mod away;
 mod cluster_says;
 mod conflicts;
 mod connections;
 mod preconditions;
+mod storm;
+mod unanswered;
 mod versions;
 mod visible;
 

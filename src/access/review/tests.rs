@@ -13,9 +13,13 @@ fn cluster(allows: fn(&simkube::AccessReview) -> bool) -> Cluster {
     cluster
 }
 
-fn reviewer(cluster: &Cluster) -> Reviewer {
+fn reviews(cluster: &Cluster) -> AccessReviews {
     let client = kube::Client::new(cluster.service(), "default");
-    Reviewer::new(client, KubernetesNames::default(), Arc::default())
+    AccessReviews::new(client, &Arc::default())
+}
+
+fn reviewer(cluster: &Cluster) -> Reviewer {
+    Reviewer::new(reviews(cluster), KubernetesNames::default(), Arc::default())
 }
 
 fn principal(name: &str, groups: &[&str]) -> Principal {
@@ -134,8 +138,7 @@ async fn a_prefix_and_a_name_together_make_none_of_kubernetes_own() {
         user_prefix: "sys".to_owned(),
         group_prefix: "system".to_owned(),
     };
-    let client = kube::Client::new(cluster.service(), "default");
-    let reviewer = Reviewer::new(client, names, Arc::default());
+    let reviewer = Reviewer::new(reviews(&cluster), names, Arc::default());
     let mallory = principal("tem:admin", &[":masters", "s"]);
     let may = reviewer.may(&mallory, Verb::Get, Some("shop"), Some("cart"));
     assert!(is_no(&may.await));
@@ -441,9 +444,8 @@ async fn a_list_asks_eight_questions_at_once_and_ends_within_five_seconds() {
 async fn what_was_asked_and_remembered_is_counted() {
     let cluster = cluster(|review| review.name == "cart");
     let metrics = crate::telemetry::metrics::Metrics::default();
-    let client = kube::Client::new(cluster.service(), "default");
     let names = KubernetesNames::default();
-    let reviewer = Reviewer::new(client, names, Arc::clone(&metrics.reviews));
+    let reviewer = Reviewer::new(reviews(&cluster), names, Arc::clone(&metrics.reviews));
     for name in ["cart", "cart", "search", "cart"] {
         let _ = may_get(&reviewer, name).await;
     }

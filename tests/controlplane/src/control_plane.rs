@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use kube::Client;
+use rustix::process::Signal;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
@@ -197,6 +198,24 @@ impl ControlPlane {
         let number = self.extra.fetch_add(1, Ordering::Relaxed) + 2;
         let name = format!("kube-apiserver-{number}");
         ApiServer::create(Arc::clone(&self.setup), name).await
+    }
+
+    /// Stops etcd without ending it (SIGSTOP): kube-apiserver answers from its caches what it can.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if it is gone.
+    pub fn stop_etcd(&self) -> Result<(), Error> {
+        self.etcd.process.signal(Signal::STOP)
+    }
+
+    /// Lets a stopped etcd go on (SIGCONT).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if it is gone.
+    pub fn continue_etcd(&self) -> Result<(), Error> {
+        self.etcd.process.signal(Signal::CONT)
     }
 
     /// Compacts etcd's history away, up to now. A running kube-apiserver still serves watches from its cache; one that starts

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use controlplane::{ControlPlane, Options};
 use headcount::{
     access::{Denied, KubernetesNames, NameKind, Principal, Reviewer, Verb, Visible},
-    kubernetes::{self, AccessReviewError},
+    kubernetes::{self, AccessReviewError, AccessReviews},
 };
 use http::Request;
 use serde_json::{Value, json};
@@ -147,7 +147,8 @@ async fn reviewer(kubeconfig: &Path) -> Reviewer {
         .await
         .unwrap();
     let client = kubernetes::client(&connection).unwrap();
-    Reviewer::new(client, KubernetesNames::default(), Arc::default())
+    let reviews = AccessReviews::new(client, &Arc::default());
+    Reviewer::new(reviews, KubernetesNames::default(), Arc::default())
 }
 
 #[tokio::test]

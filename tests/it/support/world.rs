@@ -14,7 +14,7 @@ use controlplane::{ControlPlane, Options};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Namespace};
 use kube::{
     Api, Client,
-    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, VersionMatch},
     config::{KubeConfigOptions, Kubeconfig},
 };
 use serde_json::{Value, json};
@@ -56,6 +56,15 @@ impl World {
 
     pub(crate) async fn real() -> Self {
         let real = ControlPlane::start(Options::with_nodes(2))
+            .await
+            .unwrap_or_else(|e| panic!("{}", e.chain()));
+        let kubeconfig = real.kubeconfig().to_owned();
+        Self::of(Kind::Real(Box::new(real)), kubeconfig).await
+    }
+
+    /// etcd and kube-apiserver alone: Deployments get no Pods, whatever their counts.
+    pub(crate) async fn bare() -> Self {
+        let real = ControlPlane::start(Options::default())
             .await
             .unwrap_or_else(|e| panic!("{}", e.chain()));
         let kubeconfig = real.kubeconfig().to_owned();
@@ -263,6 +272,41 @@ impl World {
                 .is_ok()
         })
         .await;
+    }
+
+    /// etcd goes on existing and answers nothing (SIGSTOP); a real control plane alone has one.
+    pub(crate) fn stop_etcd(&self) {
+        if let Kind::Real(real) = &self.kind {
+            real.stop_etcd().unwrap();
+        }
+    }
+
+    pub(crate) fn continue_etcd(&self) {
+        if let Kind::Real(real) = &self.kind {
+            real.continue_etcd().unwrap();
+        }
+    }
+
+    /// Version and count that a Deployment had at a version of the cluster, or has now; `None` if that is forgotten.
+    pub(crate) async fn at_version(
+        &self,
+        namespace: &str,
+        name: &str,
+        version: Option<u64>,
+    ) -> Option<(u64, i32)> {
+        let one = ListParams::default().fields(&format!("metadata.name={name}"));
+        let wanted = match version {
+            Some(version) => one.at(&version.to_string()).matching(VersionMatch::Exact),
+            None => one,
+        };
+        let found = match self.deployments(namespace).list(&wanted).await {
+            Ok(list) => list.items.into_iter().next().unwrap(),
+            Err(kube::Error::Api(status)) if status.code == 410 => return None,
+            Err(error) => panic!("{error}"),
+        };
+        let count = found.spec.unwrap().replicas.unwrap();
+        let version = found.metadata.resource_version.unwrap();
+        Some((version.parse().unwrap(), count))
     }
 
     /// Every resourceVersion before now is too old for a watch.

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use http::Method;
 use simkube::{Fault, On, Rule};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::{UPDATED, in_cluster, shop, told, writes};
-use crate::support::Shape;
 
 const ACCOUNT: &str = "system:serviceaccount:headcount:headcount";
 
@@ -162,93 +161,6 @@ async fn an_unavailable_cluster_is_503() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outcome_that_is_not_known_is_504_and_says_so() {
-    // A time-out at the cluster, a broken answer, an answer of another kind: each may have been carried out.
-    let faults = [
-        Fault::status(504),
-        Fault::after_commit(Fault::status(504)),
-        Fault::status(500),
-        Fault::after_commit(Fault::Refuse),
-        Fault::after_commit(Fault::Hang),
-        Fault::Truncate,
-        Fault::Break,
-        Fault::Garbage,
-        Fault::WrongKind,
-    ];
-    for fault in faults {
-        let server = shop().await;
-        server
-            .cluster
-            .faults()
-            .add(Rule::new(On::Scale, fault.clone()));
-        let start = Instant::now();
-        let answer = server.put("web", "shop", 9, &[]).await;
-        assert_eq!(answer.status, 504, "{fault:?}: {}", answer.text());
-        assert!(
-            answer.error().contains("outcome isn't known"),
-            "{}",
-            answer.error()
-        );
-        assert!(
-            start.elapsed() <= Duration::from_millis(10_100),
-            "{:?}",
-            start.elapsed()
-        );
-        assert_eq!(
-            writes(&server).len(),
-            1,
-            "what may have been carried out is not sent again ({fault:?})"
-        );
-        // The store tells in the end, whatever it was.
-        sleep(Duration::from_secs(1)).await;
-        let read = server.get("web", "shop", &[]).await;
-        assert_eq!(
-            read.json()["replicaCount"],
-            in_cluster(&server, "shop").unwrap(),
-            "{fault:?}"
-        );
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_cluster_that_does_not_answer_is_504_within_10_s_and_its_late_answer_changes_no_read() {
-    let server = shop().await;
-    let hung = server
-        .cluster
-        .faults()
-        .add(Rule::new(On::Scale, Fault::Hang));
-    let start = Instant::now();
-    let answer = server.put("web", "shop", 9, &[]).await;
-    assert_eq!(answer.status, 504, "{}", answer.text());
-    assert!(
-        start.elapsed() <= Duration::from_millis(10_100),
-        "{:?}",
-        start.elapsed()
-    );
-    server.cluster.faults().remove(hung);
-    sleep(Duration::from_secs(1)).await;
-    assert_eq!(server.count("web", "shop"), in_cluster(&server, "shop"));
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_answer_that_trickles_in_is_504_within_10_s() {
-    let server = shop().await;
-    server.shape(|sent| match sent.uri.path().ends_with("/scale") {
-        true => Shape::Trickled(Duration::from_secs(1)),
-        false => Shape::AsSent,
-    });
-    let start = Instant::now();
-    let answer = server.put("web", "shop", 9, &[]).await;
-    assert_eq!(answer.status, 504, "{}", answer.text());
-    assert!(
-        start.elapsed() <= Duration::from_millis(10_100),
-        "{:?}",
-        start.elapsed()
-    );
-    assert_eq!(server.count("web", "shop"), Some(9));
-}
-
-#[tokio::test(start_paused = true)]
 async fn rights_that_are_withdrawn_altogether_are_502_and_the_account_is_not_named() {
     for fault in [
         Fault::Forbidden {
@@ -304,15 +216,4 @@ async fn while_the_cluster_is_lost_a_write_is_503_at_once_and_nothing_is_sent() 
         404,
         "the object is judged first"
     );
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_bad_gateway_says_nothing_of_the_outcome() {
-    // A load balancer's 502 and 504 come after the request may have been passed on.
-    let server = shop().await;
-    server
-        .cluster
-        .faults()
-        .add(Rule::new(On::Scale, Fault::status(502)));
-    assert_eq!(server.put("web", "shop", 9, &[]).await.status, 504);
 }
