@@ -9,7 +9,10 @@ use std::{
 };
 
 use http::{Method, StatusCode};
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::{
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 
 use super::history::{Asked, Call, Outcome, Recorder, State};
 use crate::support::{Answer, Client, Connection};
@@ -121,7 +124,7 @@ impl Caller {
                 }
             }
             let pause = Duration::from_millis(self.random.u64(..4));
-            tokio::time::sleep(pause).await;
+            sleep(pause).await;
         }
     }
 
@@ -170,7 +173,7 @@ impl Caller {
             self.connection = client.open().await.ok();
         }
         let Some(connection) = &mut self.connection else {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            sleep(Duration::from_millis(20)).await;
             return None;
         };
         let path = format!(
@@ -195,21 +198,24 @@ impl Caller {
                 Outcome::Unknown
             }
         };
-        // What a caller hung up on it has no news of.
         let recorder = &self.plan.recorder;
         recorder.returned(invocation, outcome.clone());
+        if let Outcome::Refused(503) = outcome {
+            // It would be refused again.
+            sleep(Duration::from_millis(20)).await;
+        }
         Some(outcome)
     }
 }
 
 fn outcome(call: &Call, answer: &Answer) -> Outcome {
     let status = answer.status;
-    let (Call::Read { .. } | Call::Write { .. }, true) = (call, status.is_success()) else {
+    if !status.is_success() {
         return match status {
             StatusCode::GATEWAY_TIMEOUT | StatusCode::INTERNAL_SERVER_ERROR => Outcome::Unknown,
             other => Outcome::Refused(other.as_u16()),
         };
-    };
+    }
     let json = answer.json();
     let number = |field: &str| json[field].as_i64().and_then(|n| i32::try_from(n).ok());
     let now = State {

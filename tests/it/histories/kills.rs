@@ -275,7 +275,8 @@ impl Stage {
 
     async fn states(&self) -> Vec<State> {
         let each = (0..DEPLOYMENTS).map(async |deployment| {
-            let now = self.world.at_version(NAMESPACE, &name(deployment), None);
+            let name = name(deployment);
+            let now = self.world.at_version(NAMESPACE, &name, None);
             let (version, count) = now.await.unwrap();
             told(version, count)
         });
@@ -287,7 +288,8 @@ impl Stage {
         for deployment in 0..DEPLOYMENTS {
             let call = Call::Read { at_least: None };
             let reading = recorder.invoke(CALLERS, Asked::Cluster, deployment, call);
-            let now = self.world.at_version(NAMESPACE, &name(deployment), None);
+            let name = name(deployment);
+            let now = self.world.at_version(NAMESPACE, &name, None);
             let (version, count) = now.await.unwrap();
             recorder.returned(reading, Outcome::Shown(told(version, count)));
         }
@@ -305,9 +307,8 @@ impl Stage {
             .flat_map(|(deployment, version)| [(deployment, version - 1), (deployment, version)]);
         let looks = versions.map(async |(deployment, version)| {
             // A version that was compacted away tells nothing.
-            let then = self
-                .world
-                .at_version(NAMESPACE, &name(deployment), Some(version));
+            let name = name(deployment);
+            let then = self.world.at_version(NAMESPACE, &name, Some(version));
             if let Some((version, count)) = then.await {
                 recorder.learned(deployment, told(version, count));
             }
