@@ -83,6 +83,13 @@ pub(crate) struct History {
     pub(crate) truth: Vec<(usize, State)>,
 }
 
+impl History {
+    /// How the last calls ended.
+    pub(crate) fn last(&self, count: usize) -> &[Operation] {
+        &self.operations[self.operations.len().saturating_sub(count)..]
+    }
+}
+
 impl fmt::Display for History {
     /// A line for each operation, in the order in which they began, and what else is known.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -121,6 +121,8 @@ impl Headcount {
     async fn run(&mut self) {
         let mut command = headcount(["serve", "--admin-listen=127.0.0.1:0"]);
         let pair = &self.files.server;
+        // Every write has a count of its own.
+        command.arg(format!("--max-replicas={}", i32::MAX));
         command.arg(format!("--listen={}", self.address));
         command.arg("--kubeconfig").arg(&self.kubeconfig);
         command.arg("--tls-cert").arg(&pair.certificate);
@@ -130,6 +132,12 @@ impl Headcount {
         let listening = program.line("server.listening", 1).await;
         self.address = listening.text("address").parse().unwrap();
         self.program = Some(program);
+    }
+
+    /// The end of what it has said since it was started.
+    fn log(&self, lines: usize) -> Vec<String> {
+        let mut log = self.program.as_ref().unwrap().stderr();
+        log.split_off(log.len().saturating_sub(lines))
     }
 
     async fn killed_and_started(&mut self) {
@@ -196,9 +204,9 @@ impl Stage {
         };
         self.cluster_reads(&plan.recorder).await;
         let callers = Callers::start(&plan, CALLERS, seed);
-        self.writes(&callers, fault).await;
+        self.writes(&callers, &plan, fault).await;
         self.strike(fault).await;
-        self.writes(&callers, fault).await;
+        self.writes(&callers, &plan, fault).await;
         callers.end().await;
         self.converges(fault).await;
         self.cluster_reads(&plan.recorder).await;
@@ -243,10 +251,17 @@ impl Stage {
     }
 
     /// Waits for some more acknowledged writes.
-    async fn writes(&self, callers: &Callers, fault: Fault) {
-        let enough = callers.acknowledged() + WRITES;
-        let what = format!("{fault:?}: writes");
-        eventually(HEALED, &what, async || callers.acknowledged() >= enough).await;
+    async fn writes(&self, callers: &Callers, plan: &Plan, fault: Fault) {
+        let (enough, start) = (callers.acknowledged() + WRITES, Instant::now());
+        while callers.acknowledged() < enough {
+            assert!(
+                start.elapsed() < HEALED,
+                "{fault:?}: not enough writes within {HEALED:?}; the last of them {:#?}, and the server's log {:#?}",
+                plan.recorder.history().last(20),
+                self.headcount.log(100)
+            );
+            sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// The server's copy becomes the cluster's, and is no older than ever before.
