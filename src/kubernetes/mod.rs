@@ -12,6 +12,8 @@ mod circuit;
 mod connect;
 mod containers;
 mod credentials;
+#[doc(hidden)]
+pub mod decoding;
 mod image;
 mod informer;
 mod pool;

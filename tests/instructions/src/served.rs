@@ -102,12 +102,12 @@ impl Served {
     /// Serves a connection without TLS.
     pub fn plain(&self) -> CallerEnd {
         let (caller, stream) = connection::plain();
-        self.serve(stream);
+        self.serve(stream, false);
         caller
     }
 
-    /// Serves whatever is at the other end of a stream, in a task of its own.
-    pub fn serve<S>(&self, stream: S) -> JoinHandle<()>
+    /// Serves whatever is at the other end of a stream, in a task of its own; `multiplexed`: HTTP/2 was agreed on.
+    pub fn serve<S>(&self, stream: S, multiplexed: bool) -> JoinHandle<()>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -129,7 +129,7 @@ impl Served {
             caller_address(),
             Arc::new(Rules::default()),
         ));
-        tokio::spawn(async move { server.serve(stream, false, session).await })
+        tokio::spawn(async move { server.serve(stream, multiplexed, session).await })
     }
 
     /// Shakes hands and serves the connection.

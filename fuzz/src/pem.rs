@@ -1,5 +1,4 @@
 //! Any bytes as each of the files that TLS is made of.
-#![no_main]
 
 use std::{fs, path::PathBuf, sync::LazyLock};
 
@@ -7,13 +6,14 @@ use headcount::{
     pki::{Authority, Leaf},
     tls::{TlsFiles, TlsSettings},
 };
-use libfuzzer_sys::fuzz_target;
 use tempfile::TempDir;
 
 static FINE: LazyLock<(TempDir, TlsFiles)> = LazyLock::new(|| {
     let folder = tempfile::tempdir().expect("a folder");
     let authority = Authority::new("clients").expect("an authority");
-    let server = authority.issue(&Leaf::server(&["localhost"])).expect("a certificate");
+    let server = authority
+        .issue(&Leaf::server(&["localhost"]))
+        .expect("a certificate");
     let write = |name: &str, text: &str| -> PathBuf {
         let path = folder.path().join(name);
         fs::write(&path, text).expect("written");
@@ -28,7 +28,7 @@ static FINE: LazyLock<(TempDir, TlsFiles)> = LazyLock::new(|| {
     (folder, files)
 });
 
-fuzz_target!(|bytes: &[u8]| {
+pub(crate) fn run(bytes: &[u8]) {
     let (folder, fine) = &*FINE;
     let broken = folder.path().join("broken");
     fs::write(&broken, bytes).expect("written");
@@ -43,4 +43,4 @@ fuzz_target!(|bytes: &[u8]| {
             assert!(!error.to_string().contains('\n'), "{error}");
         }
     }
-});
+}

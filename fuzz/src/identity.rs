@@ -1,14 +1,12 @@
 //! Any bytes as a client's certificate: whom it names, and what the deny list looks at.
-#![no_main]
 
 use headcount::{
     access::IdentityRules,
     tls::{Identity, deny_list::CertificateFacts},
 };
-use libfuzzer_sys::fuzz_target;
 use rustls::pki_types::CertificateDer;
 
-fuzz_target!(|bytes: &[u8]| {
+pub(crate) fn run(bytes: &[u8]) {
     let der = CertificateDer::from(bytes);
     if let Ok(principal) = IdentityRules::default().principal(&der) {
         assert!(!principal.name.trim().is_empty());
@@ -16,4 +14,4 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let _ = Identity::read(&[der]);
     let _ = CertificateFacts::read(bytes);
-});
+}

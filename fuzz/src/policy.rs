@@ -1,13 +1,14 @@
 //! Any text as `authorization`, as `identity` and as a deny list; a policy that is read decides without a panic.
-#![no_main]
 
 use headcount::{
     access::{Authorization, AuthorizationFile, IdentityRules, Verb},
     tls::deny_list::DenyList,
 };
-use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|text: &str| {
+pub(crate) fn run(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else {
+        return;
+    };
     let _ = DenyList::parse(text);
     let _ = serde_saphyr::from_str::<IdentityRules>(text).map(|rules| rules.check());
     let Ok(file) = serde_saphyr::from_str::<AuthorizationFile>(text) else {
@@ -29,4 +30,4 @@ fuzz_target!(|text: &str| {
         Ok(_) => {}
         Err(error) => assert!(!error.to_string().contains('\n')),
     }
-});
+}
