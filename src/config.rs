@@ -238,7 +238,19 @@ pub(crate) fn sentence(error: &clap::Error) -> String {
         let part = part.strip_prefix("tip: ").unwrap_or(part);
         part.split_whitespace().collect::<Vec<_>>().join(" ")
     });
-    words.collect::<Vec<_>>().join("; ")
+    plain(&words.collect::<Vec<_>>().join("; "))
+}
+
+/// A text as a terminal can show it: what isn't printed is escaped.
+fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c.is_control() {
+            true => plain.extend(c.escape_default()),
+            false => plain.push(c),
+        }
+    }
+    plain
 }
 
 fn read_file(path: &Path) -> Result<String, ConfigError> {

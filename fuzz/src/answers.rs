@@ -39,7 +39,10 @@ impl Answer {
             "{head:?}"
         );
         let mut lines = head.split("\r\n");
-        let status = lines.next().and_then(|line| line.strip_prefix("HTTP/1.1 "));
+        let line = lines.next().unwrap_or_default();
+        // The version is the request's.
+        let old = line.starts_with("HTTP/1.0 ");
+        let status = line.strip_prefix(if old { "HTTP/1.0 " } else { "HTTP/1.1 " });
         let status = status.and_then(|line| line.get(..3)?.parse::<u16>().ok());
         let status = status.unwrap_or_else(|| panic!("no status line: {text}"));
         let headers: Vec<(&str, &str)> = lines
@@ -69,11 +72,14 @@ impl Answer {
         );
         let length = header("content-length").map_or(0, |l| l.parse::<usize>().expect("a length"));
         // What was asked may be in doubt; no body of ours starts like an answer.
-        let is_head = is_head.unwrap_or(rest.is_empty() || rest.starts_with(b"HTTP/1.1 "));
+        let is_head = is_head.unwrap_or(rest.is_empty() || rest.starts_with(b"HTTP/1."));
         let length = if is_head || status == 304 { 0 } else { length };
         assert!(rest.len() >= length, "cut: {text}");
         let (body, rest) = rest.split_at(length);
-        let closes = header("connection") == Some("close");
+        let closes = match header("connection") {
+            Some(said) => said == "close",
+            None => old,
+        };
         match header("x-request-id") {
             Some(_) if body.is_empty() => assert!(is_head || status == 304, "{head}"),
             Some(_) => check(status, header("content-encoding").is_some(), body),

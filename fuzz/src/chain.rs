@@ -3,7 +3,7 @@
 
 use std::{fs, sync::LazyLock, time::Duration};
 
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use aws_lc_rs::signature::Ed25519KeyPair;
 use headcount::{
     access::IdentityRules,
     tls::{Identity, TlsFiles, TlsSettings, Verifier, deny_list::CertificateFacts},
@@ -97,8 +97,14 @@ pub(crate) fn run(bytes: &[u8]) {
         chain.push(CertificateDer::from(bytes[..cut].to_vec()));
     }
     let now = UnixTime::since_unix_epoch(NOW);
-    let verdict = TRUSTED.verifier.judge(&chain, now);
-    assert_eq!(verdict, TRUSTED.verifier.judge(&chain, now), "judged twice");
+    let judge = || {
+        TRUSTED
+            .verifier
+            .judge(&chain, now)
+            .map_err(|error| error.to_string())
+    };
+    let verdict = judge();
+    assert_eq!(verdict, judge(), "judged twice");
     let Ok(verdict) = verdict else {
         return;
     };

@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand.
 
+mod core_dumps;
 mod demo;
 mod pki;
 mod policy;

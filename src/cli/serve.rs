@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
-use super::{Signals, failed, not_started, on_runtime, refused_unstarted};
+use tracing::warn;
+
+use super::{Signals, core_dumps, failed, not_started, on_runtime, refused_unstarted};
 use crate::{
     Headcount,
     config::{Config, ServeArgs},
@@ -17,6 +19,9 @@ pub(super) fn run(args: ServeArgs) -> ExitCode {
 }
 
 async fn serve(config: Config) -> ExitCode {
+    if let Err(error) = core_dumps::forbid() {
+        warn!(name: "server.core_dumps.possible", error = %error, "failed to forbid core dumps: if this process crashes, one may have its private key");
+    }
     // Before anything else, so that a signal during the start ends it.
     let signals = match Signals::listen() {
         Ok(signals) => signals,

@@ -7,7 +7,7 @@ use std::{
 
 use clap::Parser;
 
-use super::{ConfigError, ServeArgs, sentence};
+use super::{ConfigError, ServeArgs, plain, sentence};
 
 /// Every environment variable of this program starts like this.
 const PREFIX: &str = "HEADCOUNT_";
@@ -37,7 +37,7 @@ pub(super) fn read(
             continue;
         }
         let wrong = |why: String| ConfigError::Environment {
-            name: name.to_owned(),
+            name: plain(name),
             why,
         };
         let value = value

@@ -39,7 +39,7 @@ pub(super) enum DecodeError {
     Field,
     #[error(transparent)]
     Undecodable(#[from] Undecodable),
-    #[error("the answer is a {0}, not what was asked for")]
+    #[error("the answer is a {0:?}, not what was asked for")]
     Kind(String),
     #[error("an item of {0} bytes is larger than any that Kubernetes stores")]
     TooLarge(u64),
@@ -49,6 +49,13 @@ pub(super) enum DecodeError {
     NoLastPage(usize),
     #[error("the answer ended in the middle")]
     Truncated,
+}
+
+impl DecodeError {
+    /// Something else than was asked for; the start of its name is enough.
+    fn kind(name: &str) -> Self {
+        Self::Kind(name.chars().take(40).collect())
+    }
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -243,10 +250,7 @@ impl WatchDecoder {
             }
             "ERROR" => Frame::Error(Status::decode(envelope(&raw, "Status")?)?),
             other => {
-                return Err(DecodeError::Kind(format!(
-                    "watch event of type {:?}",
-                    other.chars().take(40).collect::<String>()
-                )));
+                return Err(DecodeError::kind(other));
             }
         }))
     }
@@ -261,7 +265,7 @@ fn envelope(bytes: &Bytes, kind: &str) -> Result<Bytes, DecodeError> {
     if found == kind {
         Ok(unknown.raw)
     } else {
-        Err(DecodeError::Kind(found))
+        Err(DecodeError::kind(&found))
     }
 }
 
@@ -335,7 +339,7 @@ impl<'a> ListDecoder<'a> {
                     if field.tag == 1 {
                         let kind = TypeMeta::decode(body)?.kind;
                         if kind != "DeploymentList" {
-                            return Err(DecodeError::Kind(kind));
+                            return Err(DecodeError::kind(&kind));
                         }
                         self.place = Place::Envelope { kind_seen: true };
                     }

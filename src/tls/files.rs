@@ -12,11 +12,13 @@ use ::aws_lc_rs::digest;
 use rustls::{
     ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs},
-    pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem, pem::PemObject},
+    pki_types::{CertificateDer, UnixTime, pem, pem::PemObject as _},
     server::{NoServerSessionStorage, danger::ClientCertVerifier},
+    sign::{CertifiedKey, SingleCertAndKey},
     version::TLS13,
 };
 use tracing::warn;
+use zeroize::Zeroizing;
 
 use super::{
     CipherSuite, Group,
@@ -77,11 +79,11 @@ pub struct TlsMaterial {
     deny_list: Option<Content>,
 }
 
-/// One file's.
+/// One file's; overwritten when it is dropped, since it may be a key.
 #[derive(Clone, PartialEq, Eq)]
 struct Content {
     path: PathBuf,
-    bytes: Vec<u8>,
+    bytes: Zeroizing<Vec<u8>>,
 }
 
 /// What serving needs of one generation of files.
@@ -261,7 +263,7 @@ impl TlsMaterial {
             let facts = Facts::read(leaf).ok()?;
             Some(facts.expiry(Expiring::Server))
         }));
-        let key = PrivateKeyDer::from_pem_slice(&self.key.bytes)
+        let key = crate::pem::private_key(&self.key.bytes)
             .map_err(|source| self.key.no_pem("private key", source))?;
         let pair = |error: rustls::Error| TlsError::Pair {
             cert: self.cert.path.clone(),
@@ -271,12 +273,15 @@ impl TlsMaterial {
                 other => other.to_string(),
             },
         };
+        // Lent: who is given a key to keep drops it as it is.
+        let key = aws_lc_rs::sign::any_supported_type(&key).map_err(pair)?;
+        let certified = CertifiedKey::new(chain, key);
+        certified.keys_match().map_err(pair)?;
         let mut server = ServerConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(&[&TLS13])
             .map_err(pair)?
             .with_client_cert_verifier(Arc::clone(&verifier) as Arc<dyn ClientCertVerifier>)
-            .with_single_cert(chain, key)
-            .map_err(pair)?;
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
         verifier.warn(UnixTime::now());
         warn_of_open_key(&self.key.path);
         server.session_storage = Arc::new(NoServerSessionStorage {});
@@ -339,9 +344,14 @@ impl TlsMaterial {
 
 impl Content {
     fn read(what: &'static str, path: &Path) -> Result<Self, TlsError> {
-        let mut bytes = Vec::new();
+        let mut bytes = Zeroizing::new(Vec::new());
         File::open(path)
-            .and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes))
+            .and_then(|file| {
+                // Room for all of it at once: a buffer that grows leaves copies behind.
+                let length = file.metadata()?.len().min(LONGEST);
+                bytes.reserve_exact(length as usize + 1);
+                file.take(LONGEST + 1).read_to_end(&mut bytes)
+            })
             .and_then(|read| {
                 if read as u64 > LONGEST {
                     return Err(io::Error::other("it is longer than 64 MiB"));

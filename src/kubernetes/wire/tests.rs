@@ -385,7 +385,7 @@ fn a_list_of_something_else_is_refused() {
         .unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the answer is a PodList, not what was asked for"
+        "the answer is a \"PodList\", not what was asked for"
     );
     assert!(matches!(
         ListDecoder::new(&LabelKeys::default()).push(b"{\"kind\":"),
