@@ -8,7 +8,7 @@ IMAGE ?= headcount:$(VERSION)
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test bench lint fmt deploy undeploy clean
+.PHONY: help build run test bench lint sbom fmt deploy undeploy clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,11 @@ bench: ## Measure against a Go server and the libraries' limit; ARGS=--quick tak
 lint: ## Check formatting, lints, documentation, scripts, licences and sources
 	@.ci/prerequisites cargo cc
 	@.ci/lint
+
+sbom: ## Write what the program is made of (CycloneDX): target/headcount.cdx.json
+	@.ci/prerequisites cargo
+	@mkdir -p target
+	@.ci/sbom >target/headcount.cdx.json
 
 fmt: ## Format everything
 	@.ci/prerequisites cargo

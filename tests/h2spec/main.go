@@ -18,8 +18,8 @@ import (
 	"github.com/summerwind/h2spec/spec"
 )
 
-// How long a case waits for what the server should do: one that waits for nothing to come takes all of it.
-const timeout = 2 * time.Second
+// How long a case waits for what the server should do.
+const timeout = 10 * time.Second
 
 func main() {
 	if err := run(os.Args[1:]); err != nil {

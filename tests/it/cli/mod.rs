@@ -3,6 +3,7 @@
 mod admin;
 mod demo;
 mod refusals;
+mod secrets;
 mod settings;
 
 use std::{net::Ipv4Addr, path::Path};

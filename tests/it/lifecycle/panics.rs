@@ -104,11 +104,11 @@ async fn a_connection_that_panics_takes_no_other_with_it() {
     let mut connections = Vec::new();
     for number in 0..3 {
         if number == 1 {
-            let broken = server.serve(Broken).await;
+            let broken = server.serve(Broken, false).await;
             assert!(broken.unwrap_err().is_panic());
         }
         let (caller, end) = duplex(64 * 1024);
-        server.serve(end);
+        server.serve(end, false);
         connections.push(caller);
     }
     for mut caller in connections {

@@ -78,6 +78,11 @@ impl Program {
         }
     }
 
+    /// The process's.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn stdout(&self) -> Vec<String> {
         self.stdout.lock().unwrap().clone()
     }
