@@ -74,6 +74,18 @@ fn flags_win_then_the_environment_then_the_file() {
 }
 
 #[test]
+fn no_escape_code_of_a_variable_reaches_a_terminal() {
+    for (name, value) in [
+        ("HEADCOUNT_\u{1b}[2JX", "1"),
+        ("HEADCOUNT_MAX_REPLICAS", "\u{1b}[2J\n\u{7}"),
+    ] {
+        let said = load(&[], &[(name, value)]).unwrap_err().to_string();
+        assert!(!said.chars().any(char::is_control), "{said:?}");
+        assert!(said.contains("\\u{1b}"), "{said}");
+    }
+}
+
+#[test]
 fn the_environment_alone_is_enough() {
     let environment = [
         ("HEADCOUNT_TLS_CERT", "c"),

@@ -394,6 +394,24 @@ fn a_list_of_something_else_is_refused() {
 }
 
 #[test]
+fn what_came_instead_is_told_in_one_short_line() {
+    let kind = format!("Pod\n{}", "x".repeat(1 << 20));
+    let list = enveloped(&kind, Vec::new());
+    let listed = ListDecoder::new(&LabelKeys::default()).push(&list);
+    let mut decoder = WatchDecoder::new(Arc::default());
+    decoder.push(&frame("ADDED", list));
+    decoder.push(&frame(&kind, Vec::new()));
+    for error in [
+        listed.unwrap_err(),
+        decoder.next().unwrap_err(),
+        decoder.next().unwrap_err(),
+    ] {
+        let said = error.to_string();
+        assert!(said.len() < 100 && said.contains(r#""Pod\nxxx"#), "{said}");
+    }
+}
+
+#[test]
 fn absent_replicas_mean_one() {
     let deployment = read(&object("shop", None), &[]).unwrap();
     assert_eq!(deployment.replicas, 1);
