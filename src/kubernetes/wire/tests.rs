@@ -380,17 +380,11 @@ fn an_object_that_cannot_be_read_is_skipped_and_the_others_live_on() {
 
 #[test]
 fn a_list_of_something_else_is_refused() {
-    let error = ListDecoder::new(&LabelKeys::default())
-        .push(&enveloped("PodList", Vec::new()))
-        .unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "the answer is a \"PodList\", not what was asked for"
-    );
-    assert!(matches!(
-        ListDecoder::new(&LabelKeys::default()).push(b"{\"kind\":"),
-        Err(DecodeError::Envelope)
-    ));
+    let pods = ListDecoder::new(&LabelKeys::default()).push(&enveloped("PodList", Vec::new()));
+    let said = r#"the answer is a "PodList", not what was asked for"#;
+    assert_eq!(pods.unwrap_err().to_string(), said);
+    let json = ListDecoder::new(&LabelKeys::default()).push(b"{\"kind\":");
+    assert!(matches!(json, Err(DecodeError::Envelope)));
 }
 
 #[test]
@@ -399,14 +393,9 @@ fn what_came_instead_is_told_in_one_short_line() {
     let list = enveloped(&kind, Vec::new());
     let listed = ListDecoder::new(&LabelKeys::default()).push(&list);
     let mut decoder = WatchDecoder::new(Arc::default());
-    decoder.push(&frame("ADDED", list));
-    decoder.push(&frame(&kind, Vec::new()));
-    for error in [
-        listed.unwrap_err(),
-        decoder.next().unwrap_err(),
-        decoder.next().unwrap_err(),
-    ] {
-        let said = error.to_string();
+    decoder.push(&[frame("ADDED", list), frame(&kind, Vec::new())].concat());
+    let errors = [listed.err(), decoder.next().err(), decoder.next().err()];
+    for said in errors.map(|error| error.unwrap().to_string()) {
         assert!(said.len() < 100 && said.contains(r#""Pod\nxxx"#), "{said}");
     }
 }

@@ -35,7 +35,7 @@ impl Corpus {
             .unwrap();
         let content = |name: &str, text: &str| Content {
             path: name.into(),
-            bytes: text.as_bytes().to_vec(),
+            bytes: text.as_bytes().to_vec().into(),
         };
         let denied = "apiVersion: headcount/v1alpha1\nkind: DenyList\nserials:\n  - issuer: CN=client CA\n    serial: 4f:3a\nnames: [bob]\n";
         let material = TlsMaterial {
@@ -209,7 +209,8 @@ fn a_file_that_was_cut_off_is_told_with_the_line_that_it_lacks() {
         let mut material = corpus.material.clone();
         for (file, content) in Corpus::files(&mut material) {
             if file == name {
-                content.bytes.truncate(content.bytes.len() - 8);
+                let length = content.bytes.len();
+                content.bytes.truncate(length - 8);
             }
         }
         let error = material.build(&TlsSettings::default()).unwrap_err();
