@@ -52,7 +52,7 @@ pub(crate) fn watch(bytes: &[u8]) {
         match frame {
             Ok(Frame::Upsert(deployment) | Frame::Delete(deployment)) => check(&deployment),
             Ok(Frame::Bookmark(version)) => assert!(version > 0),
-            Ok(Frame::Error { .. }) => {}
+            Ok(Frame::Error { message, .. }) => assert!(message.len() <= 4 * 4096),
             Err(words) => assert!(words.len() < 1000 && !words.contains('\n'), "{words}"),
         }
     }

@@ -28,6 +28,9 @@ const LARGEST: usize = 16 << 20;
 /// A page of more items is none that was asked for, not even from a server that knows no limit and sends a large cluster whole.
 const MOST_ITEMS: usize = 50_000;
 
+/// Characters of what the API server says that are kept: more than any sentence of its own.
+const WORDS: usize = 4096;
+
 /// Bytes that aren't what the API server was asked for.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DecodeError {
@@ -181,9 +184,10 @@ impl Status {
         let details = details.map(|d| Details {
             retry_after_seconds: d.retry_after_seconds,
         });
+        let start = |words: String| words.chars().take(WORDS).collect();
         Ok(Self {
-            message,
-            reason,
+            message: start(message),
+            reason: start(reason),
             code,
             details,
         })
