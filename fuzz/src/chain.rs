@@ -1,19 +1,22 @@
 //! Any bytes as a chain of certificates. Where the first byte is odd, the leaf is signed by a CA that is trusted: so the search gets
 //! past the signature, to everything that a certificate's content may be.
 
-use std::{fs, sync::LazyLock, time::Duration};
+use std::{
+    fs,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use aws_lc_rs::signature::Ed25519KeyPair;
 use headcount::{
     access::IdentityRules,
-    tls::{Identity, TlsFiles, TlsSettings, Verifier, deny_list::CertificateFacts},
+    tls::{Identity, TlsFiles, TlsSettings, Verdict, Verifier, deny_list::CertificateFacts},
 };
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, KeyUsagePurpose, SerialNumber,
     date_time_ymd,
 };
 use rustls::pki_types::{CertificateDer, UnixTime};
-use std::sync::Arc;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 /// A moment at which the committed certificates are valid.
@@ -78,17 +81,21 @@ fn element(tag: u8, content: &[u8]) -> Vec<u8> {
     [head.as_slice(), content].concat()
 }
 
-pub(crate) fn run(bytes: &[u8]) {
-    let Some((&first, bytes)) = bytes.split_first() else {
-        return;
-    };
+/// The moment at which chains are judged.
+fn now() -> UnixTime {
+    UnixTime::since_unix_epoch(NOW)
+}
+
+/// A chain that is let in, and the verdict on it.
+fn let_in(bytes: &[u8]) -> Option<(Vec<CertificateDer<'static>>, Verdict)> {
+    let (&first, bytes) = bytes.split_first()?;
     if bytes.len() > 0xf000 {
-        return;
+        return None;
     }
-    let leaf = if first & 1 == 1 {
-        signed(bytes)
-    } else {
-        bytes.to_vec()
+    let is_signed = first & 1 == 1;
+    let leaf = match is_signed {
+        true => signed(bytes),
+        false => bytes.to_vec(),
     };
     // Behind the leaf, intermediates: the same certificate, or what it begins with.
     let mut chain = vec![CertificateDer::from(leaf)];
@@ -96,21 +103,23 @@ pub(crate) fn run(bytes: &[u8]) {
         let cut = bytes.len() / (usize::from(n) + 1);
         chain.push(CertificateDer::from(bytes[..cut].to_vec()));
     }
-    let now = UnixTime::since_unix_epoch(NOW);
     let judge = || {
-        TRUSTED
-            .verifier
-            .judge(&chain, now)
-            .map_err(|error| error.to_string())
+        let verdict = TRUSTED.verifier.judge(&chain, now());
+        verdict.map_err(|error| error.to_string())
     };
     let verdict = judge();
     assert_eq!(verdict, judge(), "judged twice");
-    let Ok(verdict) = verdict else {
+    let verdict = verdict.ok()?;
+    assert!(is_signed, "nobody has signed it");
+    Some((chain, verdict))
+}
+
+pub(crate) fn run(bytes: &[u8]) {
+    let Some((chain, verdict)) = let_in(bytes) else {
         return;
     };
     // Who is let in can be read, is valid, and is a client and no authority.
-    assert!(first & 1 == 1, "nobody has signed it");
-    assert!(verdict.holds(now));
+    assert!(verdict.holds(now()));
     let identity = Identity::read(&chain).expect("who is let in has an identity");
     assert!(!identity.subject.contains('\n'), "{}", identity.subject);
     let _ = CertificateFacts::read(&chain[0]).expect("the deny list can look at it");
@@ -129,5 +138,19 @@ pub(crate) fn run(bytes: &[u8]) {
     }
     if let Ok(principal) = IdentityRules::default().principal(&chain[0]) {
         assert!(!principal.name.trim().is_empty() && !principal.name.chars().any(char::is_control));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_search_starts_from_a_chain_that_is_let_in() {
+        assert!(
+            crate::inputs("chain")
+                .iter()
+                .any(|input| let_in(input).is_some())
+        );
     }
 }

@@ -93,3 +93,17 @@ fn plain_request(bytes: &[u8]) -> Option<(Plain, &[u8])> {
     let plain = hosts == 1 && count < 90 && rest.len() >= length;
     plain.then(|| (Plain { is_head }, &rest[length..]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_search_starts_from_requests_without_a_doubt() {
+        let inputs = crate::inputs("http1");
+        let most = inputs
+            .iter()
+            .map(|input| plain_requests(&input[1..]).0.len());
+        assert!(most.max() >= Some(3));
+    }
+}

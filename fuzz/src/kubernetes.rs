@@ -64,3 +64,23 @@ fn check(deployment: &Deployment) {
     assert!(headcount::name::is_deployment(&deployment.name));
     assert!(deployment.replicas >= 0 && deployment.resource_version > 0);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_search_starts_from_lists_and_watches_that_are_read() {
+        let labels = Arc::default();
+        let listed = crate::inputs("list");
+        let mut listed = listed
+            .iter()
+            .filter_map(|i| decoding::list([&i[1..]], &labels).ok());
+        assert!(listed.any(|(_, deployments, _)| !deployments.is_empty()));
+        let watched = crate::inputs("watch");
+        let mut watched = watched
+            .iter()
+            .flat_map(|i| decoding::watch([&i[1..]], &labels));
+        assert!(watched.any(|frame| matches!(frame, Ok(Frame::Upsert(_)))));
+    }
+}

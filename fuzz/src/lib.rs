@@ -14,6 +14,22 @@ mod pem;
 mod policy;
 mod stack;
 
+use std::{collections::BTreeSet, fs, path::Path};
+
+/// The committed inputs of a target, in the order of their names.
+///
+/// # Panics
+///
+/// When they can't be read.
+pub fn inputs(target: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+    let entries = fs::read_dir(folder.join(target)).expect("a folder");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let paths: BTreeSet<_> = paths.collect();
+    let contents = paths.iter().map(|path| fs::read(path).expect("a file"));
+    contents.collect()
+}
+
 /// Something that reads bytes.
 pub struct Target {
     /// Its name, and its corpus's.

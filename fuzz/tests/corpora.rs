@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use fastrand::Rng;
-use fuzz::{TARGETS, Target};
+use fuzz::{TARGETS, Target, inputs};
 
 /// Mutations of each target's inputs: seconds in all.
 const MUTATIONS: usize = 1500;
@@ -14,18 +14,6 @@ const TELLING: [u8; 12] = [
 
 fn target(name: &str) -> &'static Target {
     TARGETS.iter().find(|target| target.name == name).unwrap()
-}
-
-fn inputs(target: &Target) -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("corpus")
-        .join(target.name);
-    let mut paths: Vec<_> = fs::read_dir(&folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    paths.sort();
-    paths.iter().map(|path| fs::read(path).unwrap()).collect()
 }
 
 /// An input changed in a few places, or joined with another one.
@@ -61,7 +49,7 @@ fn mutated(inputs: &[Vec<u8>], random: &mut Rng) -> Vec<u8> {
 
 fn holds(name: &str) {
     let target = target(name);
-    let inputs = inputs(target);
+    let inputs = inputs(name);
     assert!(inputs.len() >= 3, "few inputs of {name}");
     let mut random = Rng::with_seed(4);
     let mutations = (0..MUTATIONS).map(|_| mutated(&inputs, &mut random));
