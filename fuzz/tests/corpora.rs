@@ -1,4 +1,9 @@
 //! Every committed input, and mutations of them that are the same in every run.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that can't go on says where"
+)]
 
 use std::{fs, path::Path};
 
