@@ -158,6 +158,8 @@ async fn what_is_expensive_is_refused_first_then_all_but_single_reads_and_new_co
     // Lists are served one at a time; what is reserved already leaves none for a wait.
     leave(7 * MIB, "lists are refused but for one at a time").await;
     assert_eq!(open.send(list()).await.unwrap().status, 200);
+    let given_back = async || metric(&serving, "memory_reserved_bytes").await == 0;
+    eventually(Duration::from_secs(5), "nothing is reserved", given_back).await;
     let ahead = [("x-min-resource-version", "999999999")];
     let wait = client.send(Method::GET, &replicas, &ahead, "");
     let waiting = async {
