@@ -44,6 +44,7 @@ use api::Api;
 use config::Config;
 use generation::Generations;
 use kubernetes::{ClusterConfig, ConnectError, Deployments, Informer, InformerStatus};
+use limits::Limiter;
 use reload::{Files, ReloadError, ReloadStatus, Reloader};
 use server::{Server, admin::Admin, drain::Step};
 use store::{LabelKeys, Store};
@@ -94,6 +95,7 @@ pub struct Headcount {
     cluster: ClusterConfig,
     client: kube::Client,
     metrics: Arc<Metrics>,
+    limiter: Arc<Limiter>,
     listener: TcpListener,
     admin_listener: TcpListener,
     address: SocketAddr,
@@ -113,9 +115,11 @@ impl Headcount {
             kubernetes::connection(config.kubeconfig.as_deref(), config.context.as_deref()).await?;
         let client = kubernetes::client(&cluster)?;
         let metrics = Arc::new(Metrics::default());
+        let limiter = Arc::new(Limiter::default());
         let reviewing = reload::Cluster {
             client: client.clone(),
             metrics: Arc::clone(&metrics),
+            limiter: Arc::clone(&limiter),
         };
         let generations = Arc::new(Generations::new(files.generation(1, tls, &reviewing)));
         let (listener, address) = listen(config.listen).await?;
@@ -134,6 +138,7 @@ impl Headcount {
             cluster,
             client,
             metrics,
+            limiter,
             listener,
             admin_listener,
             address,
@@ -164,6 +169,7 @@ impl Headcount {
             cluster,
             client,
             metrics,
+            limiter,
             listener,
             admin_listener,
             ..
@@ -185,7 +191,8 @@ impl Headcount {
             informer_stop,
         )?;
         let deployments =
-            Deployments::new(client.clone(), Arc::clone(&status), config.managed.clone());
+            Deployments::new(client.clone(), Arc::clone(&status), config.managed.clone())
+                .limited_by(Arc::clone(&limiter));
         let api = Arc::new(Api::new(
             Arc::clone(&status),
             deployments,
@@ -201,6 +208,7 @@ impl Headcount {
             reload::Cluster {
                 client,
                 metrics: Arc::clone(&metrics),
+                limiter,
             },
         );
         let server = Server::new(

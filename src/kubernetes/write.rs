@@ -17,6 +17,7 @@ use super::{
     calls::{CallError, send, small_body},
     containers::Reads,
 };
+use crate::limits::{CallerId, Limiter, NoTurn};
 
 /// How long conflicts and overload are retried.
 const RETRY_FOR: Duration = Duration::from_secs(5);
@@ -33,6 +34,7 @@ pub struct Deployments {
     pub(super) status: Arc<InformerStatus>,
     pub(super) managed: Managed,
     pub(super) reads: Reads,
+    pub(crate) limiter: Arc<Limiter>,
 }
 
 /// Which Deployment is written, and how.
@@ -46,6 +48,8 @@ pub struct WriteRequest {
     pub dry_run: bool,
     /// W3C trace context of the request, passed on to the API server.
     pub traceparent: String,
+    /// Whose write it is, by whom turns go round.
+    pub caller: CallerId,
 }
 
 /// A parameter that was set.
@@ -87,6 +91,9 @@ pub enum WriteError<E> {
     /// The API server is away or overloaded; nothing was changed.
     #[error("the Kubernetes API is unavailable: {0}")]
     Unavailable(String, Option<Duration>),
+    /// Too many others were under way for too long; nothing was changed.
+    #[error(transparent)]
+    NoTurn(#[from] NoTurn),
     /// The write was sent, and whether it was carried out isn't known.
     #[error("the outcome isn't known: {0}")]
     Unknown(String),
@@ -157,14 +164,21 @@ pub(super) struct Sending {
 }
 
 impl Deployments {
-    /// Reads and writes through `client` what is managed; judges and waits by the store that `status` is about.
+    /// Reads and writes through `client` what is managed; judges and waits by the store that `status` is about. The default
+    /// limits hold.
     pub fn new(client: kube::Client, status: Arc<InformerStatus>, managed: Managed) -> Self {
         Self {
             client,
             status,
             managed,
             reads: Reads::default(),
+            limiter: Arc::default(),
         }
+    }
+
+    /// The same by other limits.
+    pub fn limited_by(self, limiter: Arc<Limiter>) -> Self {
+        Self { limiter, ..self }
     }
 
     /// From the first attempt on.
@@ -187,7 +201,7 @@ impl Deployments {
         }
     }
 
-    /// Makes one attempt and reads its answer.
+    /// Makes one attempt when it is its caller's turn, and reads its answer.
     pub(super) async fn send<T: DeserializeOwned, E>(
         &self,
         request: &WriteRequest,
@@ -218,6 +232,7 @@ impl Deployments {
         if let Ok(traceparent) = HeaderValue::from_str(&request.traceparent) {
             write.headers_mut().insert("traceparent", traceparent);
         }
+        let _turn = self.limiter.writes.take(&request.caller, None).await?;
         let exchange = async {
             let mut response = send(&self.client, write, WRITE).await?;
             small_body(response.body_mut(), WRITE).await

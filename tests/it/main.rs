@@ -12,6 +12,7 @@ mod http;
 mod images;
 mod informer;
 mod lifecycle;
+mod limits;
 mod logs;
 mod memory;
 mod pki;
