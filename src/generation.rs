@@ -22,7 +22,7 @@ use tokio::sync::watch;
 
 use crate::{
     access::{Caller, IdentityRules, Rules},
-    limits::Limits,
+    limits::{Limiter, Limits},
     store::LabelKeys,
     tls::{Expiry, Identity, Refusal, Verifier},
 };
@@ -44,6 +44,8 @@ pub struct Generation {
     pub rules: Arc<Rules>,
     /// How much of everything a peer may have.
     pub limits: Arc<Limits>,
+    /// What that is counted by; all generations have the same one.
+    pub limiter: Arc<Limiter>,
 }
 
 impl Generation {
@@ -70,9 +72,10 @@ impl Generation {
         };
         let named = self.identity.principal(&chain[0]);
         let principal = self.identity.vouched_for(named, of_bundle)?;
+        let caller = Caller::new(identity, principal, address, Arc::clone(&self.rules));
         Ok(Caller {
             judged_by: self.number,
-            ..Caller::new(identity, principal, address, Arc::clone(&self.rules))
+            ..caller.limited(&self.limiter, &self.limits.rates)
         })
     }
 }
@@ -91,6 +94,7 @@ impl Generations {
     /// Starts with this one.
     pub fn new(first: Generation) -> Self {
         let number = first.number;
+        first.limiter.apply(&first.limits);
         Self {
             labels: watch::Sender::new(Arc::new(first.rules.labels.clone())),
             current: ArcSwap::from_pointee(first),
@@ -133,6 +137,7 @@ impl Generations {
     /// Puts `next` in force for all connections, the open ones included.
     pub fn replace(&self, next: Generation) {
         let number = next.number;
+        next.limiter.apply(&next.limits);
         self.current.store(Arc::new(next));
         self.number.store(number, Ordering::Release);
         self.changed.send_replace(number);

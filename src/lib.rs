@@ -46,6 +46,7 @@ use generation::Generations;
 use kubernetes::{
     AccessReviews, ClusterConfig, ConnectError, Deployments, Informer, InformerStatus,
 };
+use limits::Limiter;
 use reload::{Files, ReloadError, ReloadStatus, Reloader};
 use server::{Server, admin::Admin, drain::Step};
 use store::{LabelKeys, Store};
@@ -98,6 +99,7 @@ pub struct Headcount {
     status: Arc<InformerStatus>,
     reviewing: reload::Cluster,
     metrics: Arc<Metrics>,
+    limiter: Arc<Limiter>,
     listener: TcpListener,
     admin_listener: TcpListener,
     address: SocketAddr,
@@ -119,9 +121,11 @@ impl Headcount {
         let metrics = Arc::new(Metrics::default());
         let store = Arc::new(Store::new(&config.managed.namespaces));
         let status = Arc::new(InformerStatus::new(store));
+        let limiter = Arc::new(Limiter::default());
         let reviewing = reload::Cluster {
             reviews: AccessReviews::new(client.clone(), status.circuit()),
             metrics: Arc::clone(&metrics),
+            limiter: Arc::clone(&limiter),
         };
         let generations = Arc::new(Generations::new(files.generation(1, tls, &reviewing)));
         let (listener, address) = listen(config.listen).await?;
@@ -142,6 +146,7 @@ impl Headcount {
             status,
             reviewing,
             metrics,
+            limiter,
             listener,
             admin_listener,
             address,
@@ -174,6 +179,7 @@ impl Headcount {
             status,
             reviewing,
             metrics,
+            limiter,
             listener,
             admin_listener,
             ..
@@ -193,7 +199,8 @@ impl Headcount {
             generations.labels(),
             informer_stop,
         )?;
-        let deployments = Deployments::new(client, Arc::clone(&status), config.managed.clone());
+        let deployments = Deployments::new(client, Arc::clone(&status), config.managed.clone())
+            .limited_by(Arc::clone(&limiter));
         let api = Arc::new(Api::new(
             Arc::clone(&status),
             deployments,

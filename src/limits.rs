@@ -2,20 +2,35 @@
 //!
 //! They are each server's own: with two servers behind one address a caller has twice as much.
 
+mod bucket;
+mod budget;
 mod cgroup;
 mod connections;
+mod known;
+mod limiter;
 mod memory;
 mod quantity;
+mod rates;
 mod reached;
+mod runs;
+mod turns;
 
+pub use bucket::Bucket;
+pub use budget::{Budget, Charge, OverBudget};
 pub use connections::{Connections, Http2, Sizes, Times};
+pub use limiter::{Address, Allowance, CallerId, Limiter};
 pub use memory::{Memory, MemoryBudget, Pressure, Reservation};
+pub use rates::{CallerRates, Override, Rate, Rates};
 pub use reached::{Limit, LimitMetrics, Who};
+pub(crate) use runs::{InRuns, Runner, Runs, in_runs};
+pub use turns::{NoTurn, Places, Turn, Turns};
+
+use std::{num::NonZeroUsize, time::Duration};
 
 use serde::Deserialize;
 
 /// `limits`, as it stands in the configuration file.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Limits {
     /// How many connections there may be.
@@ -28,4 +43,48 @@ pub struct Limits {
     pub http2: Http2,
     /// How much memory there is.
     pub memory: MemoryBudget,
+    /// How often a caller may ask.
+    pub rates: Rates,
+    /// How many requests may be under way.
+    pub requests: Requests,
+    /// Writes on their way to Kubernetes at once, of all callers together; a caller has a quarter of them at most.
+    pub writes_at_once: NonZeroUsize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: Connections::default(),
+            times: Times::default(),
+            sizes: Sizes::default(),
+            http2: Http2::default(),
+            memory: MemoryBudget::default(),
+            rates: Rates::default(),
+            requests: Requests::default(),
+            writes_at_once: NonZeroUsize::MIN.saturating_add(63),
+        }
+    }
+}
+
+/// Requests that wait for something: Kubernetes, a version, a body. What is read from the copy doesn't, and isn't counted.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Requests {
+    /// Under way at once, of all callers together; a caller has a quarter of them at most.
+    pub at_once: NonZeroUsize,
+    /// In line for that.
+    pub waiting: usize,
+    /// How long one is in line.
+    #[serde(deserialize_with = "quantity::time")]
+    pub longest_wait: Duration,
+}
+
+impl Default for Requests {
+    fn default() -> Self {
+        Self {
+            at_once: NonZeroUsize::MIN.saturating_add(1023),
+            waiting: 1024,
+            longest_wait: Duration::from_millis(250),
+        }
+    }
 }

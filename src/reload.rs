@@ -24,6 +24,7 @@ use crate::{
     config::{Config, ConfigError},
     generation::{Generation, Generations},
     kubernetes::{AccessReviews, InformerStatus},
+    limits::Limiter,
     store::Snapshot,
     telemetry::metrics::Metrics,
     tls::{TlsConfig, TlsError, TlsMaterial},
@@ -49,11 +50,13 @@ pub enum ReloadError {
     Tls(#[from] TlsError),
 }
 
-/// How the cluster is asked, where that decides who may do what.
+/// What all generations have in common: how the cluster is asked, where that decides who may do what, and what limits are
+/// counted by.
 #[derive(Clone)]
 pub(crate) struct Cluster {
     pub(crate) reviews: AccessReviews,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) limiter: Arc<Limiter>,
 }
 
 impl Cluster {
@@ -113,6 +116,7 @@ impl Files {
             identity: self.config.identity.clone(),
             rules: Arc::new(rules),
             limits,
+            limiter: Arc::clone(&cluster.limiter),
         }
     }
 }

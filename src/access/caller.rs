@@ -9,7 +9,7 @@ use super::{
     Verbs,
 };
 use crate::{
-    limits::Limits,
+    limits::{Allowance, CallerId, CallerRates, Limiter, Limits, Rates, Who},
     store::LabelKeys,
     tls::{Identity, Refusal},
 };
@@ -27,6 +27,8 @@ pub struct Caller {
     pub rules: Arc<Rules>,
     /// What of the rules is about it.
     pub permissions: Permissions,
+    /// What it may have of what is limited, and what it has left.
+    pub allowance: Arc<Allowance>,
     /// Why its certificates, which opened the connection, are accepted no more.
     pub refused: Option<Refusal>,
     /// The number of the generation that judged it; 0 for one that none did.
@@ -41,14 +43,32 @@ impl Caller {
         address: SocketAddr,
         rules: Arc<Rules>,
     ) -> Self {
+        let id = CallerId::new(&key(&identity, &principal));
         Self {
             permissions: rules.permissions(principal.as_ref().ok()),
+            allowance: Arc::new(Allowance::new(id, &CallerRates::default())),
             identity,
             principal,
             address,
             rules,
             refused: None,
             judged_by: 0,
+        }
+    }
+
+    /// The same within these rates, of which it has what it left over when it was here before.
+    pub fn limited(mut self, limiter: &Limiter, rates: &Rates) -> Self {
+        let rates = rates.of(self.principal.as_ref().ok());
+        let id = self.allowance.id().clone();
+        self.allowance = limiter.caller(id, rates);
+        self
+    }
+
+    /// Whom the log is told of.
+    pub(crate) fn who(&self) -> Who<'_> {
+        Who {
+            principal: self.principal.as_ref().ok().map(|p| p.name.as_str()),
+            address: Some(self.address.ip()),
         }
     }
 
@@ -59,10 +79,7 @@ impl Caller {
 
     /// What tells this caller from others in counts: its principal, or its certificate where that names none.
     pub(crate) fn identity_key(&self) -> String {
-        match &self.principal {
-            Ok(principal) => format!("{}:{}", principal.kind, principal.name),
-            Err(_) => format!("{} {}", self.identity.serial, self.identity.issuer),
-        }
+        key(&self.identity, &self.principal)
     }
 
     /// Tells that an open connection's client isn't let in any more.
@@ -70,6 +87,14 @@ impl Caller {
         let Refusal { reason, detail, .. } = refusal;
         warn!(name: "tls.client.dismissed", reason, principal = %self.name(), subject = %self.identity.subject, serial = %self.identity.serial,
             issuer = %self.identity.issuer, address = %self.address, error = %detail, "client dismissed: {reason}");
+    }
+}
+
+/// A principal is one whatever certificates it has; who has none is known by its certificate (RFC 5280, 4.1.2.2).
+fn key(identity: &Identity, principal: &Result<Principal, NoPrincipal>) -> String {
+    match principal {
+        Ok(principal) => format!("{}:{}", principal.kind, principal.name),
+        Err(_) => format!("{} {}", identity.serial, identity.issuer),
     }
 }
 

@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use serde::Serialize;
 
 pub(super) use glob::Glob;
-pub(super) use rule::Subject;
+pub(crate) use rule::Subject;
 pub use rule::{Effect, Mismatch, Rule};
 
 use super::{Bounds, BoundsViolation, ImageRules, SetBy, Verb, Verbs};

@@ -15,16 +15,14 @@ use std::{
 use aws_lc_rs::digest;
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, timeout, timeout_at},
-};
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, warn};
 
 use self::answers::{Answers, Key, Outcome, Share};
 use super::{KubernetesNames, Principal, Verb};
 use crate::{
     kubernetes::{AccessReview, AccessReviewError, AccessReviews, Verdict},
+    limits::{CallerId, Limit, Places, Turns},
     telemetry::metrics::ReviewMetrics,
 };
 
@@ -32,8 +30,12 @@ use crate::{
 const DEADLINE: Duration = Duration::from_secs(3);
 /// How long all questions of one list may take together.
 const LIST_DEADLINE: Duration = Duration::from_secs(5);
-/// How many questions are asked at once, a quarter of them about one user.
-const AT_ONCE: usize = 64;
+/// How many questions are asked at once, a quarter of them about one user, and how many wait for that.
+const AT_ONCE: Places = Places {
+    at_once: 64,
+    waiting: 4096,
+    longest_wait: DEADLINE,
+};
 /// How many of them one list may take.
 const AT_ONCE_A_LIST: usize = 8;
 /// How often failures are logged at most.
@@ -102,7 +104,7 @@ struct Inner {
     reviews: AccessReviews,
     names: KubernetesNames,
     metrics: Arc<ReviewMetrics>,
-    turns: Semaphore,
+    turns: Turns,
     answers: Mutex<Answers>,
     warned: Mutex<Option<Instant>>,
 }
@@ -112,6 +114,7 @@ struct UnderWay {
     of: Arc<Inner>,
     key: Key,
     share: Arc<Share>,
+    user: CallerId,
     ticket: u64,
 }
 
@@ -163,7 +166,7 @@ impl Reviewer {
             reviews,
             names,
             metrics,
-            turns: Semaphore::new(AT_ONCE),
+            turns: Turns::new(Limit::AccessReviews, AT_ONCE),
             answers: Mutex::default(),
             warned: Mutex::default(),
         }))
@@ -288,6 +291,7 @@ impl Inner {
                             of: Arc::clone(self),
                             key,
                             share,
+                            user: CallerId::new(user),
                             ticket,
                         };
                         Self::ask(under_way, question, now)
@@ -300,11 +304,16 @@ impl Inner {
 
     /// Asks the cluster, and remembers what it said.
     async fn ask(under_way: UnderWay, question: Bytes, asked: Instant) -> Outcome {
-        let UnderWay { of, key, share, .. } = &under_way;
+        let UnderWay {
+            of,
+            key,
+            share,
+            user,
+            ..
+        } = &under_way;
         let exchange = async {
-            // Neither is ever closed. Who waits for a turn of its own share takes none of others.
-            let _own = share.turns.acquire().await;
-            let _turn = of.turns.acquire().await;
+            let turn = of.turns.take(user, Some(asked + DEADLINE)).await;
+            let _turn = turn.map_err(|_| late(DEADLINE))?;
             of.reviews.ask(question.clone(), DEADLINE).await
         };
         let verdict = timeout_at(asked + DEADLINE, exchange)

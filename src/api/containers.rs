@@ -12,6 +12,7 @@ use super::{
     Api, ApiError, Body, authorization,
     deployments::{caught_up, not_modified},
     headers::describe,
+    limits,
     path::{shown, valid_names},
     preconditions,
     replicas::{no_such, version_in},
@@ -46,7 +47,12 @@ pub(super) async fn get(
             .ok_or_else(|| no_such(names))?;
         record.resource_version()
     };
-    let read = api.deployments.containers(namespace, name, stored).await;
+    let _turn = limits::turn(api, caller).await?;
+    let by = caller.allowance.id();
+    let read = api
+        .deployments
+        .containers(namespace, name, stored, by)
+        .await;
     let (found, age) = read.map_err(|error| ApiError::of_read(error, names))?;
     // Its labels may have changed since the request was judged.
     authorization::permit(caller, Verb::Get, names, &found.labels)?;
@@ -184,7 +190,12 @@ impl Parameter for Image {
                     tag,
                 },
             )?;
-            authorization::judge_image(&*write.caller()?, names, containers, &write.wish)
+            let caller = write.caller()?;
+            authorization::judge_image(&caller, names, containers, &write.wish)?;
+            // All are made anew, unless they have it.
+            let same = self.image(containers) == write.wish.as_str();
+            let pods = if same { 0 } else { containers.replicas.max(0) };
+            write.charge(&caller, pods.unsigned_abs().into())
         };
         let (request, image) = (&write.request, write.wish.as_str());
         let deployments = &write.api.deployments;
@@ -195,6 +206,12 @@ impl Parameter for Image {
 
     fn tag(&self, written: &Written<Arc<Containers>>) -> String {
         tag(&written.now)
+    }
+
+    fn pods(&self, written: &Written<Arc<Containers>>) -> u64 {
+        // Admission may have left it as it was.
+        let same = self.image(&written.previous) == self.image(&written.now);
+        if same { 0 } else { u64::MAX }
     }
 
     fn representation(
@@ -276,6 +293,7 @@ mod tests {
             uid: Uuid::from_u128(7),
             resource_version: version,
             deleting: false,
+            replicas: 1,
             labels: Default::default(),
             annotations: Default::default(),
             containers: all(regular),

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts}
 use tokio::{sync::Mutex, time::Instant};
 
 use super::{
-    Api, ApiError, Body, authorization, headers::describe, preconditions,
+    Api, ApiError, Body, authorization, headers::describe, limits, preconditions,
     request::min_resource_version,
 };
 use crate::{
@@ -52,7 +52,7 @@ pub(super) async fn list(
             Seen::Part(view) => {
                 let list = view.list();
                 let mut reserved = api.reserve(caller, view.list_len())?;
-                let bytes = aside(api, move || gzip(list)).await?;
+                let bytes = aside(api, caller, move || gzip(list)).await?;
                 reserved.shrink(bytes.len());
                 (Seen::Part(view), bytes, reserved)
             }
@@ -76,10 +76,11 @@ pub(super) async fn list(
 /// Does what takes a while on a thread on which no request waits. Its turn ends with the work: who hangs up and asks again waits.
 async fn aside<T: Send + 'static>(
     api: &Api,
+    caller: &Caller,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ApiError> {
-    let turn = Arc::clone(&api.lists).acquire_owned().await;
-    let turn = turn.map_err(|_| ApiError::Panicked)?;
+    let lists = &api.deployments.limiter.lists;
+    let turn = lists.take(caller.allowance.id(), None).await?;
     let done = tokio::task::spawn_blocking(move || {
         let done = work();
         drop(turn);
@@ -108,9 +109,9 @@ impl Seen {
         {
             authorization::view(caller, Verb::List, &snapshot)?
         } else {
-            let (caller, snapshot) = (Arc::clone(caller), Arc::clone(&snapshot));
-            let search = move || authorization::view(&caller, Verb::List, &snapshot);
-            aside(api, search).await??
+            let (by, snapshot) = (Arc::clone(caller), Arc::clone(&snapshot));
+            let search = move || authorization::view(&by, Verb::List, &snapshot);
+            aside(api, caller, search).await??
         };
         Ok(view.map_or(Self::All(snapshot), Self::Part))
     }
@@ -155,6 +156,7 @@ pub(super) async fn caught_up(
     if reached(&api.status.store().snapshot()) {
         return Ok(());
     }
+    let _turn = Box::pin(limits::turn(api, caller)).await?;
     let _waiting = api.reserve(caller, WAITING)?;
     let deadline = Instant::now() + WAIT_FOR_VERSION;
     if !api.status.wait_until(deadline, reached).await {

@@ -7,7 +7,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use super::Body;
 use crate::access::{BoundsViolation, ImageViolation};
 use crate::kubernetes::{ReadError, WriteError};
-use crate::limits::Limit;
+use crate::limits::{Limit, NoTurn, Rate};
 
 /// How soon to come back when nobody said otherwise.
 pub(super) const COME_BACK: Duration = Duration::from_secs(3);
@@ -137,6 +137,16 @@ pub enum ApiError {
     /// 422
     #[error("Kubernetes refused the {0}: {1}")]
     Refused(&'static str, String),
+    /// 422
+    #[error(
+        "this changes {pods} Pods, and limits.rates.podsPerMinute lets this caller change {per_minute} a minute: it never fits; go in smaller steps, or ask whoever runs this server"
+    )]
+    LargerThanBudget {
+        /// The Pods that would be changed.
+        pods: u64,
+        /// The caller's budget.
+        per_minute: u64,
+    },
     /// 429
     #[error(
         "your identity has {most} connections open already, which is all that it may have at one server: close some, or send more requests over each"
@@ -145,6 +155,40 @@ pub enum ApiError {
         /// How many it may have.
         most: usize,
     },
+    /// 429
+    #[error(
+        "this caller {verb}s more often than limits.rates.{verb}s lets it ({rate}): come back in {in_seconds} s",
+        verb = if *.limit == Limit::WriteRate { "write" } else { "read" },
+        in_seconds = seconds(.wait)
+    )]
+    TooOften {
+        /// That of reads or of writes.
+        limit: Limit,
+        /// What it allows.
+        rate: Rate,
+        /// How soon there is room for one.
+        wait: Duration,
+    },
+    /// 429
+    #[error(
+        "this changes {pods} Pods, and limits.rates.podsPerMinute lets this caller change {per_minute} a minute, of which too many were changed already: nothing was changed, come back in {in_seconds} s",
+        in_seconds = seconds(.wait)
+    )]
+    OverBudget {
+        /// The Pods that would be changed.
+        pods: u64,
+        /// The caller's budget.
+        per_minute: u64,
+        /// How soon there is room for them.
+        wait: Duration,
+    },
+    /// 429 where it is the caller's own share, 503 where others' requests leave none.
+    #[error(
+        "{what} under way, and nothing was changed: come back in a moment{fewer}",
+        what = in_the_way(.0),
+        fewer = if .0.own { ", with fewer at once" } else { "" }
+    )]
+    NoTurn(#[from] NoTurn),
     /// 431
     #[error("the request has more than {most} headers")]
     TooManyHeaders {
@@ -192,6 +236,22 @@ pub enum ApiError {
     OutcomeUnknown(&'static str, String),
 }
 
+/// Whole seconds, rounded up: whoever comes back then isn't too early.
+fn seconds(wait: &Duration) -> u64 {
+    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
+}
+
+fn in_the_way(NoTurn { limit, own }: &NoTurn) -> String {
+    let what = match limit {
+        Limit::Writes => "writes to Kubernetes (limits.writesAtOnce)",
+        Limit::ContainerReads => "reads of containers",
+        Limit::Lists => "lists to be searched or compressed",
+        _ => "requests that wait (limits.requests)",
+    };
+    let whose = if *own { "this caller has" } else { "there are" };
+    format!("{whose} too many {what}")
+}
+
 impl ApiError {
     /// The status of the answer.
     pub fn status(&self) -> StatusCode {
@@ -213,10 +273,14 @@ impl ApiError {
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UriTooLong { .. } => StatusCode::URI_TOO_LONG,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::OutOfBounds(_) | Self::ImageNotAllowed(_) | Self::Refused(..) => {
-                StatusCode::UNPROCESSABLE_ENTITY
-            }
-            Self::TooManyConnections { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::OutOfBounds(_)
+            | Self::ImageNotAllowed(_)
+            | Self::Refused(..)
+            | Self::LargerThanBudget { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::TooOften { .. }
+            | Self::TooManyConnections { .. }
+            | Self::OverBudget { .. }
+            | Self::NoTurn(NoTurn { own: true, .. }) => StatusCode::TOO_MANY_REQUESTS,
             Self::TooManyHeaders { .. } | Self::HeadersTooLarge { .. } => {
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
             }
@@ -226,6 +290,7 @@ impl ApiError {
             | Self::BehindVersion(..)
             | Self::ShortOfMemory
             | Self::ReadOnly
+            | Self::NoTurn(_)
             | Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::OutcomeUnknown(..) => StatusCode::GATEWAY_TIMEOUT,
         }
@@ -238,6 +303,20 @@ impl ApiError {
             Self::BodyTooLarge { .. } => Some(Limit::BodySize),
             Self::UriTooLong { .. } => Some(Limit::UriSize),
             Self::TooManyHeaders { .. } | Self::HeadersTooLarge { .. } => Some(Limit::HeaderSize),
+            Self::TooOften { limit, .. } | Self::NoTurn(NoTurn { limit, .. }) => Some(*limit),
+            Self::OverBudget { .. } | Self::LargerThanBudget { .. } => Some(Limit::PodsPerMinute),
+            _ => None,
+        }
+    }
+
+    /// When to come back, where that is of use.
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::TooOften { wait, .. } | Self::OverBudget { wait, .. } => Some(*wait),
+            Self::NoTurn(_) => Some(NoTurn::COME_BACK),
+            Self::Unavailable { retry_after, .. } => Some(*retry_after),
+            Self::TooManyConnections { .. } => Some(COME_BACK),
+            _ if self.status() == StatusCode::SERVICE_UNAVAILABLE => Some(COME_BACK),
             _ => None,
         }
     }
@@ -263,16 +342,8 @@ impl ApiError {
         if let Self::MethodNotAllowed { allow } = self {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));
         }
-        if matches!(
-            status,
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
-        ) {
-            let wait = if let Self::Unavailable { retry_after, .. } = self {
-                retry_after
-            } else {
-                COME_BACK
-            };
-            headers.insert(header::RETRY_AFTER, wait.as_secs().max(1).into());
+        if let Some(wait) = self.retry_after() {
+            headers.insert(header::RETRY_AFTER, seconds(&wait).into());
         }
         if self.closes() {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -307,6 +378,7 @@ impl ApiError {
                 why,
                 retry_after: retry_after.unwrap_or(COME_BACK),
             },
+            WriteError::NoTurn(why) => Self::NoTurn(why),
             WriteError::Unknown(why) => Self::OutcomeUnknown(noun, why),
         }
     }

@@ -9,6 +9,7 @@ mod deployments;
 mod error;
 mod headers;
 mod health;
+mod limits;
 mod path;
 mod pins;
 mod preconditions;
@@ -22,7 +23,6 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{HeaderValue, Method, Request, Response, header, request::Parts};
-use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
@@ -44,8 +44,6 @@ use crate::{
     tls::Refusal,
 };
 
-/// Lists that are searched or compressed at once.
-const LISTS: usize = 2;
 /// More headers are 431: hyper takes no more over HTTP/1.1, and each costs far more memory than its bytes.
 const MOST_HEADERS: usize = 100;
 
@@ -71,8 +69,6 @@ pub struct Api {
     metrics: Arc<Metrics>,
     compressed: deployments::Compressed,
     pins: Pins,
-    /// What lists cost CPU on threads of their own, a few at a time whoever asks.
-    lists: Arc<Semaphore>,
     /// Writes go on when their caller hangs up; a shutdown waits for them.
     tasks: TaskTracker,
 }
@@ -92,7 +88,6 @@ impl Api {
             tasks,
             compressed: Default::default(),
             pins: Pins::default(),
-            lists: Arc::new(Semaphore::new(LISTS)),
         }
     }
 
@@ -174,12 +169,7 @@ impl Api {
     /// The answer of a failure, which may be that a limit was reached.
     fn failed(&self, session: &Session, error: ApiError) -> Response<Body> {
         if let Some(limit) = error.limit() {
-            let caller = session.caller();
-            let who = Who {
-                principal: Some(caller.name()),
-                address: Some(caller.address.ip()),
-            };
-            self.metrics.limits.reached(limit, who);
+            self.metrics.limits.reached(limit, session.caller().who());
         }
         error.into_response()
     }
@@ -223,7 +213,8 @@ impl Api {
         }
     }
 
-    /// The order of judgement: what is wrong with the request as such, path, method, caller, permission, then the resource's own.
+    /// The order of judgement: what is wrong with the request as such, path, method, caller, permission, rate, then the resource's
+    /// own.
     async fn judge<B>(
         self: &Arc<Self>,
         session: &Arc<Session>,
@@ -251,7 +242,10 @@ impl Api {
         };
         let puts = request.method == Method::PUT;
         let admission = match acceptable.and_then(|()| self.affordable(&caller, &route, puts)) {
-            Ok(()) => self.admit(&caller, &route, &request.method).await,
+            Ok(()) => {
+                let admitted = self.admit(&caller, &route, &request.method).await;
+                admitted.and_then(|()| limits::within_rate(&caller, puts))
+            }
             refused => refused,
         };
         if !puts {
@@ -261,6 +255,7 @@ impl Api {
             }
             admission.clone()?;
             if !content.is_end_stream() {
+                let _turn = Box::pin(limits::turn(self, &caller)).await?;
                 // Of no use, and still bounded: some clients lose their way when a stream succeeds before it was sent.
                 request::whole_body(self, &caller, request, content).await?;
                 // It took its time, and so may have a reload.

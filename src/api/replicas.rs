@@ -101,7 +101,8 @@ impl Parameter for Replicas {
                 return Err(ApiError::BeingDeleted);
             }
             preconditions::judge(&write.headers, &record)?;
-            authorization::judge_count(&decision, &caller, &record, count)
+            authorization::judge_count(&decision, &caller, &record, count)?;
+            write.charge(&caller, record.replicas().abs_diff(count).into())
         };
         let deployments = &write.api.deployments;
         deployments.scale(&write.request, count, judge).await
@@ -109,6 +110,10 @@ impl Parameter for Replicas {
 
     fn tag(&self, written: &Written<i32>) -> String {
         preconditions::count_tag(written.uid, written.now)
+    }
+
+    fn pods(&self, written: &Written<i32>) -> u64 {
+        written.previous.abs_diff(written.now).into()
     }
 
     fn representation(&self, request: &WriteRequest, written: &Written<i32>) -> Vec<u8> {

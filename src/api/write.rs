@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts}
 
 use super::{
     Api, ApiError, Body, headers,
+    limits::{self, Charged},
     path::valid_names,
     preconditions,
     request::{RequestId, Trace, dry_run, json_content, prefers_representation, whole_body},
@@ -19,6 +20,7 @@ use crate::{
     access::{Caller, Verb},
     generation::Session,
     kubernetes::{WriteError, WriteRequest, Written},
+    limits::Turn,
 };
 
 /// A parameter of a Deployment that callers set.
@@ -55,6 +57,9 @@ pub(super) trait Parameter: Send + Sync + Sized + 'static {
 
     /// The entity tag that reads have after the write.
     fn tag(&self, written: &Written<Self::State>) -> String;
+
+    /// How many Pods were changed, of those that were [charged](Write::charge).
+    fn pods(&self, written: &Written<Self::State>) -> u64;
 
     /// What was written in JSON, for those who ask for it.
     fn representation(&self, request: &WriteRequest, written: &Written<Self::State>) -> Vec<u8>;
@@ -134,7 +139,12 @@ where
         });
         error
     };
-    admission.map_err(|error| refused(error, None))?;
+    admission.map_err(|error| match error {
+        // One of many, of which the limit's own line tells.
+        ApiError::TooOften { .. } => error,
+        _ => refused(error, None),
+    })?;
+    let turn = limits::turn(api, &origin.caller).await?;
     let wish = wish(api, &origin.caller, &parameter, names, request, content)
         .await
         .map_err(|error| refused(error, None))?;
@@ -153,6 +163,7 @@ where
         dry_run,
         conditional: preconditions::made(&request.headers),
         traceparent: origin.trace.traceparent(),
+        caller: caller.allowance.id().clone(),
     };
     let write = Write {
         api: Arc::clone(api),
@@ -161,6 +172,8 @@ where
         parameter,
         wish,
         headers: request.headers.clone(),
+        charged: Charged::default(),
+        _turn: turn,
     };
     // A task of its own: the write goes on, and is logged, when the caller hangs up.
     api.tasks
@@ -216,6 +229,9 @@ pub(super) struct Write<P: Parameter> {
     /// Those of the caller's request: preconditions and preferences.
     pub(super) headers: HeaderMap,
     parameter: P,
+    charged: Charged,
+    /// It is under way until it has been answered, whoever waits for that.
+    _turn: Turn,
 }
 
 impl<P: Parameter> Write<P> {
@@ -225,8 +241,20 @@ impl<P: Parameter> Write<P> {
         standing(&caller).map(|()| caller)
     }
 
+    /// Charges the Pods that an attempt would change to whoever sends it; the last thing that is judged.
+    pub(super) fn charge(&self, caller: &Caller, pods: u64) -> Result<(), ApiError> {
+        self.charged.charge(caller, pods, self.request.dry_run)
+    }
+
     async fn run(self) -> Result<Response<Body>, ApiError> {
-        match self.parameter.set(&self).await {
+        let outcome = self.parameter.set(&self).await;
+        match &outcome {
+            Ok(written) => self.charged.settle(self.parameter.pods(written)),
+            // It may have happened.
+            Err(WriteError::Unknown(_)) => {}
+            Err(_) => self.charged.settle(0),
+        }
+        match outcome {
             Ok(written) => {
                 let result = match (self.request.dry_run, written.seen) {
                     (true, _) => "dry run",

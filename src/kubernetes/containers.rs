@@ -13,10 +13,7 @@ use futures_util::{
 use http::{HeaderValue, Request, header};
 use kube::client::Body;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use super::{
@@ -26,13 +23,10 @@ use super::{
     wire::version,
     write::WriteError,
 };
+use crate::limits::{CallerId, NoTurn, Turns};
 
 /// How long a read may take, waiting for its turn included.
 const READ: Duration = Duration::from_secs(10);
-/// How long of that it may wait: whoever has a turn has time to use it.
-const TURN: Duration = Duration::from_secs(5);
-/// How many reads are under way at once: each may buffer some megabytes.
-const AT_ONCE: usize = 16;
 /// What was read serves others for so long, counted from when it was asked for.
 const FRESH: Duration = Duration::from_secs(1);
 
@@ -45,6 +39,8 @@ pub struct Containers {
     pub resource_version: u64,
     /// Whether it has a deletionTimestamp.
     pub deleting: bool,
+    /// How many Pods it has, as far as its count says.
+    pub replicas: i32,
     /// The Deployment's own labels.
     pub labels: BTreeMap<String, String>,
     /// The Deployment's own annotations.
@@ -81,6 +77,9 @@ pub enum ReadError {
     /// No such Deployment any more, or none that is managed.
     #[error("the Deployment doesn't exist")]
     NotFound,
+    /// Too many others were under way for too long.
+    #[error(transparent)]
+    NoTurn(NoTurn),
     /// The cluster refuses this server.
     #[error("the cluster refuses this server's own credentials: {0}")]
     Credentials(String),
@@ -99,6 +98,7 @@ impl<E> From<ReadError> for WriteError<E> {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::NotFound => Self::NotFound,
+            ReadError::NoTurn(why) => Self::NoTurn(why),
             ReadError::Credentials(words) => Self::Credentials(words),
             ReadError::Unavailable(why, retry_after) => Self::Unavailable(why, retry_after),
         }
@@ -154,11 +154,14 @@ struct PodSpec {
 impl From<DeploymentObject> for Containers {
     fn from(object: DeploymentObject) -> Self {
         let resource_version = object.resource_version();
-        let (metadata, pod) = (object.metadata, object.spec.template.spec);
+        let (metadata, replicas) = (object.metadata, object.spec.replicas);
+        let pod = object.spec.template.spec;
         Self {
             uid: metadata.uid,
             resource_version,
             deleting: metadata.deletion_timestamp.is_some(),
+            // What the API server takes for one that isn't given.
+            replicas: replicas.unwrap_or(1),
             labels: metadata.labels,
             annotations: metadata.annotations,
             containers: pod.containers,
@@ -229,9 +232,18 @@ impl Remembered {
 type Key = (String, String);
 
 /// The reads of the last second.
+#[derive(Default)]
 pub(super) struct Reads {
-    turns: Arc<Semaphore>,
     recent: Mutex<Recent>,
+}
+
+/// Who asks, and what for.
+struct Question<'a> {
+    api_server: &'a ApiServer,
+    turns: &'a Turns,
+    caller: &'a CallerId,
+    key: &'a Key,
+    at_least: u64,
 }
 
 #[derive(Default)]
@@ -240,31 +252,25 @@ struct Recent {
     swept: Option<Instant>,
 }
 
-impl Default for Reads {
-    fn default() -> Self {
-        Self {
-            turns: Arc::new(Semaphore::new(AT_ONCE)),
-            recent: Mutex::default(),
-        }
-    }
-}
-
 impl Reads {
     /// What the read that serves finds, or a new one, and when it was asked for.
-    async fn find(
-        &self,
-        api_server: &ApiServer,
-        key: &Key,
-        at_least: u64,
-    ) -> Result<(Arc<Containers>, Instant), ReadError> {
-        let read = self.join(api_server, key, at_least);
-        let found = read.outcome.clone().await?;
-        self.keep(key, &read);
+    async fn find(&self, question: &Question<'_>) -> Result<(Arc<Containers>, Instant), ReadError> {
+        let (read, own) = self.join(question);
+        let found = read.outcome.clone().await.map_err(|error| match error {
+            // Who joined another's read has used up nothing of its own.
+            ReadError::NoTurn(why) => ReadError::NoTurn(NoTurn {
+                own: why.own && own,
+                ..why
+            }),
+            error => error,
+        })?;
+        self.keep(question.key, &read);
         Ok((found, read.asked))
     }
 
-    /// The read that serves, or a new one.
-    fn join(&self, api_server: &ApiServer, key: &Key, at_least: u64) -> Read {
+    /// The read that serves, or a new one, and whether it is one.
+    fn join(&self, question: &Question<'_>) -> (Read, bool) {
+        let Question { key, at_least, .. } = *question;
         let mut recent = self.recent();
         let now = Instant::now();
         if recent.swept.is_none_or(|at| now - at > FRESH) {
@@ -274,11 +280,9 @@ impl Reads {
         }
         let serving = recent.reads.get(key).and_then(Remembered::read);
         if let Some(read) = serving.filter(|read| read.serves(at_least)) {
-            return read;
+            return (read, false);
         }
-        let (turns, api_server, wanted) =
-            (Arc::clone(&self.turns), api_server.clone(), key.clone());
-        let outcome = in_turn(turns, api_server, wanted, now).boxed().shared();
+        let outcome = in_turn(question, now).boxed().shared();
         if let Some(under_way) = outcome.downgrade() {
             let begun = Remembered {
                 asked: now,
@@ -287,10 +291,11 @@ impl Reads {
             };
             recent.reads.insert(key.clone(), begun);
         }
-        Read {
+        let read = Read {
             asked: now,
             outcome,
-        }
+        };
+        (read, true)
     }
 
     /// Keeps a read that is done for those who come later, unless another has begun since.
@@ -318,7 +323,7 @@ impl Reads {
 
 impl Deployments {
     /// The containers of a Deployment that the store has at version `at_least`, and how long ago they were asked for: at
-    /// most a second, since many who ask at once share one call.
+    /// most a second, since many who ask at once share one call. Turns for such calls go round by `caller`.
     ///
     /// # Errors
     ///
@@ -328,10 +333,18 @@ impl Deployments {
         namespace: &str,
         name: &str,
         at_least: u64,
+        caller: &CallerId,
     ) -> Result<(Arc<Containers>, Duration), ReadError> {
         self.api_server.admit()?;
         let key = (namespace.to_owned(), name.to_owned());
-        let read = || self.reads.find(&self.api_server, &key, at_least);
+        let question = Question {
+            api_server: &self.api_server,
+            turns: &self.limiter.container_reads,
+            caller,
+            key: &key,
+            at_least,
+        };
+        let read = || self.reads.find(&question);
         let (mut found, mut asked) = read().await?;
         if found.resource_version < at_least {
             // It was under way before the store saw this version; one that begins now isn't older.
@@ -351,23 +364,17 @@ impl Deployments {
 }
 
 /// A read that waits for its turn first.
-async fn in_turn(
-    turns: Arc<Semaphore>,
-    api_server: ApiServer,
-    key: Key,
-    asked: Instant,
-) -> Outcome {
-    let unavailable = |why| Err(ReadError::Unavailable(why, None));
-    // The turns are never closed: who has none within the time was only waiting.
-    let Ok(Ok(_turn)) = timeout_at(asked + TURN, turns.acquire()).await else {
-        return unavailable(format!(
-            "{AT_ONCE} other reads of containers left this one no turn within {} s",
-            TURN.as_secs()
-        ));
-    };
-    match timeout_at(asked + READ, read(&api_server, &key)).await {
-        Ok(found) => found.map(|object| Arc::new(object.into())),
-        Err(_) => unavailable(CallError::Silent(READ).to_string()),
+fn in_turn(question: &Question<'_>, asked: Instant) -> impl Future<Output = Outcome> + use<> {
+    let (api_server, key) = (question.api_server.clone(), question.key.clone());
+    let (turns, caller) = (question.turns.clone(), question.caller.clone());
+    async move {
+        let turn = turns.take(&caller, None).await;
+        let _turn = turn.map_err(ReadError::NoTurn)?;
+        let late = |_| ReadError::Unavailable(CallError::Silent(READ).to_string(), None);
+        timeout_at(asked + READ, read(&api_server, &key))
+            .await
+            .map_err(late)?
+            .map(|object| Arc::new(object.into()))
     }
 }
 

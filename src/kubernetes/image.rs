@@ -45,7 +45,9 @@ impl Deployments {
                 record.resource_version()
             };
             let at_least = stored.max(refused + 1);
-            let (previous, _) = self.containers(namespace, name, at_least).await?;
+            let (previous, _) = self
+                .containers(namespace, name, at_least, &request.caller)
+                .await?;
             let judged = previous.resource_version;
             let attempt = if judged < stored {
                 let why = "it shows an older state than it did before".to_owned();

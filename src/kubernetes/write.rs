@@ -20,6 +20,7 @@ use super::{
     retry_budget::RetryBudget,
     unanswered::Unanswered,
 };
+use crate::limits::{CallerId, Limiter, NoTurn};
 
 /// How long conflicts and overload are retried.
 const RETRY_FOR: Duration = Duration::from_secs(5);
@@ -37,6 +38,7 @@ pub struct Deployments {
     pub(super) managed: Managed,
     pub(super) reads: Reads,
     pub(super) retry_budget: RetryBudget,
+    pub(crate) limiter: Arc<Limiter>,
 }
 
 /// Which Deployment is written, and how.
@@ -52,6 +54,8 @@ pub struct WriteRequest {
     pub conditional: bool,
     /// W3C trace context of the request, passed on to the API server.
     pub traceparent: String,
+    /// Whose write it is, by whom turns go round.
+    pub caller: CallerId,
 }
 
 /// A parameter that was set.
@@ -93,6 +97,9 @@ pub enum WriteError<E> {
     /// The API server is away or overloaded; nothing was changed.
     #[error("the Kubernetes API is unavailable: {0}")]
     Unavailable(String, Option<Duration>),
+    /// Too many others were under way for too long; nothing was changed.
+    #[error(transparent)]
+    NoTurn(#[from] NoTurn),
     /// The write was sent, and whether it was carried out isn't known.
     #[error("the outcome isn't known: {0}")]
     Unknown(String),
@@ -179,7 +186,8 @@ pub(super) struct Sending {
 }
 
 impl Deployments {
-    /// Reads and writes through `client` what is managed; judges and waits by the store that `status` is about.
+    /// Reads and writes through `client` what is managed; judges and waits by the store that `status` is about. The default
+    /// limits hold.
     pub fn new(client: kube::Client, status: Arc<InformerStatus>, managed: Managed) -> Self {
         Self {
             api_server: ApiServer::new(client, status.circuit()),
@@ -187,7 +195,13 @@ impl Deployments {
             managed,
             reads: Reads::default(),
             retry_budget: RetryBudget::default(),
+            limiter: Arc::default(),
         }
+    }
+
+    /// The same by other limits.
+    pub fn limited_by(self, limiter: Arc<Limiter>) -> Self {
+        Self { limiter, ..self }
     }
 
     /// From the first attempt on.
@@ -211,7 +225,7 @@ impl Deployments {
         })
     }
 
-    /// Makes one attempt and reads its answer; without an answer another one, on the same condition.
+    /// Makes one attempt when it is its caller's turn, and reads its answer; without an answer another one, on the same condition.
     pub(super) async fn send<T: DeserializeOwned, E>(
         &self,
         retries: &Retries<'_>,
@@ -262,6 +276,7 @@ impl Deployments {
         if let Ok(traceparent) = HeaderValue::from_str(&request.traceparent) {
             write.headers_mut().insert("traceparent", traceparent);
         }
+        let _turn = self.limiter.writes.take(&request.caller, None).await?;
         let exchange = async {
             let mut response = self.api_server.send(write, within).await?;
             small_body(response.body_mut(), within).await

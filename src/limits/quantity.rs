@@ -1,11 +1,11 @@
 //! How quantities are written in the configuration: `64Ki`, `5s`.
 
-use std::{fmt, time::Duration};
+use std::{fmt, marker::PhantomData, time::Duration};
 
 use jiff::SignedDuration;
 use serde::{
     Deserialize, Deserializer,
-    de::{Error, Visitor},
+    de::{Error, IntoDeserializer as _, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
 /// Bytes: a whole number, alone or with Ki, Mi or Gi behind it, as Kubernetes writes them; at least 1.
@@ -46,6 +46,42 @@ pub(super) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize,
 /// A time: `5s`, `1m30s`, `250ms`; more than none, and at most a day.
 pub(super) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     deserializer.deserialize_any(Time)
+}
+
+/// A value, or `unlimited`, which is none.
+pub(super) fn unless_unlimited<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    deserializer.deserialize_any(UnlessUnlimited(PhantomData))
+}
+
+struct UnlessUnlimited<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for UnlessUnlimited<T> {
+    type Value = Option<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a limit, or the word unlimited")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Option<T>, E> {
+        match text {
+            "unlimited" => Ok(None),
+            _ => Err(E::custom(format!(
+                "{text:?} is no limit; without one it is unlimited"
+            ))),
+        }
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Option<T>, E> {
+        T::deserialize(number.into_deserializer()).map(Some)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Option<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(Some)
+    }
 }
 
 struct Bytes;

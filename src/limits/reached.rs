@@ -60,11 +60,29 @@ pub enum Limit {
     Http2Headers,
     /// What it bounds by itself: empty and tiny DATA frames.
     Http2Data,
+    /// `rates.reads`
+    ReadRate,
+    /// `rates.writes`
+    WriteRate,
+    /// `rates.podsPerMinute`
+    PodsPerMinute,
+    /// `rates.handshakesPerAddress`
+    AddressHandshakes,
+    /// `requests`
+    Requests,
+    /// `writesAtOnce`
+    Writes,
+    /// Reads of containers from Kubernetes at once.
+    ContainerReads,
+    /// Lists that are searched or compressed at once.
+    Lists,
+    /// Questions to the cluster about callers at once.
+    AccessReviews,
 }
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 29] = [
         Self::Connections,
         Self::AddressConnections,
         Self::IdentityConnections,
@@ -85,6 +103,15 @@ impl Limit {
         Self::Http2Mistakes,
         Self::Http2Headers,
         Self::Http2Data,
+        Self::ReadRate,
+        Self::WriteRate,
+        Self::PodsPerMinute,
+        Self::AddressHandshakes,
+        Self::Requests,
+        Self::Writes,
+        Self::ContainerReads,
+        Self::Lists,
+        Self::AccessReviews,
     ];
 
     /// Its name in the log and in metrics.
@@ -110,6 +137,15 @@ impl Limit {
             Self::Http2Mistakes => "Http2Mistakes",
             Self::Http2Headers => "Http2Headers",
             Self::Http2Data => "Http2Data",
+            Self::ReadRate => "ReadRate",
+            Self::WriteRate => "WriteRate",
+            Self::PodsPerMinute => "PodsPerMinute",
+            Self::AddressHandshakes => "AddressHandshakes",
+            Self::Requests => "Requests",
+            Self::Writes => "Writes",
+            Self::ContainerReads => "ContainerReads",
+            Self::Lists => "Lists",
+            Self::AccessReviews => "AccessReviews",
         }
     }
 

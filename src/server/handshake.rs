@@ -13,7 +13,7 @@ use tracing::{debug, info, warn};
 use super::{Server, metered::Metered, places::Place};
 use crate::{
     generation::Session,
-    limits::{Limit, Limits, Who},
+    limits::{Limit, Limits, Who, in_runs},
     tls::{Refusal, Shown},
 };
 
@@ -40,7 +40,8 @@ impl Server {
             return None;
         };
         let tcp = Metered::new(tcp, limits.sizes.handshake);
-        let shaking = Box::pin(self.handshake(tcp, address, deadline));
+        let runs = self.address(address).runs();
+        let shaking = Box::pin(in_runs(runs, self.handshake(tcp, address, deadline)));
         let shaken = tokio::select! {
             shaken = shaking => shaken,
             () = turn.ousted() => {

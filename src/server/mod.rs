@@ -20,7 +20,7 @@ use hyper::{
     server::conn::{http1, http2},
     service::service_fn,
 };
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -34,7 +34,7 @@ use crate::{
     access::Caller,
     api::Api,
     generation::{Generations, Session},
-    limits::{Limit, Limits, Pressure, Who},
+    limits::{Address, InRuns, Limit, Limits, Pressure, Runner, Who},
     telemetry::metrics::Metrics,
 };
 use activity::{Activity, Coming, Going, Watched};
@@ -120,6 +120,7 @@ impl Server {
         let limits = Arc::clone(&self.generations.current().limits);
         let place = match self.metrics.memory.pressure() {
             Pressure::Full => Err(Limit::Memory),
+            _ if self.knocks_too_often(address) => Err(Limit::AddressHandshakes),
             _ => self.places.take(address.ip(), &limits.connections),
         };
         match place {
@@ -169,14 +170,20 @@ impl Server {
         sleep(LATE).await;
     }
 
+    /// What an address has had.
+    fn address(&self, address: SocketAddr) -> Arc<Address> {
+        let generation = self.generations.current();
+        let rate = generation.limits.rates.handshakes_per_address;
+        generation.limiter.address(address.ip(), rate)
+    }
+
+    fn knocks_too_often(&self, address: SocketAddr) -> bool {
+        let from = self.address(address);
+        from.handshakes.as_ref().is_some_and(|h| h.take().is_err())
+    }
+
     fn reached(&self, limit: Limit, caller: &Caller) {
-        self.metrics.limits.reached(
-            limit,
-            Who {
-                principal: Some(caller.name()),
-                address: Some(caller.address.ip()),
-            },
-        );
+        self.metrics.limits.reached(limit, caller.who());
     }
 
     /// Serves the caller of a session on any stream of bytes; `multiplexed`: HTTP/2 was agreed on. What measurements without a
@@ -215,7 +222,7 @@ impl Server {
         let head = limits.sizes.uri + limits.sizes.headers + BEYOND;
         if multiplexed {
             let limits = &limits.http2;
-            let mut http2 = http2::Builder::new(TokioExecutor::new());
+            let mut http2 = http2::Builder::new(InRuns(served.caller().allowance.runs()));
             http2
                 .timer(TokioTimer::new())
                 .max_concurrent_streams(limits.streams as u32)
@@ -253,6 +260,7 @@ impl Server {
     ) where
         C: Future<Output = hyper::Result<()>>,
     {
+        let mut runner = Runner::new(session.caller().allowance.runs());
         let mut generations = self.generations.changes();
         // What changed since the handshake is a change too.
         generations.mark_changed();
@@ -272,7 +280,7 @@ impl Server {
                 Phase::Finishing => activity.look_again(),
             };
             let open = matches!(phase, Phase::Open | Phase::Dismissed(_));
-            let served = poll_fn(|context| match connection.as_mut().poll(context) {
+            let served = poll_fn(|context| match runner.poll(connection.as_mut(), context) {
                 Poll::Pending if activity.floods() => Poll::Ready(None),
                 served => served.map(Some),
             });
@@ -287,6 +295,7 @@ impl Server {
                     if closes && multiplexed {
                         phase = Phase::Finishing;
                         finish(connection.as_mut());
+                        runner.wake();
                     } else if closes {
                         phase = Phase::Leaving(Instant::now() + LATE);
                     }
@@ -300,6 +309,7 @@ impl Server {
                     if open {
                         phase = Phase::Cut(Instant::now() + DISMISSED);
                         finish(connection.as_mut());
+                        runner.wake();
                     }
                 }
                 _ = generations.changed(), if open => {
@@ -317,10 +327,12 @@ impl Server {
                         Phase::Dismissed(end) if Instant::now() >= end => {
                             phase = Phase::Cut(Instant::now() + PARTING);
                             finish(connection.as_mut());
+                        runner.wake();
                         }
                         Phase::Leaving(end) if Instant::now() >= end => {
                             phase = Phase::Finishing;
                             finish(connection.as_mut());
+                        runner.wake();
                         }
                         // Whoever isn't let in any more can't stay by not reading, or by not taking leave.
                         Phase::Cut(end) if Instant::now() >= end => return,

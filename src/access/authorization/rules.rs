@@ -5,10 +5,7 @@ use serde_saphyr::Spanned;
 
 use super::{List, PolicyError, Text, at, line, wrong};
 use crate::{
-    access::{
-        Bounds, Digest, Effect, ImageRules, Rule, Verb, Verbs,
-        policy::{Glob, Subject},
-    },
+    access::{Bounds, Digest, Effect, ImageRules, Rule, Verb, Verbs, policy::Glob},
     image_reference::is_tag,
     name,
     selector::LabelSelector,
@@ -112,7 +109,7 @@ impl RuleFile {
             name: name.value.into(),
             position,
             effect,
-            subjects: each("subjects", subjects, subject)?,
+            subjects: each("subjects", subjects, str::parse)?,
             verbs,
             namespaces: optional("namespaces", namespaces, |text| {
                 pattern(text, "namespace", name::is_namespace)
@@ -136,24 +133,6 @@ pub(super) fn verbs(list: List) -> Result<Verbs, PolicyError> {
         },
     })?;
     Ok(read.iter().copied().fold(Verbs::default(), Verbs::with))
-}
-
-fn subject(text: &str) -> Result<Subject, String> {
-    let group = text.strip_prefix("group:");
-    let pattern = group.unwrap_or(text);
-    if pattern.is_empty() {
-        return Err("a subject is empty, and nobody has an empty name: give a name, a pattern, group:NAME, or \"*\" for all".into());
-    }
-    if pattern.chars().any(char::is_control) {
-        return Err(format!(
-            "the subject {text:?} has a control character, which no name has"
-        ));
-    }
-    let glob = Glob::new(pattern);
-    Ok(match group {
-        Some(_) => Subject::Group(glob),
-        None => Subject::Name(glob),
-    })
 }
 
 /// A pattern that some name matches: `*` stands for something or nothing.

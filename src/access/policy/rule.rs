@@ -1,6 +1,8 @@
 //! One rule: whom, what and which Deployments it is about.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
+
+use serde::Deserialize;
 
 use super::glob::Glob;
 use crate::{
@@ -37,9 +39,10 @@ pub struct Rule {
     pub(in crate::access) images: Option<ImageRules>,
 }
 
-/// Whom a rule is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::access) enum Subject {
+/// Whom a rule, or a limit, is about.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) enum Subject {
     /// Principals whose name matches.
     Name(Glob),
     /// Principals with a group that matches.
@@ -64,11 +67,41 @@ pub enum Mismatch {
 }
 
 impl Subject {
-    fn matches(&self, name: &str, groups: &[String]) -> bool {
+    pub(crate) fn matches(&self, name: &str, groups: &[String]) -> bool {
         match self {
             Self::Name(glob) => glob.matches(name),
             Self::Group(glob) => groups.iter().any(|group| glob.matches(group)),
         }
+    }
+}
+
+impl FromStr for Subject {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let group = text.strip_prefix("group:");
+        let pattern = group.unwrap_or(text);
+        if pattern.is_empty() {
+            return Err("a subject is empty, and nobody has an empty name: give a name, a pattern, group:NAME, or \"*\" for all".into());
+        }
+        if pattern.chars().any(char::is_control) {
+            return Err(format!(
+                "the subject {text:?} has a control character, which no name has"
+            ));
+        }
+        let glob = Glob::new(pattern);
+        Ok(match group {
+            Some(_) => Self::Group(glob),
+            None => Self::Name(glob),
+        })
+    }
+}
+
+impl TryFrom<String> for Subject {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
     }
 }
 

@@ -23,8 +23,6 @@ pub(super) const MAX_AGE: Duration = Duration::from_secs(10);
 pub(super) const MOST: usize = 10_000;
 /// How many of them are one user's.
 pub(super) const MOST_OF_ONE: usize = MOST / 4;
-/// How many questions about one user are asked at once.
-pub(super) const AT_ONCE_OF_ONE: usize = super::AT_ONCE / 4;
 /// How long the API server is left alone at most, whatever it asked for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
@@ -56,8 +54,6 @@ struct Known {
 /// What one user may take of what all share, so that nobody who asks about much leaves others nothing. It lives as long as
 /// something of it is taken.
 pub(super) struct Share {
-    /// For questions under way.
-    pub(super) turns: Semaphore,
     /// For answers.
     places: Arc<Semaphore>,
 }
@@ -76,7 +72,6 @@ impl Answers {
         }
         self.shares.retain(|_, share| share.strong_count() > 0);
         let share = Arc::new(Share {
-            turns: Semaphore::new(AT_ONCE_OF_ONE),
             places: Arc::new(Semaphore::new(MOST_OF_ONE)),
         });
         self.shares.insert(user.to_owned(), Arc::downgrade(&share));

@@ -226,7 +226,7 @@ fn changed_and_sent(iterations: usize, headers: &str) -> Result<(), Failure> {
     const WARM: usize = 2;
     let runtime = runtime()?;
     let served = runtime.block_on(async { Served::new(USUAL) })?;
-    let caller = runtime.block_on(async { served.plain() });
+    let caller = runtime.block_on(async { served.plain("alice") });
     caller.prepare(vec![get("/deployments", headers); WARM + iterations])?;
     let changes: Vec<_> = fixture::changes(USUAL).take(WARM + iterations).collect();
     let mut changes = changes.into_iter();
@@ -242,7 +242,7 @@ fn gzip_unchanged(iterations: usize) -> Result<(), Failure> {
     const WARM: usize = 20;
     let runtime = runtime()?;
     let served = runtime.block_on(async { Served::new(USUAL) })?;
-    let caller = runtime.block_on(async { served.plain() });
+    let caller = runtime.block_on(async { served.plain("alice") });
     caller.prepare(vec![get("/deployments", GZIP); WARM + iterations])?;
     runtime.block_on(caller.send(WARM));
     measured(&runtime, std::pin::pin!(caller.send(iterations)));

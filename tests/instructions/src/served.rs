@@ -99,10 +99,10 @@ impl Served {
         })
     }
 
-    /// Serves a connection without TLS.
-    pub fn plain(&self) -> CallerEnd {
+    /// Serves a connection of somebody without TLS.
+    pub fn plain(&self, name: &str) -> CallerEnd {
         let (caller, stream) = connection::plain();
-        self.serve(stream, false);
+        self.serve_as(stream, false, name);
         caller
     }
 
@@ -111,24 +111,35 @@ impl Served {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        self.serve_as(stream, multiplexed, "alice")
+    }
+
+    fn serve_as<S>(&self, stream: S, multiplexed: bool, name: &str) -> JoinHandle<()>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let server = Arc::clone(&self.server);
         let identity = Identity {
-            subject: "CN=alice".into(),
+            subject: format!("CN={name}"),
             serial: "2a".into(),
             issuer: "CN=demo".into(),
             not_before: SystemTime::UNIX_EPOCH,
             valid_until: SystemTime::now() + Duration::from_secs(24 * 60 * 60),
         };
-        let session = Session::fixed(Caller::new(
+        let generation = self.generations.current();
+        let caller_of = Caller::new(
             identity,
             Ok(Principal {
-                name: "alice".into(),
+                name: name.into(),
                 kind: NameKind::CommonName,
                 groups: Vec::new(),
             }),
             caller_address(),
             Arc::new(Rules::default()),
-        ));
+        );
+        let limited = caller_of.limited(&generation.limiter, &generation.limits.rates);
+        let session = Session::fixed(limited);
+        drop(generation);
         tokio::spawn(async move { server.serve(stream, multiplexed, session).await })
     }
 
@@ -218,6 +229,7 @@ fn certificates() -> Result<(Generation, ClientConfig), Failure> {
         identity: IdentityRules::default(),
         rules: Arc::new(Rules::default()),
         limits: Arc::default(),
+        limiter: Arc::default(),
     };
     Ok((generation, client))
 }

@@ -6,7 +6,7 @@ use simkube::NewDeployment;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{Governed, seen};
-use crate::support::{SimCluster, eventually, program::admin};
+use crate::support::{Client, SimCluster, eventually, program::admin};
 
 const PROMISED: Duration = Duration::from_secs(5);
 
@@ -127,4 +127,41 @@ async fn a_write_whose_body_comes_after_a_reload_is_judged_by_what_holds_then() 
     slow.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
     assert_ne!(governed.sim.count("web", "shop"), Some(9));
+}
+
+#[tokio::test]
+async fn a_reload_gives_back_nothing_of_a_rate_and_another_rate_holds_at_once() {
+    let governed = governed().await;
+    let alice = governed.client("alice");
+    let writes = |rate: &str, more: &str| {
+        let limits = format!("limits: {{rates: {{writes: {rate}}}}}\n");
+        rule("['*']", "") + &limits + more
+    };
+    let applied = async |times: usize| {
+        eventually(PROMISED, "the reload", async || {
+            let (_, metrics) = admin(governed.admin_address, "GET", "/metrics").await;
+            metrics.contains(&format!(
+                "headcount_reloads_total{{result=\"applied\"}} {times}\n"
+            ))
+        })
+        .await;
+    };
+    let scale = async |client: &Client| client.scale("web", "shop", 4, &[]).await;
+    governed.becomes(&writes("{perSecond: 0.01, burst: 2}", ""));
+    applied(1).await;
+    for status in [200, 200, 429] {
+        assert_eq!(scale(&alice).await.status, status);
+    }
+    governed.becomes(&writes("{perSecond: 0.01, burst: 2}", "maxReplicas: 6\n"));
+    applied(2).await;
+    let refused = scale(&alice).await;
+    assert_eq!(refused.status, 429);
+    let wait: u64 = refused.header("retry-after").parse().unwrap();
+    assert!((90..=100).contains(&wait), "{wait}");
+    // Nor does another certificate.
+    assert_eq!(scale(&governed.client("alice")).await.status, 429);
+    assert_eq!(scale(&governed.client("bob")).await.status, 200);
+    governed.becomes(&writes("unlimited", ""));
+    applied(3).await;
+    assert_eq!(scale(&alice).await.status, 200);
 }

@@ -10,7 +10,7 @@ use simkube::{Cluster, Fault, NewDeployment, On, Options, Rule};
 use tokio::time::{Instant, sleep};
 
 use super::{CONTAINERS, image, read, setting, shop, told};
-use crate::support::InProcess;
+use crate::support::{Answer, InProcess};
 
 #[tokio::test(start_paused = true)]
 async fn containers_are_read_with_their_images() {
@@ -212,16 +212,18 @@ async fn many(count: usize) -> (InProcess, Vec<String>) {
     (server, (0..count).map(path).collect())
 }
 
+/// Asks for each of these as one of four callers.
+async fn all_ask(server: &InProcess, paths: &[String]) -> Vec<Answer> {
+    let callers = ["alice", "bob", "carol", "dave"].map(|name| server.somebody(name));
+    let ask = |(path, caller): (&String, _)| server.sending_as(caller, Method::GET, path, &[], "");
+    join_all(paths.iter().zip(callers.iter().cycle()).map(ask)).await
+}
+
 #[tokio::test(start_paused = true)]
 async fn sixteen_are_read_at_once_and_the_rest_in_turn() {
     let (server, paths) = many(40).await;
     let slow = Rule::new(On::Get, Fault::Delay(Duration::from_millis(500)));
     server.cluster.faults().add(slow);
-    let asking = join_all(
-        paths
-            .iter()
-            .map(|path| server.send(Method::GET, path, &[], "")),
-    );
     let counting = async {
         let mut gets = Vec::new();
         for _ in 0..3 {
@@ -231,9 +233,30 @@ async fn sixteen_are_read_at_once_and_the_rest_in_turn() {
         }
         gets
     };
-    let (answers, gets) = tokio::join!(asking, counting);
+    let (answers, gets) = tokio::join!(all_ask(&server, &paths), counting);
     assert_eq!(gets, [16, 32, 40]);
     assert!(answers.iter().all(|a| a.status == 200));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_who_asks_for_many_at_once_holds_up_nobody_else() {
+    let (server, paths) = many(13).await;
+    let slow = Rule::new(On::Get, Fault::Delay(Duration::from_millis(500)));
+    server.cluster.faults().add(slow);
+    let ask = |path: &String| server.sending(Method::GET, path, &[], "");
+    let many = join_all(paths[1..].iter().map(ask));
+    let other = async {
+        sleep(Duration::from_millis(100)).await;
+        let start = Instant::now();
+        let bob = server.somebody("bob");
+        let answer = server.sending_as(&bob, Method::GET, &paths[0], &[], "");
+        (answer.await.status.as_u16(), start.elapsed().as_millis())
+    };
+    let start = Instant::now();
+    let (many, other) = tokio::join!(many, other);
+    assert_eq!(other, (200, 500));
+    assert!(many.iter().all(|a| a.status == 200));
+    assert_eq!(start.elapsed().as_millis(), 1500, "four at once");
 }
 
 #[tokio::test(start_paused = true)]
@@ -241,10 +264,10 @@ async fn reads_whose_callers_hung_up_hold_up_nobody() {
     let (server, paths) = many(17).await;
     let hang = Rule::new(On::Get, Fault::Hang).times(16);
     server.cluster.faults().add(hang);
-    let ask = |path: &str| server.sending(Method::GET, path, &[], "");
-    let leaving = join_all(paths[..16].iter().map(|path| ask(path)));
+    let leaving = all_ask(&server, &paths[..16]);
     let left = tokio::time::timeout(Duration::from_secs(1), leaving).await;
     assert!(left.is_err());
+    let ask = |path: &str| server.sending(Method::GET, path, &[], "");
     let start = Instant::now();
     // One that nobody has asked for, and one that was left.
     assert_eq!(ask(&paths[16]).await.status, 200);
@@ -254,19 +277,28 @@ async fn reads_whose_callers_hung_up_hold_up_nobody() {
 
 #[tokio::test(start_paused = true)]
 async fn a_read_that_gets_no_turn_in_time_is_503_and_not_sent() {
-    let (server, paths) = many(17).await;
+    let (server, paths) = many(18).await;
     let hang = Rule::new(On::Get, Fault::Hang);
     server.cluster.faults().add(hang);
     let start = Instant::now();
-    let answers = join_all(
-        paths
-            .iter()
-            .map(|path| server.send(Method::GET, path, &[], "")),
-    );
-    let answers = answers.await;
+    let after = async |who: &str, path: &String| {
+        let who = server.somebody(who);
+        let answer = server.sending_as(&who, Method::GET, path, &[], "").await;
+        assert_eq!(start.elapsed().as_secs(), 5);
+        assert_eq!(answer.header("retry-after"), "1");
+        (answer.status.as_u16(), answer.error())
+    };
+    let all = all_ask(&server, &paths[..16]);
+    let (answers, other, own) =
+        tokio::join!(all, after("erin", &paths[16]), after("alice", &paths[17]));
     assert_eq!(start.elapsed().as_secs(), 10);
     assert!(answers.iter().all(|a| a.status == 503));
-    let last = answers[16].error();
-    assert!(last.contains("no turn within 5 s"), "{last}");
+    assert_eq!(other.0, 503);
+    assert!(other.1.contains("there are too many reads of containers"));
+    assert_eq!(own.0, 429);
+    assert!(
+        own.1
+            .contains("this caller has too many reads of containers")
+    );
     assert_eq!(server.cluster.counts().gets, 16);
 }

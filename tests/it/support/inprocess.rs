@@ -12,6 +12,7 @@ use headcount::{
     api::Api,
     generation::Session,
     kubernetes::{Connection, Deployments, Informer, InformerStatus, Managed},
+    limits::{Limiter, Limits},
     store::{LabelKeys, Store},
     telemetry::metrics::Metrics,
     tls::Identity,
@@ -94,6 +95,7 @@ pub(crate) struct InProcess {
     pub(crate) cluster: Cluster,
     pub(crate) status: Arc<InformerStatus>,
     api: Arc<Api>,
+    limiter: Arc<Limiter>,
     session: Arc<Session>,
     sent: Arc<Mutex<Vec<Sent>>>,
     detour: Arc<Mutex<Option<Detour>>>,
@@ -165,7 +167,9 @@ impl InProcess {
             &managed.namespaces,
         ))));
         let metrics = Arc::new(Metrics::default());
-        let deployments = Deployments::new(client.clone(), Arc::clone(&status), managed.clone());
+        let limiter = Arc::new(Limiter::default());
+        let deployments = Deployments::new(client.clone(), Arc::clone(&status), managed.clone())
+            .limited_by(Arc::clone(&limiter));
         let labels = watch::Sender::new(Arc::default());
         let informer = Informer::new(
             client,
@@ -174,13 +178,6 @@ impl InProcess {
             Arc::clone(&status),
             Arc::clone(&metrics.informer),
         );
-        let identity = Identity {
-            subject: "CN=alice".into(),
-            serial: "01".into(),
-            issuer: "CN=test".into(),
-            not_before: SystemTime::UNIX_EPOCH,
-            valid_until: SystemTime::now() + Duration::from_secs(1 << 30),
-        };
         Self {
             cluster: cluster.clone(),
             api: Arc::new(Api::new(
@@ -191,22 +188,31 @@ impl InProcess {
             )),
             status,
             labels,
-            session: Arc::new(Session::fixed(Caller::new(
-                identity,
-                Ok(Principal {
-                    name: "alice".into(),
-                    kind: NameKind::CommonName,
-                    groups: Vec::new(),
-                }),
-                SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
-                Arc::new(enabling_images()),
-            ))),
+            session: Arc::new(Session::fixed(caller("alice", enabling_images()))),
+            limiter,
             sent,
             detour,
             shaping,
             panicking,
             informer: tokio::spawn(informer.run()),
         }
+    }
+
+    /// From now on these limits hold; its own caller is this one.
+    pub(crate) fn limited(&mut self, limits: &Limits) {
+        self.limiter.apply(limits);
+        self.session = self.session_of("alice", enabling_images(), limits);
+    }
+
+    /// Somebody else, by these limits.
+    pub(crate) fn session_of(&self, name: &str, rules: Rules, limits: &Limits) -> Arc<Session> {
+        let caller = caller(name, rules).limited(&self.limiter, &limits.rates);
+        Arc::new(Session::fixed(caller))
+    }
+
+    /// Somebody else.
+    pub(crate) fn somebody(&self, name: &str) -> Arc<Session> {
+        self.session_of(name, enabling_images(), &Limits::default())
     }
 
     /// From now on this decides where requests go; `None` sends them to the cluster.
@@ -383,6 +389,18 @@ impl InProcess {
         headers: &[(&str, &str)],
         body: &str,
     ) -> impl Future<Output = Answer> + Send + use<> {
+        self.sending_as(&self.session, method, path, headers, body)
+    }
+
+    /// The same by somebody else.
+    pub(crate) fn sending_as(
+        &self,
+        session: &Arc<Session>,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> impl Future<Output = Answer> + Send + use<> {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("/api/v1{path}"))
@@ -393,7 +411,7 @@ impl InProcess {
         let request = request
             .body(Full::new(Bytes::from(body.to_owned())))
             .unwrap();
-        let (api, session) = (Arc::clone(&self.api), Arc::clone(&self.session));
+        let (api, session) = (Arc::clone(&self.api), Arc::clone(session));
         async move {
             let answer = api.answer(&session, session.caller(), request).await;
             let (parts, body) = answer.into_parts();
@@ -448,6 +466,24 @@ impl InProcess {
             &format!("{{\"replicaCount\":{count}}}"),
         )
     }
+}
+
+/// A caller of this name.
+fn caller(name: &str, rules: Rules) -> Caller {
+    let identity = Identity {
+        subject: format!("CN={name}"),
+        serial: "01".into(),
+        issuer: "CN=test".into(),
+        not_before: SystemTime::UNIX_EPOCH,
+        valid_until: SystemTime::now() + Duration::from_secs(1 << 30),
+    };
+    let principal = Principal {
+        name: name.into(),
+        kind: NameKind::CommonName,
+        groups: Vec::new(),
+    };
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+    Caller::new(identity, Ok(principal), address, Arc::new(rules))
 }
 
 fn replicas(namespace: &str, name: &str) -> String {

@@ -12,6 +12,7 @@ use headcount::{
     access::{Authorization, Verb, Verbs, WriteRules},
     config::Config,
     kubernetes::Managed,
+    limits::Limits,
     pki::{self, DemoFiles},
     tls::TlsFiles,
 };
@@ -31,6 +32,7 @@ pub(crate) struct Setup {
     pub(crate) managed: Managed,
     pub(crate) writes: WriteRules,
     pub(crate) authorization: Authorization,
+    pub(crate) limits: Limits,
 }
 
 impl Setup {
@@ -43,6 +45,7 @@ impl Setup {
             authorization: Authorization::Any(
                 Verbs::USUAL.with([Verb::Image].into_iter().collect()),
             ),
+            limits: Limits::default(),
         }
     }
 
@@ -59,6 +62,7 @@ impl Setup {
             writes: self.writes,
             authorization: self.authorization,
             drain_delay: Duration::ZERO,
+            limits: self.limits,
             ..Config::of(TlsFiles {
                 cert: files.server.certificate.clone(),
                 key: files.server.key.clone(),
