@@ -10,6 +10,7 @@ use kube::client::Body;
 use serde::{Deserialize, Serialize};
 
 use super::calls::{CallError, send, small_body};
+use crate::limits::NoTurn;
 
 const API_VERSION: &str = "authorization.k8s.io/v1";
 const KIND: &str = "SubjectAccessReview";
@@ -58,6 +59,9 @@ pub enum AccessReviewError {
         /// The API server's words.
         words: String,
     },
+    /// Too many others were asked for too long.
+    #[error(transparent)]
+    NoTurn(NoTurn),
     /// The question wasn't answered.
     #[error("{why}")]
     Unanswered {
