@@ -312,8 +312,8 @@ impl Inner {
             ..
         } = &under_way;
         let exchange = async {
-            let turn = of.turns.take(user, Some(asked + DEADLINE)).await;
-            let _turn = turn.map_err(|_| late(DEADLINE))?;
+            let turn = of.turns.take(user).await;
+            let _turn = turn.map_err(AccessReviewError::NoTurn)?;
             of.reviews.ask(question.clone(), DEADLINE).await
         };
         let verdict = timeout_at(asked + DEADLINE, exchange)

@@ -106,6 +106,7 @@ fn denied(why: Denied) -> ApiError {
     match &why {
         Denied::No { .. } => ApiError::Forbidden(why.to_string()),
         Denied::Unavailable(AccessReviewError::Credentials { .. }) => ApiError::Credentials,
+        Denied::Unavailable(AccessReviewError::NoTurn(why)) => ApiError::NoTurn(*why),
         Denied::Unavailable(_) => ApiError::Unavailable {
             retry_after: why.retry_after().unwrap_or(COME_BACK),
             why: why.to_string(),

@@ -80,7 +80,7 @@ async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ApiError> {
     let lists = &api.deployments.limiter.lists;
-    let turn = lists.take(caller.allowance.id(), None).await?;
+    let turn = lists.take(caller.allowance.id()).await?;
     let done = tokio::task::spawn_blocking(move || {
         let done = work();
         drop(turn);

@@ -245,6 +245,7 @@ fn in_the_way(NoTurn { limit, own }: &NoTurn) -> String {
     let what = match limit {
         Limit::Writes => "writes to Kubernetes (limits.writesAtOnce)",
         Limit::ContainerReads => "reads of containers",
+        Limit::AccessReviews => "questions to the cluster about callers",
         Limit::Lists => "lists to be searched or compressed",
         _ => "requests that wait (limits.requests)",
     };

@@ -28,7 +28,7 @@ pub(super) fn within_rate(caller: &Caller, writes: bool) -> Result<(), ApiError>
 /// A turn for a request that waits for something.
 pub(super) async fn turn(api: &Api, caller: &Caller) -> Result<Turn, ApiError> {
     let requests = &api.deployments.limiter.requests;
-    Ok(requests.take(caller.allowance.id(), None).await?)
+    Ok(requests.take(caller.allowance.id()).await?)
 }
 
 /// The Pods that one write is charged for, until it is known what became of it.

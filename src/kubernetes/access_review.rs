@@ -14,6 +14,7 @@ use super::{
     calls::{ApiServer, CallError, small_body},
     circuit::Away,
 };
+use crate::limits::NoTurn;
 
 const API_VERSION: &str = "authorization.k8s.io/v1";
 const KIND: &str = "SubjectAccessReview";
@@ -62,6 +63,9 @@ pub enum AccessReviewError {
         /// The API server's words.
         words: String,
     },
+    /// Too many others were asked for too long.
+    #[error(transparent)]
+    NoTurn(NoTurn),
     /// The question wasn't answered.
     #[error("{why}")]
     Unanswered {

@@ -368,7 +368,7 @@ fn in_turn(question: &Question<'_>, asked: Instant) -> impl Future<Output = Outc
     let (api_server, key) = (question.api_server.clone(), question.key.clone());
     let (turns, caller) = (question.turns.clone(), question.caller.clone());
     async move {
-        let turn = turns.take(&caller, None).await;
+        let turn = turns.take(&caller).await;
         let _turn = turn.map_err(ReadError::NoTurn)?;
         let late = |_| ReadError::Unavailable(CallError::Silent(READ).to_string(), None);
         timeout_at(asked + READ, read(&api_server, &key))

@@ -276,7 +276,7 @@ impl Deployments {
         if let Ok(traceparent) = HeaderValue::from_str(&request.traceparent) {
             write.headers_mut().insert("traceparent", traceparent);
         }
-        let _turn = self.limiter.writes.take(&request.caller, None).await?;
+        let _turn = self.limiter.writes.take(&request.caller).await?;
         let exchange = async {
             let mut response = self.api_server.send(write, within).await?;
             small_body(response.body_mut(), within).await

@@ -80,7 +80,7 @@ where
 }
 
 /// So many a second on average, and so many at once after a pause.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(try_from = "Given")]
 pub struct Rate {
     /// Thousandths of a second's number: exact, and an equal rate is the same one.
@@ -129,6 +129,12 @@ impl Rate {
     /// How many may come at once after a pause.
     pub(super) fn burst(self) -> NonZeroU32 {
         self.burst
+    }
+}
+
+impl fmt::Debug for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Rate({self})")
     }
 }
 

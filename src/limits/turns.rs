@@ -120,12 +120,12 @@ impl Turns {
         state.pass_on();
     }
 
-    /// A turn of a caller, waited for as long as there may be waited, and not after `deadline`.
+    /// A turn of a caller, waited for as long as there may be waited.
     ///
     /// # Errors
     ///
     /// There was none.
-    pub async fn take(&self, caller: &CallerId, deadline: Option<Instant>) -> Result<Turn, NoTurn> {
+    pub async fn take(&self, caller: &CallerId) -> Result<Turn, NoTurn> {
         let turn = || Turn {
             of: Arc::clone(&self.0),
             caller: caller.clone(),
@@ -148,8 +148,7 @@ impl Turns {
             };
             (place, Instant::now() + state.places.longest_wait)
         };
-        let end = deadline.map_or(longest, |deadline| deadline.min(longest));
-        match timeout_at(end, &mut place.told).await {
+        match timeout_at(longest, &mut place.told).await {
             Ok(Ok(true)) => Ok(turn()),
             Ok(_) => Err(refused(true)),
             Err(_elapsed) => {

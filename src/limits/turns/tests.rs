@@ -29,7 +29,7 @@ type Taking = Pin<Box<dyn Future<Output = Result<Turn, NoTurn>>>>;
 fn ask(turns: &Turns, who: &str) -> Taking {
     let (turns, who) = (turns.clone(), caller(who));
     // Polled more often than the runtime would.
-    let taking = async move { turns.take(&who, None).await };
+    let taking = async move { turns.take(&who).await };
     let mut taking: Taking = Box::pin(tokio::task::unconstrained(taking));
     // Whoever has its turn at once keeps it, in the end of what is polled.
     match taking
@@ -87,9 +87,6 @@ async fn who_waits_too_long_is_told_whose_share_it_was() {
     assert_eq!(ask(&turns, "a").await.err(), Some(no(true)));
     assert_eq!(start.elapsed(), WAIT);
     assert_eq!(ask(&turns, "e").await.err(), Some(no(false)));
-    let soon = Instant::now() + Duration::from_secs(1);
-    let late = turns.take(&caller("e"), Some(soon)).await;
-    assert_eq!((late.err(), Instant::now()), (Some(no(false)), soon));
     drop(held);
     assert!(is_idle(&turns));
 }
@@ -165,7 +162,7 @@ async fn a_wait_ends_with_the_turn_and_not_with_the_time() {
     let turns = turns(1, 1);
     let held = ask(&turns, "a").await.unwrap();
     let other = caller("b");
-    let waiting = turns.take(&other, None);
+    let waiting = turns.take(&other);
     let freed = async {
         advance(Duration::from_secs(1)).await;
         drop(held);
