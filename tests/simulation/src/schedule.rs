@@ -231,10 +231,19 @@ impl Schedule {
                 5..=11 => rng.u64(1..100),
                 _ => 0,
             };
+            // What is wrong with lists shows only where there is one, and often at once.
+            let of_lists = matches!(&action, Action::Few(On::List | On::Page(_), ..));
             steps.push(Step {
                 after: Duration::from_millis(after),
                 action,
             });
+            if of_lists && rng.bool() {
+                let gone = Action::Few(On::Watch, Fault::status(410), 1);
+                steps.extend([gone, Action::Cut(Fault::End)].map(|action| Step {
+                    after: Duration::ZERO,
+                    action,
+                }));
+            }
         }
         Self { seed, setup, steps }
     }
@@ -377,12 +386,16 @@ fn fault(group: Group, rng: &mut Rng, filled: &[bool; SLOTS as usize]) -> Action
                 _ => Action::Few(On::List, what, few),
             }
         }
-        Group::MidList => match rng.u8(..6) {
+        Group::MidList => match rng.u8(..9) {
             0 => Action::ExpireTokens,
             1 => Action::Compact,
-            2 => Action::Few(On::Watch, Fault::Expired, 1),
-            3 => Action::Cut(Fault::Break),
-            4 => Action::Few(On::Page(rng.u32(2..4)), Fault::Expired, 1),
+            2..=4 => Action::Few(
+                On::Watch,
+                one_of(rng, &[Fault::Expired, Fault::status(410)]),
+                1,
+            ),
+            5..=6 => Action::Few(On::Page(rng.u32(2..4)), Fault::Expired, few),
+            7 => Action::Cut(Fault::Break),
             _ => Action::Few(On::Page(rng.u32(1..4)), one_of(rng, &answers), few),
         },
         Group::WatchStarts => match rng.u8(..4) {
