@@ -1,13 +1,13 @@
 //! File descriptors: as many as the system lets this process have, and how many of them connections may take.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tracing::info;
+use tracing::warn;
 
 /// Descriptors for everything but callers: the API server's connections, the admin listener's, files, the runtime.
 const OTHERS: u64 = 192;
 
-/// How many connections there can be. Raises the soft limit to the hard one first: the soft one is for programs that use `select`.
-pub(super) fn for_connections() -> usize {
+/// How many connections there can be, which is said if it is fewer than there may be. Raises the soft limit to the hard one first: the soft one is for programs that use `select`.
+pub(super) fn for_connections(wanted: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
@@ -22,6 +22,8 @@ pub(super) fn for_connections() -> usize {
         None => usize::MAX,
         Some(all) => usize::try_from(all.saturating_sub(OTHERS).max(1)).unwrap_or(usize::MAX),
     };
-    info!(name: "server.descriptors", connections = most, "file descriptors allow {most} connections");
+    if most < wanted {
+        warn!(name: "server.descriptors.few", connections = most, wanted, "file descriptors allow {most} connections, fewer than limits.connections.total: raise their limit (ulimit -n)");
+    }
     most
 }

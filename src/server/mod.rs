@@ -78,11 +78,13 @@ impl Server {
         step: watch::Receiver<Step>,
         connections: TaskTracker,
     ) -> Self {
+        let wanted = generations.current().limits.connections.total;
+        let most = descriptors::for_connections(wanted);
         Self {
             generations,
             api,
             metrics,
-            places: Arc::new(Places::new(descriptors::for_connections())),
+            places: Arc::new(Places::new(most)),
             step,
             connections,
         }

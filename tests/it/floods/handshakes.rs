@@ -22,11 +22,11 @@ pub(super) fn hello(attacked: &Attacked) -> Vec<u8> {
 
 #[tokio::test]
 async fn silent_connections_take_nobodys_turn() {
-    let attacked = Attacked::limited("connections: {handshakes: 2}, times: {handshake: 2s}").await;
+    let attacked = Attacked::limited("connections: {handshakes: 2}, times: {handshake: 4s}").await;
     attacked
         .withstands(async {
             let mut silent = Vec::new();
-            for _ in 0..1000 {
+            for _ in 0..500 {
                 silent.push(attacked.tcp().await);
             }
             let client = attacked.client("http/1.1");
