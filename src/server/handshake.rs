@@ -31,8 +31,8 @@ impl Server {
     ) -> Option<(TlsStream<Metered>, Session)> {
         let deadline = Instant::now() + limits.times.handshake;
         let turn = async {
-            // Whoever says nothing takes nobody's turn.
-            let _ = tcp.readable().await;
+            // Whoever says nothing takes nobody's turn. That a socket may be readable isn't enough: now and then it isn't.
+            let _ = tcp.peek(&mut [0]).await;
             self.places.shake(limits.connections.handshakes).await
         };
         let Ok(turn) = timeout_at(deadline, turn).await else {

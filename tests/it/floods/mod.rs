@@ -120,7 +120,7 @@ impl Attacked {
         assert!(fared.p99 < SANE, "{fared:?}");
         let began = Instant::now();
         for protocol in ["http/1.1", "h2"] {
-            assert_eq!(self.client(protocol).get(COUNT).await.status, 200);
+            self.answers(protocol).await;
         }
         assert!(
             began.elapsed() < SANE,
@@ -134,6 +134,17 @@ impl Attacked {
             "{} KiB more memory; {requests} requests of another caller, p99 {p99:?}",
             grown >> 10
         );
+    }
+
+    /// Asserts that a new connection is served.
+    async fn answers(&self, protocol: &str) {
+        let client = self.client(protocol);
+        let request = client.request(Method::GET, COUNT, &[], "");
+        let answer = client.try_send(request).await;
+        let said = self.serving.program.stderr();
+        let last = &said[said.len().saturating_sub(20)..];
+        let answer = answer.unwrap_or_else(|error| panic!("{error}: {last:#?}"));
+        assert_eq!(answer.status, 200);
     }
 
     async fn bystander(&self, over: Arc<Notify>) -> Fared {
