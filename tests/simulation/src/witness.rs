@@ -252,7 +252,6 @@ impl ScopeSeen {
         })
     }
 
-    #[expect(clippy::too_many_arguments, reason = "they belong to one question")]
     fn in_timeline(
         &self,
         timeline: &Timeline,
@@ -327,6 +326,9 @@ struct Seen {
     excused: Vec<Key>,
 }
 
+/// What becomes of a difference: nothing, or the reason why the state can't be.
+type Excuse<'a> = dyn FnMut(&Key, Option<&Record<'_>>, String) -> Result<(), String> + 'a;
+
 /// Compares what is shown with the timeline at `version`; each difference goes to `excuse`.
 fn matches(
     timeline: &Timeline,
@@ -335,7 +337,7 @@ fn matches(
     shown: &[Record<'_>],
     snapshot: &Snapshot,
     selector: bool,
-    excuse: &mut dyn FnMut(&Key, Option<&Record<'_>>, String) -> Result<(), String>,
+    excuse: &mut Excuse<'_>,
 ) -> Result<(), String> {
     let mut shown = shown.iter().peekable();
     let mut last = None;
