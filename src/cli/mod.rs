@@ -97,12 +97,6 @@ where
     }
     match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .event_interval(
-            std::env::var("XEVENTS")
-                .ok()
-                .and_then(|v| v.parse().ok())
-                .unwrap_or(61),
-        )
         .build()
     {
         Ok(runtime) => {
