@@ -29,12 +29,8 @@ const LISTS: Places = Places {
 };
 
 /// How many of one peer's tasks may be awake at once: as many as keep all threads busy.
-static AWAKE: LazyLock<usize> = LazyLock::new(|| {
-    std::env::var("XRUNS")
-        .ok()
-        .and_then(|v| v.parse().ok())
-        .unwrap_or(2 * thread::available_parallelism().map_or(1, usize::from))
-});
+static AWAKE: LazyLock<usize> =
+    LazyLock::new(|| 2 * thread::available_parallelism().map_or(1, usize::from));
 
 /// Who a caller is for limits: its principal, or for want of one its certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -82,7 +82,8 @@ async fn every_task_of_a_peer_has_its_turn() {
         yield_now().await;
         let counts = polls.iter().map(|n| n.load(Ordering::Relaxed));
         let (least, most) = (counts.clone().min(), counts.max());
-        assert!(most.unwrap() - least.unwrap() <= 1);
+        // Those that came first may have been polled once more when the others came.
+        assert!(most.unwrap() - least.unwrap() <= 2);
     }
     tasks.iter().for_each(JoinHandle::abort);
     yield_now().await;

@@ -104,10 +104,16 @@ async fn a_full_line_has_a_place_for_whoever_has_less_of_it() {
     // Two each: the other one has no less of it any more, and a third one has.
     assert_eq!(ask(&turns, "other").await.err(), Some(no(true)));
     let mut third = ask(&turns, "third");
-    assert_eq!(now(&mut hot[1]).map(Result::err), Some(Some(no(true))));
+    let gone = [&mut hot[1], &mut second]
+        .map(now)
+        .map(|n| n.map(Result::err));
+    assert_eq!(gone, [None, Some(Some(no(true)))]);
     // Turns go round, whoever came first and has how many in line.
     let mut turn = Some(Ok(held));
-    for next in [&mut hot[0], &mut other, &mut third, &mut second] {
+    let [first, last, ..] = &mut hot[..] else {
+        unreachable!("there are four")
+    };
+    for next in [first, &mut other, &mut third, last] {
         assert!(now(next).is_none());
         drop(turn);
         turn = now(next);
