@@ -61,7 +61,8 @@ fn groups(memberships: &str, mounts: &str) -> Vec<Group> {
         };
         // What is mounted may be a part of the tree: a container's own group, which its path may or may not begin with.
         let below = Path::new(path).strip_prefix(root).unwrap_or(Path::new(""));
-        let own = mounted.join(below);
+        // Joined to nothing a path would end in a slash.
+        let own: PathBuf = mounted.join(below).components().collect();
         let folders = own.ancestors().take_while(|f| f.starts_with(mounted));
         groups.extend(folders.map(|folder| Group {
             folder: folder.to_owned(),

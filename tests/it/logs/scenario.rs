@@ -75,7 +75,6 @@ async fn play(flags: &[&str]) -> Vec<String> {
         "scale.applied",
         "scale.failed",
         "server.closing",
-        "server.descriptors",
         "server.draining",
         "server.listening",
         "server.stopped",

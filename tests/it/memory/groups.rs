@@ -118,6 +118,9 @@ async fn in_a_group(
     Some((serving, group))
 }
 
+/// Nothing but memory bounds the flood.
+const UNBOUNDED: &str = "limits:\n  rates: {writes: unlimited}\n  http2: {streams: 256}\n";
+
 /// As many writes at once as a connection allows, whose bodies never end: sixty kilobytes each, which the server keeps. Says how
 /// many were refused with 503.
 async fn unfinished_writes(client: Client) -> usize {
@@ -167,7 +170,7 @@ async fn flood(client: &Client) -> usize {
 async fn a_flood_that_the_kernel_would_end_it_for_is_refused_in_time() {
     let cluster = SimCluster::start().await;
     cluster.create("web", "shop", 3);
-    let Some((serving, group)) = in_a_group(&cluster, "shed", 40 * MIB, "").await else {
+    let Some((serving, group)) = in_a_group(&cluster, "shed", 40 * MIB, UNBOUNDED).await else {
         return;
     };
     let budget = async || metric(&serving, "memory_budget_bytes").await > 0;
@@ -199,8 +202,8 @@ async fn a_flood_that_the_kernel_would_end_it_for_is_refused_in_time() {
 async fn without_shedding_the_kernel_ends_it_in_the_same_flood() {
     let cluster = SimCluster::start().await;
     cluster.create("web", "shop", 3);
-    let endless = "limits:\n  memory:\n    budget: 64Gi\n";
-    let Some((serving, _group)) = in_a_group(&cluster, "not", 40 * MIB, endless).await else {
+    let endless = format!("{UNBOUNDED}  memory:\n    budget: 64Gi\n");
+    let Some((serving, _group)) = in_a_group(&cluster, "not", 40 * MIB, &endless).await else {
         return;
     };
     flood(&serving.client).await;

@@ -73,9 +73,9 @@ async fn slow_webhooks_of_one_kind_of_write_stop_no_others() {
     let server = shop().await;
     server.cluster.create(NewDeployment::new("web", "cart"));
     server.converges(Duration::from_secs(1)).await;
-    let hung = Rule::new(On::Scale, Fault::Hang).times(20);
+    let hung = Rule::new(On::Scale, Fault::Hang).times(10);
     server.cluster.faults().add(hung);
-    let slow = (0..20).map(|_| server.put("web", "shop", 9, &[("if-match", "*")]));
+    let slow = (0..10).map(|_| server.put("web", "shop", 9, &[("if-match", "*")]));
     let answers = join_all(slow).await;
     assert!(answers.iter().all(|a| a.status == 504));
     assert_eq!(server.status.circuit().open(), None, "others were answered");

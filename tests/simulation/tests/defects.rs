@@ -165,13 +165,14 @@ const DEFECTS: &[Defect] = &[
 ];
 
 /// What of the workspace the program is built from.
-const COPIED: [&str; 7] = [
+const COPIED: [&str; 8] = [
     "Cargo.toml",
     "Cargo.lock",
     "src",
     "simkube",
     "bench",
     "benches",
+    "fuzz",
     "tests",
 ];
 const MANIFEST: &str = "tests/simulation/Cargo.toml";
