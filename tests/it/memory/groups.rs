@@ -119,7 +119,7 @@ async fn in_a_group(
 }
 
 /// Nothing but memory bounds the flood.
-const UNBOUNDED: &str = "limits:\n  rates: {writes: unlimited}\n  http2: {streams: 256}\n";
+const UNBOUNDED: &str = "limits:\n  rates: {writes: unlimited}\n  http2: {streams: 256}\n  requests: {atOnce: 8192, waiting: 8192, longestWait: 5s}\n";
 
 /// As many writes at once as a connection allows, whose bodies never end: sixty kilobytes each, which the server keeps. Says how
 /// many were refused with 503.
@@ -150,7 +150,8 @@ async fn unfinished_writes(client: Client) -> usize {
     let mut refused = 0;
     let all = async {
         while let Some(write) = writes.join_next().await {
-            refused += usize::from(write.unwrap() == Some(503));
+            let status = write.unwrap();
+            refused += usize::from(status == Some(503));
         }
     };
     let _ = tokio::time::timeout(Duration::from_secs(8), all).await;
