@@ -111,7 +111,7 @@ impl InformerStatus {
         if let Some(problem) = &state.probe_problem {
             return Connection::Lost(problem.clone());
         }
-        if state.probed.is_some_and(|at| now - at > PATIENCE) {
+        if now - state.probed.unwrap_or(self.start) > PATIENCE {
             return Connection::Lost(format!(
                 "the Kubernetes API hasn't answered for {} s",
                 PATIENCE.as_secs()

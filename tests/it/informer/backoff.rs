@@ -153,6 +153,17 @@ async fn an_overload_is_told_by_health_only_if_it_lasts() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_overload_that_lasts_from_the_very_start_is_told_by_health_too() {
+    let cluster = small();
+    let overload = Rule::new(On::Probe, Fault::status(429));
+    let overload = cluster.faults().add(overload);
+    let informer = InProcess::synced(&cluster).await;
+    informer.is_lost(seconds(10)).await;
+    cluster.faults().remove(overload);
+    informer.is_connected(seconds(10)).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_absurd_retry_after_does_not_silence_it_for_ever() {
     let cluster = small();
     cluster

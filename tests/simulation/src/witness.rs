@@ -230,9 +230,11 @@ impl ScopeSeen {
                         });
                     }
                     // Seen whole, and behind all that was lost: from now on nothing excuses it any more. At the very version
-                    // the list that lacks it may be on its way.
-                    self.lossy
-                        .retain(|key, lost| version <= lost.last || seen.excused.contains(key));
+                    // the list that lacks it may be on its way, and a past that was undone may look like the present.
+                    let present = position + 1 == history.timelines().len();
+                    self.lossy.retain(|key, lost| {
+                        !present || version <= lost.last || seen.excused.contains(key)
+                    });
                     self.version = version;
                     self.timeline = position;
                     self.entries = seen.entries;
