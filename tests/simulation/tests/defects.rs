@@ -2,6 +2,7 @@
 //! the same schedules, and each defect must be found.
 //!
 //! The source itself knows nothing of this. A replacement that no longer fits says so, and is to be adapted.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on says where")]
 
 use std::{
     collections::BTreeSet,
