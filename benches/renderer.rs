@@ -14,7 +14,7 @@ fn lists(criterion: &mut Criterion) {
     let runtime = built.expect("a runtime needs no more than file descriptors");
     let served = runtime.block_on(async { Served::new(SIZE) });
     let served = served.expect("certificates can be made");
-    let caller = runtime.block_on(async { served.plain() });
+    let caller = runtime.block_on(async { served.plain("alice") });
     let mut changes = fixture::changes(SIZE);
     let mut group = criterion.benchmark_group("renderer");
     for (coding, headers) in [("plain", ""), ("gzip", served::GZIP)] {

@@ -208,8 +208,8 @@ proptest! {
                         None => still.push((who, taking)),
                         Some(Ok(turn)) => {
                             held.push((who, turn));
-                            for other in 0..4 {
-                                passed_over[other][who] += 1;
+                            for other in &mut passed_over {
+                                other[who] += 1;
                             }
                             passed_over[who] = [0; 4];
                         }
