@@ -46,7 +46,7 @@ use generation::Generations;
 use kubernetes::{
     AccessReviews, ClusterConfig, ConnectError, Deployments, Informer, InformerStatus,
 };
-use limits::Limiter;
+use limits::{Limiter, Looking};
 use reload::{Files, ReloadError, ReloadStatus, Reloader};
 use server::{Server, admin::Admin, drain::Step};
 use store::{LabelKeys, Store};
@@ -231,7 +231,7 @@ impl Headcount {
             step: step.subscribe(),
         });
         let mut admin = tokio::spawn(admin.run(admin_listener, admin_connections));
-        let (_stop_looking, mut memory_ended) = look_at_memory(&metrics, &generations, &store)?;
+        let (_looking, mut memory_ended) = look_at_memory(&metrics, &generations, &store)?;
 
         let mut reloader = tokio::spawn(reloader.run());
         tokio::select! {
@@ -284,8 +284,8 @@ fn look_at_memory(
     metrics: &Arc<Metrics>,
     generations: &Arc<Generations>,
     store: &Arc<Store>,
-) -> Result<(mpsc::SyncSender<()>, oneshot::Receiver<()>), RunError> {
-    let (stop, stopped) = mpsc::sync_channel(0);
+) -> Result<(Looking, oneshot::Receiver<()>), RunError> {
+    let looking = Looking(Arc::clone(&metrics.memory));
     let (ended, on_end) = oneshot::channel::<()>();
     let (memory, generations, store) = (
         Arc::clone(&metrics.memory),
@@ -295,11 +295,11 @@ fn look_at_memory(
     let look = move || {
         let _ended = ended;
         let budget = || generations.current().limits.memory.budget;
-        memory.watch(&stopped, budget, || store.present().size());
+        memory.watch(budget, || store.present().size());
     };
     let thread = thread::Builder::new().name("memory".into()).spawn(look);
     thread.map_err(RunError::Thread)?;
-    Ok((stop, on_end))
+    Ok((looking, on_end))
 }
 
 /// Runs the informer on a thread of its own: it shares no worker with requests, and one thread costs it least CPU.

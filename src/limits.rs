@@ -19,6 +19,7 @@ pub use bucket::Bucket;
 pub use budget::{Budget, Charge, OverBudget};
 pub use connections::{Connections, Http2, Sizes, Times};
 pub use limiter::{Address, Allowance, CallerId, Limiter};
+pub(crate) use memory::Looking;
 pub use memory::{Memory, MemoryBudget, Pressure, Reservation};
 pub use rates::{CallerRates, Override, Rate, Rates};
 pub use reached::{Limit, LimitMetrics, Who};

@@ -85,6 +85,7 @@ impl http_body::Body for Body {
     type Data = Bytes;
     type Error = Infallible;
 
+    #[inline]
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -97,6 +98,7 @@ impl http_body::Body for Body {
         }
     }
 
+    #[inline]
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Kind::Whole(bytes) | Kind::Reserved { bytes, .. } => bytes.is_none(),

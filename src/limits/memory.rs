@@ -5,10 +5,10 @@
 use std::{
     fs,
     sync::{
-        Arc,
-        atomic::{AtomicI64, AtomicU8, Ordering},
-        mpsc::{Receiver, RecvTimeoutError},
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering},
     },
+    thread::{self, Thread},
     time::Duration,
 };
 
@@ -22,7 +22,7 @@ use super::{
 
 /// How often it is looked at what is used …
 const LOOK: Duration = Duration::from_millis(250);
-/// … and how often when less than twice the margin is left.
+/// … and how often when less than twice the margin is left, or half of what may be reserved.
 const LOOK_CLOSELY: Duration = Duration::from_millis(25);
 /// Shedding begins when less than an eighth of the budget is left, within these bounds: a flood takes so much between two looks.
 const SMALLEST_MARGIN: u64 = 8 << 20;
@@ -59,6 +59,9 @@ pub struct Memory {
     budget: Gauge,
     resident: Gauge,
     reserved: Gauge,
+    /// Who looks at what is used, and whether it is to end.
+    looking: OnceLock<Thread>,
+    ended: AtomicBool,
 }
 
 impl Default for Memory {
@@ -69,6 +72,8 @@ impl Default for Memory {
             budget: Gauge::default(),
             resident: Gauge::default(),
             reserved: Gauge::default(),
+            looking: OnceLock::new(),
+            ended: AtomicBool::new(false),
         }
     }
 }
@@ -105,7 +110,13 @@ impl Memory {
             memory: Arc::clone(self),
             bytes,
         };
-        let fits = before.saturating_add(bytes) <= self.room.load(Ordering::Relaxed);
+        let room = self.room.load(Ordering::Relaxed);
+        let reserved = before.saturating_add(bytes);
+        let fits = reserved <= room;
+        if before <= room / 2 && room / 2 < reserved {
+            // Whatever takes so much may take more that nobody reserved.
+            self.look_now();
+        }
         (fits || before == 0 && self.pressure() < Pressure::Short).then_some(reservation)
     }
 
@@ -136,27 +147,39 @@ impl Memory {
         let pressure = bounds.iter().map(Bound::pressure).max();
         let pressure = pressure.unwrap_or(Pressure::None);
         self.pressure.store(pressure as u8, Ordering::Relaxed);
-        let near = bounds.iter().any(|bound| bound.left() < 2 * bound.margin());
+        let near = bounds.iter().any(|bound| bound.left() < 2 * bound.margin())
+            || room.is_some_and(|room| room / 2 < self.reserved.get());
         if near { LOOK_CLOSELY } else { LOOK }
     }
 
-    /// Looks at what is used until the other end of `stop` is dropped. `setting` is `limits.memory.budget`, `store` the size of
-    /// the store, which a relist may need once more, in bytes.
-    pub(crate) fn watch(
-        &self,
-        stop: &Receiver<()>,
-        setting: impl Fn() -> Option<usize>,
-        store: impl Fn() -> usize,
-    ) {
+    fn look_now(&self) {
+        if let Some(thread) = self.looking.get() {
+            thread.unpark();
+        }
+    }
+
+    /// Looks at what is used until it is ended. `setting` is `limits.memory.budget`, `store` the size of the store, which a relist
+    /// may need once more, in bytes.
+    pub(crate) fn watch(&self, setting: impl Fn() -> Option<usize>, store: impl Fn() -> usize) {
         let groups = cgroup::own();
-        loop {
+        let _ = self.looking.set(thread::current());
+        while !self.ended.load(Ordering::Acquire) {
             let resident = resident().unwrap_or(0);
             let bounds = bounds(resident, setting(), &groups);
             let next = self.seen(resident, &bounds, store() as u64);
-            if stop.recv_timeout(next) != Err(RecvTimeoutError::Timeout) {
-                return;
-            }
+            thread::park_timeout(next);
         }
+    }
+}
+
+/// Ends the looking at a memory when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Looking(pub(crate) Arc<Memory>);
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        self.0.ended.store(true, Ordering::Release);
+        self.0.look_now();
     }
 }
 

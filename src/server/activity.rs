@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     task::{Context, Poll},
     time::Duration,
@@ -38,12 +38,18 @@ const LAST_WORDS: [(&[u8], Limit); 5] = [
     (b"too_many_data_frames", Limit::Http2Data),
 ];
 
-/// The state of one connection.
+/// The state of one connection. What every piece of an answer needs is no part of what is behind the lock.
 #[derive(Debug)]
 pub(super) struct Activity {
     multiplexed: bool,
     limits: Arc<Limits>,
     state: Mutex<State>,
+    /// How often it was looked for what is overdue.
+    looks: AtomicUsize,
+    /// Whether `State::stalled` says since when.
+    stalls: AtomicBool,
+    /// Bytes from the peer since its last request that were none of a body.
+    overhead: AtomicUsize,
     close: Notify,
     leaving: AtomicBool,
 }
@@ -59,8 +65,6 @@ struct State {
     answers: [u32; TURNS],
     turn: usize,
     turned: Instant,
-    /// Bytes from the peer since its last request that were none of a body.
-    overhead: usize,
     /// Why the connection has to end.
     cut: Option<Limit>,
     /// Why the library ends it.
@@ -86,7 +90,6 @@ impl Activity {
             answers: [0; TURNS],
             turn: 0,
             turned: now,
-            overhead: 0,
             cut: None,
             last_words: None,
         };
@@ -94,6 +97,9 @@ impl Activity {
             multiplexed,
             limits,
             state: Mutex::new(state),
+            looks: AtomicUsize::new(0),
+            stalls: AtomicBool::new(false),
+            overhead: AtomicUsize::new(0),
             close: Notify::new(),
             leaving: AtomicBool::new(false),
         }
@@ -105,10 +111,8 @@ impl Activity {
 
     /// A request's headers have arrived; it is under way until the guard's body is sent.
     pub(super) fn request(self: &Arc<Self>) -> UnderWay {
-        let mut state = self.state();
-        state.under_way += 1;
-        state.overhead = 0;
-        drop(state);
+        self.state().under_way += 1;
+        self.overhead.store(0, Relaxed);
         UnderWay {
             activity: Arc::clone(self),
             turn: None,
@@ -118,7 +122,8 @@ impl Activity {
     /// When to ask again whether something is overdue.
     pub(super) fn look_again(&self) -> Instant {
         let state = self.state();
-        let look = Instant::now() + LOOK.min(self.turn());
+        let look = LOOK.min(self.turn()).min(self.limits.times.answer / 4);
+        let look = Instant::now() + look;
         match state.under_way {
             0 => self.deadline(&state).min(look),
             _ => look,
@@ -127,6 +132,7 @@ impl Activity {
 
     /// The limit for which the connection is to be cut, if it is.
     pub(super) fn overdue(&self) -> Option<Limit> {
+        self.looks.fetch_add(1, Relaxed);
         let mut state = self.state();
         let now = Instant::now();
         let stalled = self.limits.times.stalled;
@@ -156,14 +162,13 @@ impl Activity {
     /// Whether the peer keeps the connection busy without asking for anything. To be called when all that was read is worked off:
     /// until then nobody knows which bytes are requests'.
     pub(super) fn floods(&self) -> bool {
-        let state = self.state();
         let http2 = &self.limits.http2;
+        let overhead = self.overhead.load(Relaxed);
+        if !self.multiplexed || overhead <= http2.overhead {
+            return false;
+        }
         // Bodies are known when they are read; until then a window of them may have come.
-        let coming = match state.under_way {
-            0 => 0,
-            _ => http2.connection_window,
-        };
-        self.multiplexed && state.overhead > http2.overhead + coming
+        self.state().under_way == 0 || overhead > http2.overhead + http2.connection_window
     }
 
     /// The limit for which the library ended the connection, once it has.
@@ -182,13 +187,13 @@ impl Activity {
 
     /// Clients are to go elsewhere with their next requests; whether HTTP/2 tells them so by itself when the connection is closed.
     pub(super) fn leave(&self) -> bool {
-        self.leaving.store(true, Ordering::Relaxed);
+        self.leaving.store(true, Relaxed);
         self.multiplexed
     }
 
     /// Whether the connection ends with the answer that is being given.
     pub(super) fn is_last(&self) -> bool {
-        !self.multiplexed && self.leaving.load(Ordering::Relaxed)
+        !self.multiplexed && self.leaving.load(Relaxed)
     }
 
     fn turn(&self) -> Duration {
@@ -205,29 +210,38 @@ impl Activity {
     }
 
     fn read(&self, bytes: usize) {
-        let mut state = self.state();
         if self.multiplexed {
             // Bytes between requests may be no request at all, but PINGs and window updates.
-            state.overhead += bytes;
-        } else if state.phase == Phase::Idle && state.under_way == 0 {
+            self.overhead.fetch_add(bytes, Relaxed);
+            return;
+        }
+        let mut state = self.state();
+        if state.phase == Phase::Idle && state.under_way == 0 {
             state.phase = Phase::Headers;
             state.since = Instant::now();
         }
     }
 
+    #[inline]
     fn written(&self, bytes: Option<usize>) {
-        let mut state = self.state();
-        match bytes {
-            Some(bytes) => {
-                state.stalled = None;
-                state.overhead = state.overhead.saturating_sub(bytes / UPDATES);
-            }
-            None if state.stalled.is_none() => state.stalled = Some(Instant::now()),
-            None => {}
+        let stalls = bytes.is_none();
+        if self.stalls.load(Relaxed) != stalls {
+            self.stalls.store(stalls, Relaxed);
+            self.state().stalled = stalls.then(Instant::now);
+        }
+        self.asked_for(bytes.unwrap_or(0) / UPDATES);
+    }
+
+    /// So many of the peer's bytes are no overhead.
+    fn asked_for(&self, bytes: usize) {
+        if self.multiplexed && bytes > 0 {
+            let less = |overhead: usize| Some(overhead.saturating_sub(bytes));
+            let _ = self.overhead.fetch_update(Relaxed, Relaxed, less);
         }
     }
 
     /// Looks at what is about to be written.
+    #[inline]
     fn listen(&self, bytes: &[u8]) {
         if !self.multiplexed {
             return;
@@ -301,8 +315,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Coming<B> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
         if let (Poll::Ready(Some(Ok(frame))), Some(under_way)) = (&polled, &self.under_way) {
             let bytes = frame.data_ref().map_or(0, Bytes::len);
-            let mut state = under_way.activity.state();
-            state.overhead = state.overhead.saturating_sub(bytes);
+            under_way.activity.asked_for(bytes);
         }
         polled
     }
@@ -321,7 +334,9 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Coming<B> {
 pub(super) struct Going<B> {
     body: B,
     under_way: UnderWay,
-    /// When a second piece of it was asked for: most answers are one.
+    /// The last look at the connection that it knows of.
+    looks: usize,
+    /// When the first look after its beginning was noticed: most answers are gone by then.
     since: Option<Instant>,
 }
 
@@ -330,8 +345,20 @@ impl<B> Going<B> {
         under_way.taken();
         Self {
             body,
+            looks: under_way.activity.looks.load(Relaxed),
             under_way,
             since: None,
+        }
+    }
+
+    /// Some of it was taken, for the first time since the connection was looked at.
+    #[cold]
+    fn taken(&mut self) {
+        self.under_way.taken();
+        let now = Instant::now();
+        let since = *self.since.get_or_insert(now);
+        if now >= since + self.under_way.activity.limits.times.answer {
+            self.under_way.activity.cut(Limit::AnswerTime);
         }
     }
 }
@@ -345,13 +372,10 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Going<B> {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
-        if polled.is_ready() && !self.body.is_end_stream() {
-            self.under_way.taken();
-            let now = Instant::now();
-            let since = *self.since.get_or_insert(now);
-            if now >= since + self.under_way.activity.limits.times.answer {
-                self.under_way.activity.cut(Limit::AnswerTime);
-            }
+        let looks = self.under_way.activity.looks.load(Relaxed);
+        if looks != self.looks && polled.is_ready() && !self.body.is_end_stream() {
+            self.looks = looks;
+            self.taken();
         }
         polled
     }
