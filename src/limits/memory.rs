@@ -7,8 +7,8 @@ use std::{
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering},
+        mpsc::{SyncSender, sync_channel},
     },
-    thread::{self, Thread},
     time::Duration,
 };
 
@@ -59,8 +59,8 @@ pub struct Memory {
     budget: Gauge,
     resident: Gauge,
     reserved: Gauge,
-    /// Who looks at what is used, and whether it is to end.
-    looking: OnceLock<Thread>,
+    /// Has whoever looks at what is used look at once; and whether that is to end.
+    looking: OnceLock<SyncSender<()>>,
     ended: AtomicBool,
 }
 
@@ -153,8 +153,9 @@ impl Memory {
     }
 
     fn look_now(&self) {
-        if let Some(thread) = self.looking.get() {
-            thread.unpark();
+        if let Some(looking) = self.looking.get() {
+            // Where it is to look already, that is enough.
+            let _ = looking.try_send(());
         }
     }
 
@@ -162,12 +163,13 @@ impl Memory {
     /// may need once more, in bytes.
     pub(crate) fn watch(&self, setting: impl Fn() -> Option<usize>, store: impl Fn() -> usize) {
         let groups = cgroup::own();
-        let _ = self.looking.set(thread::current());
+        let (look_now, told) = sync_channel(1);
+        let _ = self.looking.set(look_now);
         while !self.ended.load(Ordering::Acquire) {
             let resident = resident().unwrap_or(0);
             let bounds = bounds(resident, setting(), &groups);
             let next = self.seen(resident, &bounds, store() as u64);
-            thread::park_timeout(next);
+            let _ = told.recv_timeout(next);
         }
     }
 }
