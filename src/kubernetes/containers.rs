@@ -15,8 +15,9 @@ use http::{HeaderValue, Request, header};
 use kube::client::Body;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use tokio::{
+    sync::oneshot,
     task::JoinError,
-    time::{Instant, timeout_at},
+    time::{Instant, sleep_until, timeout_at},
 };
 use uuid::Uuid;
 
@@ -33,6 +34,9 @@ use crate::limits::{CallerId, NoTurn, Turns};
 const READ: Duration = Duration::from_secs(10);
 /// What was read serves others for so long, counted from when it was asked for.
 const FRESH: Duration = Duration::from_secs(1);
+
+/// How long a read that was sent goes on though nobody waits for it any more: most have their answer by then.
+const GOES_ON: Duration = Duration::from_secs(1);
 
 /// The containers of one version of a Deployment, and what else of it a write of them is judged on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -367,22 +371,31 @@ impl Deployments {
     }
 }
 
-/// A read that waits for its turn first. Once it is sent it goes on when all who wait for it hang up: it keeps its turn until its
-/// end, so that asking and hanging up again and again asks no more of the API server than waiting does.
+/// A read that waits for its turn first. Once it is sent it goes on for a moment when all who wait for it hang up, and keeps its turn: so
+/// asking and hanging up again and again asks no more of the API server than waiting does, and ends none of its connections.
 fn in_turn(question: &Question<'_>, asked: Instant) -> impl Future<Output = Outcome> + use<> {
     let (api_server, key) = (question.api_server.clone(), question.key.clone());
     let (turns, caller) = (question.turns.clone(), question.caller.clone());
     async move {
         let turn = turns.take(&caller).await.map_err(ReadError::NoTurn)?;
+        let (waits, all_left) = oneshot::channel::<()>();
         let reading = tokio::spawn(async move {
-            let _turn = turn;
+            let (_turn, sent) = (turn, Instant::now());
             let late = |_| ReadError::Unavailable(CallError::Silent(READ).to_string(), None);
-            timeout_at(asked + READ, read(&api_server, &key))
-                .await
-                .map_err(late)?
-                .map(|object| Arc::new(object.into()))
+            let left = async {
+                let _ = all_left.await;
+                sleep_until(sent + GOES_ON).await;
+            };
+            tokio::select! {
+                outcome = timeout_at(asked + READ, read(&api_server, &key)) => {
+                    outcome.map_err(late)?.map(|object| Arc::new(object.into()))
+                }
+                () = left => Err(ReadError::Unavailable("nobody waits for it".into(), None)),
+            }
         });
-        match reading.await.map_err(JoinError::try_into_panic) {
+        let outcome = reading.await;
+        drop(waits);
+        match outcome.map_err(JoinError::try_into_panic) {
             Ok(outcome) => outcome,
             Err(Ok(panic)) => resume_unwind(panic),
             Err(Err(ended)) => Err(ReadError::Unavailable(ended.to_string(), None)),
