@@ -73,7 +73,8 @@ async fn of_hundreds_of_one_callers_requests_few_come_before_somebody_elses() {
 async fn however_many_want_a_list_compressed_that_changes_all_the_time_nobody_waits_for_each_of_them()
  {
     let cluster = Cluster::new(Options::default());
-    for number in 0..3000 {
+    // So many that compressing them takes longer than the next change.
+    for number in 0..20_000 {
         let new = NewDeployment::new("web", format!("shop-{number}"));
         cluster.create(new).unwrap();
     }
@@ -85,11 +86,11 @@ async fn however_many_want_a_list_compressed_that_changes_all_the_time_nobody_wa
         }
     });
     let gzip = [("accept-encoding", "gzip")];
-    let asking = (0..100).map(|_| server.send(Method::GET, "/deployments", &gzip, ""));
+    let asking = (0..50).map(|_| server.send(Method::GET, "/deployments", &gzip, ""));
     let answers = join_all(asking).await;
     changing.abort();
     assert!(answers.iter().all(|a| a.status == 200));
     let states: BTreeSet<_> = answers.iter().map(|a| a.header("etag")).collect();
     // The first one's, and that of all who came while it was compressed.
-    assert!(states.len() <= 3, "{} were compressed", states.len());
+    assert!(states.len() <= 4, "{} were compressed", states.len());
 }
