@@ -35,7 +35,7 @@ pub(super) async fn list(
     caught_up(api, caller, wanted, |now| now.resource_version()).await?;
     let snapshot = api.status.store().snapshot();
     let pin = api.pins.pin(&api.metrics.memory, &snapshot);
-    let pin = pin.ok_or_else(|| api.short_of_memory(caller))?;
+    let pin = pin.ok_or(ApiError::ShortOfMemory)?;
     let seen = Seen::by(api, caller, snapshot).await?;
     let known = request.headers.contains_key(header::IF_NONE_MATCH)
         && preconditions::not_modified(&request.headers, &seen.tag());
@@ -45,13 +45,13 @@ pub(super) async fn list(
         let (seen, bytes, reserved) = match seen {
             // However many ask for it, it is compressed once, and then it is the newest.
             Seen::All(_) => {
-                let (snapshot, bytes) = api.compressed.newest(api, caller).await?;
-                let reserved = api.reserve(caller, bytes.len())?;
+                let (snapshot, bytes) = api.compressed.newest(api).await?;
+                let reserved = api.reserve(bytes.len())?;
                 (Seen::All(snapshot), bytes, reserved)
             }
             Seen::Part(view) => {
                 let list = view.list();
-                let mut reserved = api.reserve(caller, view.list_len())?;
+                let mut reserved = api.reserve(view.list_len())?;
                 let bytes = aside(api, caller, move || gzip(list)).await?;
                 reserved.shrink(bytes.len());
                 (Seen::Part(view), bytes, reserved)
@@ -157,7 +157,7 @@ pub(super) async fn caught_up(
         return Ok(());
     }
     let _turn = Box::pin(limits::turn(api, caller)).await?;
-    let _waiting = api.reserve(caller, WAITING)?;
+    let _waiting = api.reserve(WAITING)?;
     let deadline = Instant::now() + WAIT_FOR_VERSION;
     if !api.status.wait_until(deadline, reached).await {
         return Err(ApiError::BehindVersion(wanted, WAIT_FOR_VERSION));
@@ -174,7 +174,7 @@ pub(super) fn not_modified() -> Response<Body> {
 
 impl Compressed {
     /// The newest state and its list, compressed once however many ask for it.
-    async fn newest(&self, api: &Api, caller: &Caller) -> Result<(Arc<Snapshot>, Bytes), ApiError> {
+    async fn newest(&self, api: &Api) -> Result<(Arc<Snapshot>, Bytes), ApiError> {
         let mut last = Arc::clone(&self.0).lock_owned().await;
         // What came while this waited is in it.
         let snapshot = api.status.store().snapshot();
@@ -184,7 +184,7 @@ impl Compressed {
         {
             return Ok((snapshot, bytes.clone()));
         }
-        let reserved = api.reserve(caller, snapshot.list_len())?;
+        let reserved = api.reserve(snapshot.list_len())?;
         let list = Arc::clone(&snapshot).list();
         // The work itself holds the lock: a caller that hangs up doesn't let the next one start it again beside it.
         let work = tokio::task::spawn_blocking(move || {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::{
+    telemetry::events,
     telemetry::log::{FileSettings, Levels, LogSettings, Severity},
     yaml::given,
 };
@@ -26,6 +27,14 @@ pub(super) struct Logging {
 impl Logging {
     /// What can't be, and why.
     pub(super) fn check(&self) -> Result<(), (String, &'static str)> {
+        let known = |words: &str| {
+            let of_library = words.strip_prefix("library.");
+            events::any_begins_with(words) || of_library.is_some_and(|name| !name.is_empty())
+        };
+        if let Some(unknown) = self.levels.keys().find(|words| !known(words)) {
+            let why = "no event begins with these words; docs/events.md lists all, and library.NAME is a library's";
+            return Err((unknown.clone(), why));
+        }
         if self.stderr == Some(false) && self.file.is_none() {
             let why = "without a file (logging.file) all lines would be lost";
             return Err(("stderr: false".into(), why));

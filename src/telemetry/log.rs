@@ -3,18 +3,20 @@
 //! The name of a `tracing` event is its type (`informer.synced`, `tls.client.refused`, …), its fields are the context.
 //! Whoever logs never waits: lines go into bounded queues, and a thread for each output writes them.
 
+mod bursts;
 mod file;
 mod levels;
 mod line;
 mod outputs;
 mod queue;
 
-use std::panic::PanicHookInfo;
+use std::{panic::PanicHookInfo, sync::PoisonError};
 
 pub use file::{FileError, FileSettings};
 pub use levels::Levels;
 pub use outputs::{StartError, apply, flush, start};
 pub(crate) use queue::dropped;
+use tokio::time::Instant;
 use tracing::{Event, Level, Subscriber, error, level_filters::LevelFilter};
 use tracing_subscriber::{
     Layer,
@@ -107,7 +109,12 @@ pub fn subscriber(
     severity: Severity,
     output: impl Fn(&str) + Send + Sync + 'static,
 ) -> impl Subscriber + Send + Sync {
-    let lines = Lines { format, output }.with_filter(Levels::from(severity));
+    let lines = Lines {
+        format,
+        output,
+        bursts: None,
+    }
+    .with_filter(Levels::from(severity));
     tracing_subscriber::registry().with(lines)
 }
 
@@ -115,6 +122,7 @@ pub fn subscriber(
 struct Lines<O> {
     format: Format,
     output: O,
+    bursts: Option<bursts::Shared>,
 }
 
 impl<S, O> Layer<S> for Lines<O>
@@ -123,7 +131,14 @@ where
     O: Fn(&str) + Send + Sync + 'static,
 {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        (self.output)(&Line::of(event).written(self.format));
+        let line = Line::of(event);
+        let admitted = self.bursts.as_ref().is_none_or(|bursts| {
+            let mut bursts = bursts.lock().unwrap_or_else(PoisonError::into_inner);
+            bursts.admit(&line, Instant::now())
+        });
+        if admitted {
+            (self.output)(&line.written(self.format));
+        }
     }
 }
 

@@ -31,6 +31,10 @@ impl From<Severity> for Levels {
 impl Levels {
     fn of_event(&self, metadata: &Metadata<'_>) -> LevelFilter {
         let target = metadata.target();
+        // It tells of lines that were to be written.
+        if metadata.name() == "log.repeated" {
+            return LevelFilter::TRACE;
+        }
         if is_ours(target) {
             return self.named(metadata.name()).unwrap_or(self.general).into();
         }

@@ -12,16 +12,17 @@ use tracing::{
 };
 
 use super::{Format, severity};
+use crate::telemetry::request;
 
 /// The type of all lines of libraries.
 pub(super) const LIBRARY: &str = "library.event";
 
 /// A line that has no form yet.
 pub(super) struct Line {
-    level: Level,
-    event: &'static str,
-    message: String,
-    context: Vec<(&'static str, Value)>,
+    pub(super) level: Level,
+    pub(super) event: &'static str,
+    pub(super) message: String,
+    pub(super) context: Vec<(&'static str, Value)>,
 }
 
 /// Whether an event is this program's, which names its type.
@@ -36,7 +37,7 @@ impl Line {
         let mut fields = Fields::default();
         event.record(&mut fields);
         let Fields { message, context } = fields;
-        let (event, context) = if is_ours(metadata.target()) {
+        let (event, mut context) = if is_ours(metadata.target()) {
             (metadata.name(), context)
         } else {
             // Whatever fields a library has, they take no place of ours.
@@ -46,6 +47,10 @@ impl Line {
             let details = (!details.is_empty()).then(|| ("details", details.trim_start().into()));
             (LIBRARY, [target].into_iter().chain(details).collect())
         };
+        request::with_current(|ids| {
+            let named = ids.named().into_iter();
+            context.extend(named.map(|(name, id)| (name, Value::from(id))));
+        });
         Self {
             level: *metadata.level(),
             event,

@@ -3,6 +3,7 @@
 use std::{
     io,
     sync::{Arc, OnceLock},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -10,11 +11,14 @@ use tracing_subscriber::{Layer as _, Registry, layer::SubscriberExt as _, reload
 
 use super::{
     FileError, Levels, Lines, LogSettings,
+    bursts::{self, Bursts},
     file::LogFile,
     log_panic,
     queue::{Output, Queue, RecordIds},
 };
 
+/// How often bursts that are over are looked for.
+const TELL: Duration = Duration::from_secs(1);
 /// How long an end waits for lines to be written.
 const FLUSH: Duration = Duration::from_secs(1);
 
@@ -22,6 +26,7 @@ const FLUSH: Duration = Duration::from_secs(1);
 static STARTED: OnceLock<Started> = OnceLock::new();
 
 struct Started {
+    bursts: bursts::Shared,
     levels: reload::Handle<Levels, Registry>,
     queues: Arc<[Queue]>,
 }
@@ -58,18 +63,33 @@ pub fn start(settings: &LogSettings) -> Result<(), StartError> {
     let queues: Arc<[Queue]> = queues.into();
     let (filter, levels) = reload::Layer::new(settings.levels.clone());
     let to = Arc::clone(&queues);
+    let bursts = bursts::Shared::default();
     let lines = Lines {
         format: settings.format,
         output: move |line: &str| {
             let line = Arc::from(line);
             to.iter().for_each(|queue| queue.put(&line));
         },
+        bursts: Some(Arc::clone(&bursts)),
     };
     let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
     tracing::subscriber::set_global_default(subscriber).map_err(|_| StartError::Again)?;
     STARTED
-        .set(Started { levels, queues })
+        .set(Started {
+            bursts: Arc::clone(&bursts),
+            levels,
+            queues,
+        })
         .map_err(|_| StartError::Again)?;
+    // As long as the process.
+    thread::Builder::new()
+        .name("log bursts".into())
+        .spawn(move || {
+            loop {
+                thread::sleep(TELL);
+                bursts::tell(&bursts, |bursts| bursts.ended(tokio::time::Instant::now()));
+            }
+        })?;
     std::panic::set_hook(Box::new(log_panic));
     Ok(())
 }
@@ -86,10 +106,13 @@ pub fn apply(levels: &Levels) -> bool {
 
 /// Waits until what was logged is written, for a second at most.
 pub fn flush() {
+    let Some(started) = STARTED.get() else {
+        return;
+    };
+    bursts::tell(&started.bursts, Bursts::all);
     let deadline = Instant::now() + FLUSH;
-    let queues = STARTED.get().map(|started| started.queues.iter());
-    queues
-        .into_iter()
-        .flatten()
+    started
+        .queues
+        .iter()
         .for_each(|queue| queue.flush(deadline));
 }

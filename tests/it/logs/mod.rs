@@ -2,8 +2,10 @@
 
 mod files;
 mod forging;
+mod requests;
 mod scenario;
 mod secrets;
+mod volume;
 
 use std::path::PathBuf;
 

@@ -3,15 +3,19 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex, Once},
+    thread,
     time::Duration,
 };
 
-use headcount::telemetry::log::{Format, Severity, subscriber};
+use headcount::telemetry::{
+    events::{self, OF_REQUESTS, RECORD_ID},
+    log::{Format, Severity, subscriber},
+};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use tracing::subscriber::DefaultGuard;
 
-use super::eventually;
+use super::{eventually, output};
 
 /// One line, whichever form it had.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,11 +33,42 @@ impl Line {
             .chars()
             .any(|c| c.is_control() || "\u{202e}\u{2028}".contains(c));
         assert!(!control, "a terminal would obey this line: {line:?}");
-        if line.starts_with('{') {
+        let read = if line.starts_with('{') {
             Self::read_json(line)
         } else {
             Self::read_text(line)
+        };
+        read.is_catalogued();
+        read
+    }
+
+    /// Fails the test unless the catalogue has the event with this severity and these fields.
+    fn is_catalogued(&self) {
+        let event = events::find(&self.event);
+        let event =
+            event.unwrap_or_else(|| panic!("no event of src/telemetry/events.rs: {self:?}"));
+        let mut severities = event.severities.iter().map(|s| s.as_str().to_uppercase());
+        assert!(
+            severities.any(|s| s == self.severity),
+            "another severity: {self:?}"
+        );
+        for field in self.names() {
+            let mut known = event.fields().chain(OF_REQUESTS).chain([RECORD_ID]);
+            assert!(
+                known.any(|known| known == field),
+                "{field} is no field of it: {self:?}"
+            );
         }
+        let ids = OF_REQUESTS
+            .iter()
+            .filter(|id| self.fields.contains_key(**id));
+        let of_requests = ["access.denied", "scale.", "image.", "request."];
+        let needed = of_requests.iter().any(|of| self.event.starts_with(of));
+        let expected: &[usize] = if needed { &[3] } else { &[0, 3] };
+        assert!(
+            expected.contains(&ids.count()),
+            "ids of its request are missing: {self:?}"
+        );
     }
 
     fn read_json(line: &str) -> Self {
@@ -201,6 +236,16 @@ pub(crate) struct Captured {
 }
 
 type Lines = Arc<Mutex<String>>;
+
+impl Drop for Captured {
+    fn drop(&mut self) {
+        let text = self.lines.lock().unwrap().clone();
+        output::keep(&text);
+        if !thread::panicking() {
+            text.lines().for_each(|line| drop(Line::read(line)));
+        }
+    }
+}
 
 impl Captured {
     /// Captures from now on.

@@ -1,7 +1,7 @@
 //! The real program as a child process: its output, its signals, its end.
 
 use std::{
-    io::{BufRead as _, BufReader, Read},
+    io::{BufRead as _, BufReader, Read, Write as _},
     net::SocketAddr,
     path::Path,
     process::{Child, Command, Stdio},
@@ -21,7 +21,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{Client, eventually, lines::Line};
+use super::{Client, eventually, lines::Line, output};
 
 /// How long a program may take for whatever a test waits for.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -37,6 +37,8 @@ pub(crate) struct Program {
     readers: Vec<JoinHandle<()>>,
     /// Whether nobody reads stderr.
     stuck: Arc<AtomicBool>,
+    /// Whether its stderr is a log, every line of which must be one of the catalogue.
+    logs: bool,
 }
 
 /// How a program ended, and all that it said.
@@ -53,6 +55,14 @@ impl Drop for Program {
         // It may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if self.logs && !thread::panicking() {
+            // Whoever is killed may leave half a line.
+            let lines = self.stderr();
+            let whole = lines.len().saturating_sub(1);
+            lines[..whole]
+                .iter()
+                .for_each(|line| drop(Line::read(line)));
+        }
     }
 }
 
@@ -69,6 +79,10 @@ impl Program {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        output::keep_secrets_of(&command);
+        let logs = command
+            .get_args()
+            .any(|word| word == "serve" || word == "demo");
         let mut child = command.spawn().unwrap();
         let (stdout, stderr) = (Output::default(), Output::default());
         let stuck = Arc::default();
@@ -82,6 +96,7 @@ impl Program {
             stderr,
             readers,
             stuck,
+            logs,
         }
     }
 
@@ -183,6 +198,9 @@ impl Program {
         for reader in self.readers.drain(..) {
             reader.join().unwrap();
         }
+        if self.logs {
+            self.stderr().iter().for_each(|line| drop(Line::read(line)));
+        }
         Ended {
             code: status.code(),
             stdout: self.stdout(),
@@ -198,14 +216,17 @@ fn follow(
 ) -> JoinHandle<()> {
     let (output, stuck) = (Arc::clone(output), Arc::clone(stuck));
     thread::spawn(move || {
+        let mut kept = output::of_program();
         for line in BufReader::new(stream).split(b'\n') {
+            let line = line.unwrap();
+            kept.write_all(&[&line, &b"\n"[..]].concat()).unwrap();
             while stuck.load(Ordering::Relaxed) {
                 thread::sleep(Duration::from_millis(5));
             }
             output
                 .lock()
                 .unwrap()
-                .push(String::from_utf8_lossy(&line.unwrap()).into_owned());
+                .push(String::from_utf8_lossy(&line).into_owned());
         }
     })
 }
