@@ -118,7 +118,7 @@ pub const EVENTS: &[Event] = &[
         "A limit of `limits` was reached by somebody. Said once a second for each limit, with how often it happened besides in `others`; `IdleTime` is Debug."),
     event("log.levels.applied", &[Info], "levels",
         "A reload changed how much is logged."),
-    event("log.lines.dropped", &[Warn], "output count seconds",
+    event("log.lines.dropped", &[Warn], "output count",
         "An output takes lines again after some were dropped, because it had failed or was stuck."),
     event("log.repeated", &[Error, Warn, Info, Debug, Trace], "repeated count seconds principal subject reason address namespace error",
         "So many lines of the type `repeated` were left out, each equal to ten before them but for ports, ids and times. It has their severity and those of their fields that are listed here."),

@@ -77,7 +77,9 @@ impl Line {
             severity(self.level),
             self.event
         );
+        let start = line.len();
         escape(&mut line, &self.message);
+        hide_fields(&mut line, start);
         write_fields(&mut line, &self.context);
         line.push('\n');
         line
@@ -133,6 +135,19 @@ fn now() -> String {
         .precision(Some(6))
         .print_timestamp(&Timestamp::now(), &mut time);
     printed.map(|()| time).unwrap_or_default()
+}
+
+/// Writes ` name=` in a message with another `=`, so that the first such one begins the fields.
+fn hide_fields(line: &mut String, message: usize) {
+    let mut at = message;
+    while let Some(found) = line[at..].find('=') {
+        at += found;
+        let name = line[message..at].rsplit(' ').next().unwrap_or_default();
+        if !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') {
+            line.replace_range(at..=at, "\\u{3d}");
+        }
+        at += 1;
+    }
 }
 
 /// ` name=value` of each.

@@ -7,7 +7,7 @@ use std::{
     sync::{
         Arc, LazyLock,
         atomic::{AtomicU64, AtomicUsize, Ordering},
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
     thread,
     time::{Duration, Instant},
@@ -27,6 +27,8 @@ const LINES: usize = 4096;
 const BYTES: usize = 4 * 1024 * 1024;
 /// How many bytes are written at once, if they are there: fewer calls for many lines.
 const AT_ONCE: usize = 32 * 1024;
+/// How often it is told at most that lines were dropped.
+const TELL: Duration = Duration::from_secs(1);
 /// How long a terminal that takes nothing is left alone.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -154,7 +156,8 @@ impl Queue {
             format,
             queued,
             waiting: Arc::clone(&waiting),
-            failing: None,
+            failing: false,
+            told: None,
         };
         thread::Builder::new()
             .name(format!("log {name}"))
@@ -198,16 +201,25 @@ struct Writer {
     format: Format,
     queued: Receiver<Entry>,
     waiting: Arc<Waiting>,
-    /// Since when writing fails.
-    failing: Option<Instant>,
+    /// Whether writing fails, as far as is known.
+    failing: bool,
+    /// When it was last told that lines were dropped.
+    told: Option<Instant>,
 }
 
 impl Writer {
     /// Ends with the last sender, which is the process's end.
     fn run(mut self) {
         let mut lines = Vec::with_capacity(AT_ONCE);
-        while let Ok(first) = self.queued.recv() {
-            let mut next = Some(first);
+        loop {
+            let mut next = match self.next() {
+                Ok(first) => Some(first),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.tell();
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
             let (mut count, mut flushed) = (0, None);
             while let Some(entry) = next {
                 match entry {
@@ -237,21 +249,38 @@ impl Writer {
         }
     }
 
+    /// Waits for a line, or until there is something to be told.
+    fn next(&self) -> Result<Entry, RecvTimeoutError> {
+        if !self.failing && self.waiting.untold.load(Ordering::Relaxed) > 0 {
+            self.queued.recv_timeout(TELL)
+        } else {
+            Ok(self.queued.recv()?)
+        }
+    }
+
+    /// Tells of lines that were dropped, if that wasn't just done.
+    fn tell(&mut self) {
+        if self.told.is_some_and(|told| told.elapsed() < TELL) {
+            return;
+        }
+        let count = self.waiting.untold.swap(0, Ordering::Relaxed);
+        if count > 0 {
+            self.told = Some(Instant::now());
+            let output = self.output.name();
+            warn!(name: "log.lines.dropped", output, count, "{count} lines are missing before this one: the {output} didn't take them");
+        }
+    }
+
     fn write(&mut self, lines: &[u8], count: u64) {
         let output = self.output.name();
         match self.output.write(lines) {
             Ok(()) => {
-                let since = self.failing.take();
-                let count = self.waiting.untold.swap(0, Ordering::Relaxed);
-                if count > 0 {
-                    let seconds = since.map(|since| since.elapsed().as_secs_f64());
-                    warn!(name: "log.lines.dropped", output, count, seconds, "{count} lines are missing before this one: the {output} didn't take them");
-                }
+                self.failing = false;
+                self.tell();
             }
             Err(error) => {
                 self.waiting.drop_lines(count);
-                if self.failing.is_none() {
-                    self.failing = Some(Instant::now());
+                if !std::mem::replace(&mut self.failing, true) {
                     // For whoever reads the other output.
                     warn!(name: "log.write.failed", output, error = %error, "lines can't be written to the {output}, and are counted in headcount_log_lines_dropped_total until they can");
                 }

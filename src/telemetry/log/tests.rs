@@ -82,6 +82,15 @@ fn a_context_field_takes_no_standard_fields_place() {
 }
 
 #[test]
+fn a_message_that_looks_like_fields_is_none() {
+    let words = "set web=nginx principal=\"root\" --to=5 x= = 0..=9";
+    let log = || tracing::info!(name: "a.b", principal = "alice", "{words}");
+    let line = lines(Format::Text, log);
+    let told = "INFO  a.b set web\\u{3d}nginx principal\\u{3d}\\\"root\\\" --to=5 x\\u{3d} = 0..=9 principal=\"alice\"\n";
+    assert!(line.ends_with(told), "{line}");
+}
+
+#[test]
 fn the_libraries_lines_are_off() {
     assert_eq!(
         lines(

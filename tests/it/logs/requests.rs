@@ -85,10 +85,10 @@ async fn what_is_denied_and_what_is_too_much_is_told_with_the_ids_of_its_request
     of_request(&reached, "write-3");
 }
 
-/// What Kubernetes was called for, of the calls whose path ends like this: their trace contexts.
-fn called(cluster: &SimCluster, end: &str) -> BTreeSet<String> {
+/// The trace contexts of those calls of Kubernetes.
+fn contexts(cluster: &SimCluster, of: impl Fn(&SeenRequest) -> bool) -> BTreeSet<String> {
     let seen = cluster.cluster.requests();
-    let calls = seen.iter().filter(|call| call.path.ends_with(end));
+    let calls = seen.iter().filter(|call| of(call));
     let context = |call: &SeenRequest| call.header("traceparent").unwrap_or("none").to_owned();
     calls.map(context).collect()
 }
@@ -109,20 +109,18 @@ async fn what_kubernetes_is_asked_for_a_request_goes_on_with_its_trace() {
     assert_eq!(answer.status, 200, "{}", answer.text());
     let span = of_request(&program.line("access.review.answered", 1).await, "read-1");
     let expected = format!("00-{TRACE}-{span}-01");
-    assert_eq!(
-        called(&cluster, "/subjectaccessreviews"),
-        [expected.clone()].into()
-    );
-    assert_eq!(called(&cluster, "/deployments/shop"), [expected].into());
+    let asks = |call: &SeenRequest| call.path.ends_with("/subjectaccessreviews");
+    let reads = |call: &SeenRequest| call.query.contains("fieldSelector");
+    assert_eq!(contexts(&cluster, asks), [expected.clone()].into());
+    assert_eq!(contexts(&cluster, reads), [expected].into());
 
     let answer = client.scale("web", "shop", 5, &ids("write-1")).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     let span = of_request(&program.line("scale.applied", 1).await, "write-1");
     of_request(&program.line("access.review.answered", 2).await, "write-1");
-    assert_eq!(
-        called(&cluster, "/scale"),
-        [format!("00-{TRACE}-{span}-01")].into()
-    );
+    let writes = |call: &SeenRequest| call.path.ends_with("/scale");
+    let expected = format!("00-{TRACE}-{span}-01");
+    assert_eq!(contexts(&cluster, writes), [expected].into());
 
     let list = client
         .send(Method::GET, "/deployments", &ids("list-1"), "")
@@ -131,7 +129,8 @@ async fn what_kubernetes_is_asked_for_a_request_goes_on_with_its_trace() {
     of_request(&program.line("access.review.answered", 3).await, "list-1");
 
     // What nobody asked for belongs to nobody.
-    assert!(called(&cluster, "/deployments").is_subset(&["none".to_owned()].into()));
+    let follows = |call: &SeenRequest| call.is_list_or_watch() && !reads(call);
+    assert!(contexts(&cluster, follows).is_subset(&["none".to_owned()].into()));
 
     let broken = Rule::new(On::Review, Fault::status(500));
     cluster.cluster.faults().add(broken);

@@ -63,8 +63,8 @@ async fn levels_are_changed_by_a_reload_and_what_is_wrong_changes_nothing() {
         ("logging: {levels: {tsl: debug}}", "tsl"),
         ("logging: {levels: {tls: loud}}", "loud"),
         ("logging: {stderr: false}", "stderr"),
-        ("logging: {file: {path: x, maxSize: 1}}", "maxSize"),
-        ("logging: {file: {path: x, keep: 0}}", "keep"),
+        ("logging: {file: {path: x, maxSize: 1}}", "65536"),
+        ("logging: {file: {path: x, keep: 0}}", "earlier files"),
     ]) {
         file.becomes(wrong);
         let failed = program.line("reload.failed", number).await;

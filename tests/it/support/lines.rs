@@ -176,11 +176,7 @@ fn is_time(text: &str, line: &str) {
 /// The field ` name=value` at the beginning of `text`, and what is behind it.
 fn field(text: &str) -> Option<(&str, Value, &str)> {
     let (name, value) = text.strip_prefix(' ')?.split_once('=')?;
-    if name.is_empty()
-        || !name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"._".contains(&b))
-    {
+    if name.is_empty() || !name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') {
         return None;
     }
     let Some(quoted) = value.strip_prefix('"') else {
