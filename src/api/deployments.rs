@@ -45,7 +45,7 @@ pub(super) async fn list(
     caught_up(api, caller, wanted, |now| now.resource_version()).await?;
     let snapshot = api.status.store().snapshot();
     let pin = api.pins.pin(&api.metrics.memory, &snapshot);
-    let pin = pin.ok_or_else(|| api.short_of_memory(caller))?;
+    let pin = pin.ok_or(ApiError::ShortOfMemory)?;
     let seen = Seen::by(api, caller, snapshot).await?;
     let mut shown = (seen.fingerprint(), seen.snapshot().resource_version());
     let known = request.headers.contains_key(header::IF_NONE_MATCH)
@@ -56,14 +56,14 @@ pub(super) async fn list(
         let (bytes, reserved) = match seen {
             // However many ask for it, it is compressed once, and then it is the newest.
             Seen::All(_) => {
-                let zipped = api.compressed.newest(api, caller).await?;
+                let zipped = api.compressed.newest(api).await?;
                 shown = (zipped.fingerprint, zipped.resource_version);
-                let reserved = api.reserve(caller, zipped.bytes.len())?;
+                let reserved = api.reserve(zipped.bytes.len())?;
                 (zipped.bytes, reserved)
             }
             Seen::Part(view) => {
                 let list = view.list();
-                let mut reserved = api.reserve(caller, view.list_len())?;
+                let mut reserved = api.reserve(view.list_len())?;
                 let bytes = aside(api, caller, move || gzip(list)).await?;
                 reserved.shrink(bytes.len());
                 (bytes, reserved)
@@ -169,7 +169,7 @@ pub(super) async fn caught_up(
         return Ok(());
     }
     let _turn = Box::pin(limits::turn(api, caller)).await?;
-    let _waiting = api.reserve(caller, WAITING)?;
+    let _waiting = api.reserve(WAITING)?;
     let deadline = Instant::now() + WAIT_FOR_VERSION;
     if !api.status.wait_until(deadline, reached).await {
         return Err(ApiError::BehindVersion(wanted, WAIT_FOR_VERSION));
@@ -187,7 +187,7 @@ pub(super) fn not_modified() -> Response<Body> {
 impl Compressed {
     /// The list as it is, or was at some moment since it was asked for: whoever waits does so for two compressions at most, that which
     /// is under way and the next, however many wait and however fast it changes.
-    async fn newest(&self, api: &Api, caller: &Caller) -> Result<Zipped, ApiError> {
+    async fn newest(&self, api: &Api) -> Result<Zipped, ApiError> {
         let asked = Instant::now();
         let mut last = Arc::clone(&self.0).lock_owned().await;
         let at = Instant::now();
@@ -204,7 +204,7 @@ impl Compressed {
             }
             _ => {}
         }
-        let reserved = api.reserve(caller, snapshot.list_len())?;
+        let reserved = api.reserve(snapshot.list_len())?;
         // The work itself holds the lock: a caller that hangs up doesn't let the next one start it again beside it.
         let work = tokio::task::spawn_blocking(move || {
             let zipped = Zipped {

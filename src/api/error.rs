@@ -306,6 +306,7 @@ impl ApiError {
             Self::TooManyHeaders { .. } | Self::HeadersTooLarge { .. } => Some(Limit::HeaderSize),
             Self::TooOften { limit, .. } | Self::NoTurn(NoTurn { limit, .. }) => Some(*limit),
             Self::OverBudget { .. } | Self::LargerThanBudget { .. } => Some(Limit::PodsPerMinute),
+            Self::ShortOfMemory => Some(Limit::Memory),
             _ => None,
         }
     }

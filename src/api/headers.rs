@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-/// The id of a request, in both directions.
-pub(super) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) use crate::telemetry::request::REQUEST_ID;
+
 /// The resourceVersion that an answer shows.
 pub(super) static RESOURCE_VERSION: HeaderName = HeaderName::from_static("x-resource-version");
 /// The resourceVersion that a read has to show at least.

@@ -24,7 +24,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{HeaderValue, Method, Request, Response, header, request::Parts};
 use tokio_util::task::TaskTracker;
-use tracing::warn;
+use tracing::{error, warn};
 
 pub use body::Body;
 use containers::Image;
@@ -32,15 +32,17 @@ pub use error::ApiError;
 use path::Route;
 use pins::Pins;
 use replicas::Replicas;
-use request::{RequestId, Trace};
 use write::Origin;
 
 use crate::{
     access::{Caller, Verb},
     generation::Session,
     kubernetes::{Deployments, InformerStatus},
-    limits::{Limit, Pressure, Reservation, Sizes, Who},
-    telemetry::metrics::Metrics,
+    limits::{Pressure, Reservation, Sizes},
+    telemetry::{
+        metrics::Metrics,
+        request::{Ids, OfRequest},
+    },
     tls::Refusal,
 };
 
@@ -57,9 +59,9 @@ fn standing(caller: &Caller) -> Result<(), ApiError> {
 }
 
 /// Tells of a request that the caller had no permission for; a write's has a line of its own.
-fn log_denied(caller: &Caller, id: &RequestId, error: &ApiError) {
+fn log_denied(caller: &Caller, error: &ApiError) {
     warn!(name: "access.denied", principal = %caller.name(), subject = %caller.identity.subject, serial = %caller.identity.serial,
-        issuer = %caller.identity.issuer, address = %caller.address, error = %error, request_id = id.as_str(), "a request was denied");
+        issuer = %caller.identity.issuer, address = %caller.address, error = %error, "a request was denied");
 }
 
 /// The API of one server; connections share it.
@@ -103,21 +105,21 @@ impl Api {
         B::Error: std::fmt::Display,
     {
         let (request, mut content) = request.into_parts();
-        let id = RequestId::of(&request.headers);
+        let asked = OfRequest::of(&request.headers);
         let route = Route::of(request.uri.path());
         let label = route.as_ref().map_or("none", Route::template);
         // A handler that panics costs one request, not the connection's other ones.
-        let judged = self.judge(session, caller, &id, route, &request, &mut content);
+        let judged = self.judge(session, caller, &asked, route, &request, &mut content);
         let handled = AssertUnwindSafe(judged).catch_unwind().await;
         let mut response = match handled.unwrap_or(Err(ApiError::Panicked)) {
             Ok(response) => response,
-            Err(error) => self.failed(session, error),
+            Err(error) => self.failed(session, &asked, &request, error),
         };
         self.metrics
             .answered(label, &request.method, response.status());
         response
             .headers_mut()
-            .insert(&headers::REQUEST_ID, id.into());
+            .insert(&headers::REQUEST_ID, asked.id());
         let unread = !content.is_end_stream();
         let awaited = unread && request::awaited(&request);
         if awaited || request.headers.contains_key(header::TRANSFER_ENCODING) {
@@ -138,7 +140,7 @@ impl Api {
     }
 
     /// Whether there is memory for requests to this path.
-    fn affordable(&self, caller: &Caller, route: &Route<'_>, puts: bool) -> Result<(), ApiError> {
+    fn affordable(&self, route: &Route<'_>, puts: bool) -> Result<(), ApiError> {
         let needs_none = match route {
             Route::Health | Route::WhoAmI => true,
             Route::Replicas { .. } => !puts,
@@ -147,37 +149,53 @@ impl Api {
         if needs_none || self.metrics.memory.pressure() < Pressure::Short {
             return Ok(());
         }
-        Err(self.short_of_memory(caller))
+        Err(ApiError::ShortOfMemory)
     }
 
     /// So many bytes for what is expensive.
-    fn reserve(&self, caller: &Caller, bytes: usize) -> Result<Reservation, ApiError> {
+    fn reserve(&self, bytes: usize) -> Result<Reservation, ApiError> {
         let reserved = self.metrics.memory.reserve(bytes);
-        reserved.ok_or_else(|| self.short_of_memory(caller))
+        reserved.ok_or(ApiError::ShortOfMemory)
     }
 
+    /// The answer of a failure; some have a line.
     #[cold]
-    fn short_of_memory(&self, caller: &Caller) -> ApiError {
-        let who = Who {
-            principal: Some(caller.name()),
-            address: Some(caller.address.ip()),
+    fn failed(
+        &self,
+        session: &Session,
+        asked: &OfRequest<'_>,
+        request: &Parts,
+        error: ApiError,
+    ) -> Response<Body> {
+        let told = match &error {
+            // That of a write was told of where writes are.
+            ApiError::Forbidden(_) => request.method != Method::PUT,
+            ApiError::Panicked => true,
+            other => other.limit().is_some(),
         };
-        self.metrics.limits.reached(Limit::Memory, who);
-        ApiError::ShortOfMemory
-    }
-
-    /// The answer of a failure, which may be that a limit was reached.
-    fn failed(&self, session: &Session, error: ApiError) -> Response<Body> {
-        if let Some(limit) = error.limit() {
-            self.metrics.limits.reached(limit, session.caller().who());
+        if told {
+            asked.ids().within(|| self.tell(session, request, &error));
         }
         error.into_response()
+    }
+
+    fn tell(&self, session: &Session, request: &Parts, error: &ApiError) {
+        let caller = session.caller();
+        match (error, error.limit()) {
+            (_, Some(limit)) => self.metrics.limits.reached(limit, caller.who()),
+            (ApiError::Panicked, _) => {
+                error!(name: "request.panicked", principal = %caller.name(), address = %caller.address, method = %request.method,
+                    path = request.uri.path(), "a request met a defect of this server and was answered with 500");
+            }
+            _ => log_denied(&caller, error),
+        }
     }
 
     /// Whether the caller is let in still, and has the permission that a path needs with this method: health and whoami need none.
     async fn admit(
         &self,
         caller: &Caller,
+        asked: &OfRequest<'_>,
         route: &Route<'_>,
         method: &Method,
     ) -> Result<(), ApiError> {
@@ -195,13 +213,15 @@ impl Api {
                 namespace, name, ..
             } => (Verb::Image, (namespace, name)),
         };
-        self.permit(caller, verb, (names.0, names.1)).await
+        self.permit(caller, || asked.ids(), verb, (names.0, names.1))
+            .await
     }
 
     /// Whether the caller has a permission for one Deployment.
-    async fn permit(
+    async fn permit<'i>(
         &self,
         caller: &Caller,
+        ids: impl FnOnce() -> &'i Ids,
         verb: Verb,
         names: (&str, &str),
     ) -> Result<(), ApiError> {
@@ -209,7 +229,10 @@ impl Api {
         match &caller.rules.reviewer {
             None => Ok(()),
             // Boxed: who doesn't ask doesn't carry it around.
-            Some(reviewer) => Box::pin(authorization::review(reviewer, caller, verb, names)).await,
+            Some(reviewer) => {
+                let review = authorization::review(reviewer, caller, verb, names);
+                ids().scope(Box::pin(review)).await
+            }
         }
     }
 
@@ -219,7 +242,7 @@ impl Api {
         self: &Arc<Self>,
         session: &Arc<Session>,
         mut caller: Arc<Caller>,
-        id: &RequestId,
+        asked: &OfRequest<'_>,
         route: Option<Route<'_>>,
         request: &Parts,
         content: &mut B,
@@ -241,18 +264,15 @@ impl Api {
             }
         };
         let puts = request.method == Method::PUT;
-        let admission = match acceptable.and_then(|()| self.affordable(&caller, &route, puts)) {
+        let admission = match acceptable.and_then(|()| self.affordable(&route, puts)) {
             Ok(()) => {
-                let admitted = self.admit(&caller, &route, &request.method).await;
+                let admitted = self.admit(&caller, asked, &route, &request.method).await;
                 admitted.and_then(|()| limits::within_rate(&caller, puts))
             }
             refused => refused,
         };
         if !puts {
             // That of a write goes on to where writes are logged.
-            if let Err(error @ ApiError::Forbidden(_)) = &admission {
-                log_denied(&caller, id, error);
-            }
             admission.clone()?;
             if !content.is_end_stream() {
                 let _turn = Box::pin(limits::turn(self, &caller)).await?;
@@ -260,18 +280,22 @@ impl Api {
                 request::whole_body(self, &caller, request, content).await?;
                 // It took its time, and so may have a reload.
                 caller = session.caller();
-                self.admit(&caller, &route, &request.method).await?;
+                self.admit(&caller, asked, &route, &request.method).await?;
             }
         }
         let origin = || Origin {
             session: Arc::clone(session),
             caller: Arc::clone(&caller),
-            id: id.clone(),
-            trace: Trace::of(&request.headers),
+            ids: asked.ids().clone(),
         };
         match route {
             Route::Health => Ok(health::get(self)),
             Route::WhoAmI => Ok(whoami::get(&caller)),
+            // The cluster is asked.
+            Route::Deployments if caller.rules.reviewer.is_some() => {
+                let list = deployments::list(self, &caller, request);
+                asked.ids().scope(Box::pin(list)).await
+            }
             Route::Deployments => deployments::list(self, &caller, request).await,
             Route::Replicas { namespace, name } => {
                 let names = (&*namespace, &*name);
@@ -292,11 +316,8 @@ impl Api {
                 }
             }
             Route::Containers { namespace, name } => {
-                let read = containers::get(self, &caller, (&namespace, &name), request).await;
-                if let Err(error @ ApiError::Forbidden(_)) = &read {
-                    log_denied(&caller, id, error);
-                }
-                read
+                let read = containers::get(self, &caller, (&namespace, &name), request);
+                asked.ids().scope(Box::pin(read)).await
             }
             Route::Image {
                 namespace,

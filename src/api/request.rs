@@ -1,4 +1,4 @@
-//! What is read from a request besides its path: ids, trace context, query, body.
+//! What is read from a request besides its path: query, preferences, body.
 
 use std::time::Duration;
 
@@ -16,106 +16,6 @@ use crate::access::Caller;
 const USUAL_BODY: usize = 4 * 1024;
 /// How long a body that nobody wants is read.
 const DISCARDED: Duration = Duration::from_secs(1);
-
-/// The id of a request: the caller's, if it is sane, or one of ours.
-#[derive(Debug, Clone)]
-pub(super) struct RequestId(HeaderValue);
-
-impl RequestId {
-    pub(super) fn of(headers: &HeaderMap) -> Self {
-        let mut given = headers.get_all(&headers::REQUEST_ID).iter();
-        match (given.next(), given.next()) {
-            (Some(id), None) if sane(id.as_bytes()) => Self(id.clone()),
-            _ => Self(headers::text(hexadecimal(fastrand::u64(..)))),
-        }
-    }
-
-    pub(super) fn as_str(&self) -> &str {
-        self.0.to_str().unwrap_or_default()
-    }
-}
-
-impl From<RequestId> for HeaderValue {
-    fn from(id: RequestId) -> Self {
-        id.0
-    }
-}
-
-/// Sixteen digits.
-fn hexadecimal(number: u64) -> String {
-    let digit = |place: u32| b"0123456789abcdef"[(number >> (4 * place)) as usize & 15];
-    let mut digits = [0; 16];
-    for (place, at) in digits.iter_mut().rev().zip(0..) {
-        *place = digit(at);
-    }
-    // Written digit by digit into a String it takes four times as long.
-    String::from_utf8_lossy(&digits).into_owned()
-}
-
-fn sane(id: &[u8]) -> bool {
-    (1..=128).contains(&id.len())
-        && id
-            .iter()
-            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(b))
-}
-
-/// W3C trace context: the caller's trace continued with a span of our own, or a new one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Trace {
-    pub(super) trace_id: String,
-    pub(super) span_id: String,
-    flags: String,
-}
-
-impl Trace {
-    pub(super) fn of(headers: &HeaderMap) -> Self {
-        let span_id = hexadecimal(fastrand::u64(1..));
-        let given = headers
-            .get("traceparent")
-            .and_then(|v| v.to_str().ok())
-            .and_then(parse_traceparent);
-        match given {
-            Some((trace_id, flags)) => Self {
-                trace_id: trace_id.into(),
-                span_id,
-                flags: flags.into(),
-            },
-            // Not sampled: nobody has asked for it.
-            None => Self {
-                trace_id: format!("{:032x}", fastrand::u128(1..)),
-                span_id,
-                flags: "00".into(),
-            },
-        }
-    }
-
-    pub(super) fn traceparent(&self) -> String {
-        format!("00-{}-{}-{}", self.trace_id, self.span_id, self.flags)
-    }
-}
-
-/// The trace id and flags of a `traceparent` (W3C Trace Context, 3.2); later versions may have more behind the flags.
-fn parse_traceparent(text: &str) -> Option<(&str, &str)> {
-    let mut parts = text.split('-');
-    let (version, trace, span, flags) =
-        (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let hex = |part: &str, length| {
-        part.len() == length
-            && part
-                .bytes()
-                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-    };
-    let nonzero = |part: &str| part.bytes().any(|b| b != b'0');
-    let complete = version != "00" || parts.next().is_none();
-    let valid = hex(version, 2)
-        && version != "ff"
-        && hex(trace, 32)
-        && nonzero(trace)
-        && hex(span, 16)
-        && nonzero(span)
-        && hex(flags, 2);
-    (valid && complete).then_some((trace, flags))
-}
 
 /// Refuses a body that isn't JSON by its Content-Type, whose parameters are fine, or that is in a coding.
 pub(super) fn json_content(headers: &HeaderMap) -> Result<(), ApiError> {
@@ -170,7 +70,7 @@ where
                 return Err(too_large);
             }
             if whole.len() > USUAL_BODY && reserved.is_none() {
-                reserved = Some(api.reserve(caller, most)?);
+                reserved = Some(api.reserve(most)?);
             }
         }
         Ok(whole)
@@ -372,52 +272,6 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = replica_count(&bytes);
-        }
-    }
-
-    #[test]
-    fn a_sane_id_is_kept_and_another_is_replaced() {
-        let of = |value: &[u8]| {
-            let mut headers = HeaderMap::new();
-            headers.insert("x-request-id", HeaderValue::from_bytes(value).unwrap());
-            RequestId::of(&headers).as_str().to_owned()
-        };
-        assert_eq!(of(b"Deploy_4711.a-b"), "Deploy_4711.a-b");
-        assert_eq!(of(&[b'a'; 128]).len(), 128);
-        for insane in [&b""[..], b"a b", b"a\tb", b"\xff", &[b'a'; 129], b"a;b"] {
-            assert_ne!(of(insane).as_bytes(), insane);
-        }
-        assert_ne!(
-            RequestId::of(&HeaderMap::new()).as_str(),
-            RequestId::of(&HeaderMap::new()).as_str()
-        );
-    }
-
-    #[test]
-    fn a_trace_is_continued_with_a_new_span() {
-        let with = |text: &str| {
-            Trace::of(&HeaderMap::from_iter([(
-                "traceparent".parse().unwrap(),
-                text.parse().unwrap(),
-            )]))
-        };
-        let trace = with("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
-        assert_eq!(trace.trace_id, "0af7651916cd43dd8448eb211c80319c");
-        assert_ne!(trace.span_id, "b7ad6b7169203331");
-        assert!(trace.traceparent().ends_with("-01"));
-        for bad in [
-            "",
-            "00-0-b7ad6b7169203331-01",
-            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
-            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-            "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
-            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-x",
-        ] {
-            assert_ne!(
-                with(bad).trace_id,
-                "0af7651916cd43dd8448eb211c80319c",
-                "{bad}"
-            );
         }
     }
 

@@ -13,7 +13,7 @@ use super::{
     limits::{self, Charged},
     path::valid_names,
     preconditions,
-    request::{RequestId, Trace, dry_run, json_content, prefers_representation, whole_body},
+    request::{dry_run, json_content, prefers_representation, whole_body},
     standing,
 };
 use crate::{
@@ -21,6 +21,7 @@ use crate::{
     generation::Session,
     kubernetes::{WriteError, WriteRequest, Written},
     limits::Turn,
+    telemetry::request::Ids,
 };
 
 /// A parameter of a Deployment that callers set.
@@ -81,8 +82,7 @@ pub(super) struct Origin {
     pub(super) session: Arc<Session>,
     /// Who it was when the request came.
     pub(super) caller: Arc<Caller>,
-    pub(super) id: RequestId,
-    pub(super) trace: Trace,
+    pub(super) ids: Ids,
 }
 
 /// A write that didn't happen, for its log line.
@@ -103,10 +103,10 @@ pub(super) struct Failure<'a, P: Parameter> {
 /// A log line about a write: the fields of every such line around the parameter's own.
 macro_rules! log_write {
     ($level:ident, $event:literal, $origin:expr, ($namespace:expr, $name:expr), { $($own:tt)* }, $($message:tt)+) => {
-        tracing::$level!(name: $event, principal = %$origin.caller.name(), subject = %$origin.caller.identity.subject, serial = %$origin.caller.identity.serial,
+        // The ids of the request are added to it.
+        $origin.ids.within(|| tracing::$level!(name: $event, principal = %$origin.caller.name(), subject = %$origin.caller.identity.subject, serial = %$origin.caller.identity.serial,
             issuer = %$origin.caller.identity.issuer, address = %$origin.caller.address,
-            namespace = %$namespace, name = %$name, $($own)*, request_id = $origin.id.as_str(),
-            trace_id = %$origin.trace.trace_id, span_id = %$origin.trace.span_id, $($message)+)
+            namespace = %$namespace, name = %$name, $($own)*, $($message)+))
     };
 }
 pub(super) use log_write;
@@ -151,7 +151,7 @@ where
     // The body took its time, and so may have a reload: what holds now decides.
     let caller = origin.session.caller();
     let admitted = match standing(&caller) {
-        Ok(()) => api.permit(&caller, P::VERB, names).await,
+        Ok(()) => api.permit(&caller, || &origin.ids, P::VERB, names).await,
         dismissed => dismissed,
     };
     let dry_run = admitted
@@ -162,9 +162,9 @@ where
         name: names.1.into(),
         dry_run,
         conditional: preconditions::made(&request.headers),
-        traceparent: origin.trace.traceparent(),
         caller: caller.allowance.id().clone(),
     };
+    let ids = origin.ids.clone();
     let write = Write {
         api: Arc::clone(api),
         origin,
@@ -177,7 +177,7 @@ where
     };
     // A task of its own: the write goes on, and is logged, when the caller hangs up.
     api.tasks
-        .spawn(write.run())
+        .spawn(ids.scope(write.run()))
         .await
         .unwrap_or(Err(ApiError::Panicked))
 }

@@ -132,9 +132,10 @@ impl ApiServer {
     /// whether there was an answer.
     pub(super) async fn send(
         &self,
-        request: Request<Body>,
+        mut request: Request<Body>,
         within: Duration,
     ) -> Result<Response<Body>, CallError> {
+        crate::telemetry::request::go_on(request.headers_mut());
         let start = Instant::now();
         let answer = exchange(&self.client, request, within).await;
         match &answer {

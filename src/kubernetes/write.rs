@@ -52,8 +52,6 @@ pub struct WriteRequest {
     pub dry_run: bool,
     /// The caller has made a condition, and must know whether it was this very write that was carried out.
     pub conditional: bool,
-    /// W3C trace context of the request, passed on to the API server.
-    pub traceparent: String,
     /// Whose write it is, by whom turns go round.
     pub caller: CallerId,
 }
@@ -272,9 +270,6 @@ impl Deployments {
             write
                 .headers_mut()
                 .insert(name, HeaderValue::from_static(value));
-        }
-        if let Ok(traceparent) = HeaderValue::from_str(&request.traceparent) {
-            write.headers_mut().insert("traceparent", traceparent);
         }
         let _turn = self.limiter.writes.take(&request.caller).await?;
         let exchange = async {

@@ -1,8 +1,11 @@
 //! The real program's log lines: one scenario in both forms, what can't be forged, what is never there.
 
+mod files;
 mod forging;
+mod requests;
 mod scenario;
 mod secrets;
+mod volume;
 
 use std::path::PathBuf;
 

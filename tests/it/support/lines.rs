@@ -1,18 +1,21 @@
 //! Log lines read back: those of a program's stderr, and those of a server in this process.
 
 use std::{
-    io,
     net::SocketAddr,
     sync::{Arc, Mutex, Once},
+    thread,
     time::Duration,
 };
 
-use headcount::telemetry::log::{Format, Severity, subscriber};
+use headcount::telemetry::{
+    events::{self, OF_REQUESTS, RECORD_ID},
+    log::{Format, Severity, subscriber},
+};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use tracing::subscriber::DefaultGuard;
 
-use super::eventually;
+use super::{eventually, output};
 
 /// One line, whichever form it had.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,11 +33,42 @@ impl Line {
             .chars()
             .any(|c| c.is_control() || "\u{202e}\u{2028}".contains(c));
         assert!(!control, "a terminal would obey this line: {line:?}");
-        if line.starts_with('{') {
+        let read = if line.starts_with('{') {
             Self::read_json(line)
         } else {
             Self::read_text(line)
+        };
+        read.is_catalogued();
+        read
+    }
+
+    /// Fails the test unless the catalogue has the event with this severity and these fields.
+    fn is_catalogued(&self) {
+        let event = events::find(&self.event);
+        let event =
+            event.unwrap_or_else(|| panic!("no event of src/telemetry/events.rs: {self:?}"));
+        let mut severities = event.severities.iter().map(|s| s.as_str().to_uppercase());
+        assert!(
+            severities.any(|s| s == self.severity),
+            "another severity: {self:?}"
+        );
+        for field in self.names() {
+            let mut known = event.fields().chain(OF_REQUESTS).chain([RECORD_ID]);
+            assert!(
+                known.any(|known| known == field),
+                "{field} is no field of it: {self:?}"
+            );
         }
+        let ids = OF_REQUESTS
+            .iter()
+            .filter(|id| self.fields.contains_key(**id));
+        let of_requests = ["access.denied", "scale.", "image.", "request."];
+        let needed = of_requests.iter().any(|of| self.event.starts_with(of));
+        let expected: &[usize] = if needed { &[3] } else { &[0, 3] };
+        assert!(
+            expected.contains(&ids.count()),
+            "ids of its request are missing: {self:?}"
+        );
     }
 
     fn read_json(line: &str) -> Self {
@@ -142,11 +176,7 @@ fn is_time(text: &str, line: &str) {
 /// The field ` name=value` at the beginning of `text`, and what is behind it.
 fn field(text: &str) -> Option<(&str, Value, &str)> {
     let (name, value) = text.strip_prefix(' ')?.split_once('=')?;
-    if name.is_empty()
-        || !name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"._".contains(&b))
-    {
+    if name.is_empty() || !name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') {
         return None;
     }
     let Some(quoted) = value.strip_prefix('"') else {
@@ -201,17 +231,15 @@ pub(crate) struct Captured {
     _guard: DefaultGuard,
 }
 
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+type Lines = Arc<Mutex<String>>;
 
-impl io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+impl Drop for Captured {
+    fn drop(&mut self) {
+        let text = self.lines.lock().unwrap().clone();
+        output::keep(&text);
+        if !thread::panicking() {
+            text.lines().for_each(|line| drop(Line::read(line)));
+        }
     }
 }
 
@@ -222,19 +250,21 @@ impl Captured {
         // the thread that meets the event first whether anybody wants it.
         static EVERYWHERE: Once = Once::new();
         EVERYWHERE.call_once(|| {
-            let nowhere = subscriber(Format::Json, Severity::Debug, io::sink);
+            let nowhere = subscriber(Format::Json, Severity::Debug, |_| {});
             tracing::subscriber::set_global_default(nowhere).unwrap();
         });
         let lines = Lines::default();
-        let writer = lines.clone();
-        let all = subscriber(Format::Json, Severity::Debug, move || writer.clone());
+        let written = Arc::clone(&lines);
+        let all = subscriber(Format::Json, Severity::Debug, move |line: &str| {
+            written.lock().unwrap().push_str(line);
+        });
         let _guard = tracing::subscriber::set_default(all);
         Self { lines, _guard }
     }
 
     /// All lines of an event so far.
     pub(crate) fn all(&self, event: &str) -> Vec<Line> {
-        let text = String::from_utf8(self.lines.0.lock().unwrap().clone()).unwrap();
+        let text = self.lines.lock().unwrap().clone();
         let lines = text.lines().map(Line::read);
         lines.filter(|line| line.event == event).collect()
     }
@@ -250,7 +280,7 @@ impl Captured {
 
     /// The lines with this peer's address.
     pub(crate) fn about(&self, peer: SocketAddr) -> Vec<Line> {
-        let text = String::from_utf8(self.lines.0.lock().unwrap().clone()).unwrap();
+        let text = self.lines.lock().unwrap().clone();
         let address = format!("\"address\":\"{peer}\"");
         text.lines()
             .filter(|line| line.contains(&address))

@@ -7,6 +7,7 @@ mod clock;
 mod inprocess;
 mod kubelet_volume;
 pub(crate) mod lines;
+mod output;
 pub(crate) mod program;
 mod proxy;
 mod secured;

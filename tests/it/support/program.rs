@@ -1,11 +1,14 @@
 //! The real program as a child process: its output, its signals, its end.
 
 use std::{
-    io::{BufRead as _, BufReader, Read},
+    io::{BufRead as _, BufReader, Read, Write as _},
     net::SocketAddr,
     path::Path,
     process::{Child, Command, Stdio},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -18,7 +21,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{Client, eventually, lines::Line};
+use super::{Client, eventually, lines::Line, output};
 
 /// How long a program may take for whatever a test waits for.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -32,6 +35,10 @@ pub(crate) struct Program {
     stdout: Output,
     stderr: Output,
     readers: Vec<JoinHandle<()>>,
+    /// Whether nobody reads stderr.
+    stuck: Arc<AtomicBool>,
+    /// Whether its stderr is a log, every line of which must be one of the catalogue.
+    logs: bool,
 }
 
 /// How a program ended, and all that it said.
@@ -48,6 +55,14 @@ impl Drop for Program {
         // It may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if self.logs && !thread::panicking() {
+            // Whoever is killed may leave half a line.
+            let lines = self.stderr();
+            let whole = lines.len().saturating_sub(1);
+            lines[..whole]
+                .iter()
+                .for_each(|line| drop(Line::read(line)));
+        }
     }
 }
 
@@ -64,23 +79,35 @@ impl Program {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        output::keep_secrets_of(&command);
+        let logs = command
+            .get_args()
+            .any(|word| word == "serve" || word == "demo");
         let mut child = command.spawn().unwrap();
         let (stdout, stderr) = (Output::default(), Output::default());
+        let stuck = Arc::default();
         let readers = vec![
-            follow(child.stdout.take().unwrap(), &stdout),
-            follow(child.stderr.take().unwrap(), &stderr),
+            follow(child.stdout.take().unwrap(), &stdout, &Arc::default()),
+            follow(child.stderr.take().unwrap(), &stderr, &stuck),
         ];
         Self {
             child,
             stdout,
             stderr,
             readers,
+            stuck,
+            logs,
         }
     }
 
     /// The process's.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Whether its stderr is read from now on.
+    pub(crate) fn read_stderr(&self, read: bool) {
+        self.stuck.store(!read, Ordering::Relaxed);
     }
 
     pub(crate) fn stdout(&self) -> Vec<String> {
@@ -167,8 +194,12 @@ impl Program {
             );
             sleep(Duration::from_millis(10)).await;
         };
+        self.read_stderr(true);
         for reader in self.readers.drain(..) {
             reader.join().unwrap();
+        }
+        if self.logs {
+            self.stderr().iter().for_each(|line| drop(Line::read(line)));
         }
         Ended {
             code: status.code(),
@@ -178,14 +209,24 @@ impl Program {
     }
 }
 
-fn follow(stream: impl Read + Send + 'static, output: &Output) -> JoinHandle<()> {
-    let output = Arc::clone(output);
+fn follow(
+    stream: impl Read + Send + 'static,
+    output: &Output,
+    stuck: &Arc<AtomicBool>,
+) -> JoinHandle<()> {
+    let (output, stuck) = (Arc::clone(output), Arc::clone(stuck));
     thread::spawn(move || {
+        let mut kept = output::of_program();
         for line in BufReader::new(stream).split(b'\n') {
+            let line = line.unwrap();
+            kept.write_all(&[&line, &b"\n"[..]].concat()).unwrap();
+            while stuck.load(Ordering::Relaxed) {
+                thread::sleep(Duration::from_millis(5));
+            }
             output
                 .lock()
                 .unwrap()
-                .push(String::from_utf8_lossy(&line.unwrap()).into_owned());
+                .push(String::from_utf8_lossy(&line).into_owned());
         }
     })
 }
