@@ -224,7 +224,7 @@ impl Reloader {
             Ok(Look::Same) => {
                 if self.refused.take().is_some() {
                     self.status.set(None);
-                    self.cluster.metrics.reload_failing(false);
+                    self.cluster.metrics.in_force();
                     info!(name: "reload.withdrawn", "the files are again what is in force");
                 }
                 false
@@ -264,16 +264,14 @@ impl Reloader {
         self.generations.replace(generation);
         (self.config, self.in_force, self.refused) = (config, hash, None);
         self.status.set(None);
-        self.cluster.metrics.reloaded("applied");
-        self.cluster.metrics.reload_failing(false);
+        self.cluster.metrics.reloaded();
         info!(name: "reload.applied", generation = number, "changed files are in force");
     }
 
     fn refuse(&mut self, hash: [u8; 32], why: &str) {
         self.refused = Some(hash);
         self.status.set(Some(why.to_owned()));
-        self.cluster.metrics.reloaded("failed");
-        self.cluster.metrics.reload_failing(true);
+        self.cluster.metrics.reload_failed();
         warn!(name: "reload.failed", error = why, generation = self.generations.number(),
             "changed files can't be put in force: what was in force before them stays");
     }

@@ -60,6 +60,31 @@ enum Relist {
 }
 
 impl Relist {
+    const ALL: [Self; 8] = [
+        Self::Start,
+        Self::Expired,
+        Self::ListExpired,
+        Self::OutOfOrder,
+        Self::WatchError,
+        Self::Restored,
+        Self::Labels,
+        Self::Unreadable,
+    ];
+
+    /// Its name in the metrics.
+    fn label(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Expired => "expired",
+            Self::ListExpired => "list_expired",
+            Self::OutOfOrder => "out_of_order",
+            Self::WatchError => "watch_error",
+            Self::Restored => "restored",
+            Self::Labels => "labels",
+            Self::Unreadable => "unreadable",
+        }
+    }
+
     fn reason(self) -> &'static str {
         match self {
             Self::Start => "start",
@@ -111,6 +136,7 @@ impl Informer {
             managed,
             labels,
         } = self;
+        metrics.reasons(Relist::ALL.map(Relist::label));
         let api_server = ApiServer::new(client, status.circuit());
         let calls = |namespace: Option<&str>| {
             let selector = managed.label_selector.as_deref();
@@ -274,7 +300,7 @@ impl Follower {
         let count = draft.len();
         let transitions = self.store().replace(draft, reached);
         self.labels = labels;
-        self.metrics.relist();
+        self.metrics.relist(why.label());
         self.status.listed(self.position);
         self.status.store_changed(self.position);
         self.metrics.applied(self.store().snapshot().len(), reached);
@@ -351,11 +377,16 @@ impl Follower {
         let before = *seen;
         let mut marked = false;
         let end = loop {
-            match frames.next() {
+            let frame = frames.next();
+            if matches!(frame, Ok(Some(Frame::Error(_)))) {
+                self.metrics.events("error", 1);
+            }
+            match frame {
                 Ok(None) => break None,
                 Ok(Some(Frame::Bookmark(version))) if version >= *seen => {
                     *seen = version;
                     marked = true;
+                    self.metrics.events("bookmark", 1);
                 }
                 Ok(Some(Frame::Error(status))) if status.code == 410 => {
                     break Some(WatchEnd::Relist(Relist::Expired));
@@ -406,7 +437,11 @@ impl Follower {
     }
 
     fn apply(&self, batch: &mut Batch, version: u64) {
-        self.metrics.events(batch.0.len());
+        let upserts = batch.0.iter().filter(|e| matches!(e, Event::Upsert(_)));
+        let upserts = upserts.count();
+        self.metrics.events("upsert", upserts as u64);
+        self.metrics
+            .events("delete", (batch.0.len() - upserts) as u64);
         let transitions = self
             .store()
             .apply(self.scope, std::mem::take(&mut batch.0), version);

@@ -206,7 +206,7 @@ async fn metrics_are_open_metrics_text() {
         "headcount_informer_deployments 1",
         "headcount_informer_synced 1",
         "headcount_informer_connected 1",
-        "headcount_informer_relists_total 1",
+        "headcount_informer_relists_total{reason=\"start\"} 1",
     ] {
         assert!(
             text.contains(&format!("\n{sample}\n")),
