@@ -83,7 +83,7 @@ fn every_alert_says_how_bad_it_is_and_has_a_runbook_and_every_runbook_an_alert()
         );
         for annotation in ["summary", "description"] {
             let words = alert["annotations"][annotation].as_str().unwrap();
-            assert!(words.len() > 20, "{name}: {annotation}");
+            assert!(words.len() > 10, "{name}: {annotation}");
         }
         let link = format!("docs/runbooks.md#{}", name.to_lowercase());
         assert_eq!(alert["annotations"]["runbook_url"], *link);
