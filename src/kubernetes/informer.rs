@@ -16,6 +16,7 @@ use super::{
     backoff::Backoff,
     calls::{ApiServer, CallError, next_chunk},
     probe::probe,
+    relist::Relist,
     unreadable::Unreadable,
     wire::{DecodeError, Frame, WatchDecoder, version},
 };
@@ -44,59 +45,6 @@ pub struct Informer {
     client: kube::Client,
     managed: Managed,
     labels: watch::Receiver<Arc<LabelKeys>>,
-}
-
-/// Why a list has to be fetched (again).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Relist {
-    Start,
-    Expired,
-    ListExpired,
-    OutOfOrder,
-    WatchError,
-    Restored,
-    Labels,
-    Unreadable,
-}
-
-impl Relist {
-    const ALL: [Self; 8] = [
-        Self::Start,
-        Self::Expired,
-        Self::ListExpired,
-        Self::OutOfOrder,
-        Self::WatchError,
-        Self::Restored,
-        Self::Labels,
-        Self::Unreadable,
-    ];
-
-    /// Its name in the metrics.
-    fn label(self) -> &'static str {
-        match self {
-            Self::Start => "start",
-            Self::Expired => "expired",
-            Self::ListExpired => "list_expired",
-            Self::OutOfOrder => "out_of_order",
-            Self::WatchError => "watch_error",
-            Self::Restored => "restored",
-            Self::Labels => "labels",
-            Self::Unreadable => "unreadable",
-        }
-    }
-
-    fn reason(self) -> &'static str {
-        match self {
-            Self::Start => "start",
-            Self::Expired => "the watch's version has expired (410 Gone)",
-            Self::ListExpired => "the list expired between two of its pages (410 Gone)",
-            Self::OutOfOrder => "events came out of order",
-            Self::WatchError => "the watch reported an error",
-            Self::Restored => "the cluster went back to an older state",
-            Self::Labels => "labels are wanted that weren't read before",
-            Self::Unreadable => "an object couldn't be read before",
-        }
-    }
 }
 
 /// How a watch ended.

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    path::Path,
     process::Command,
 };
 
@@ -113,14 +114,38 @@ fn rules_use_only_metrics_that_the_page_has_and_ratios_that_are_recorded() {
 #[test]
 fn runbooks_use_only_metrics_and_events_that_there_are() {
     let runbooks = document("runbooks.md");
-    let code = runbooks.split('`').skip(1).step_by(2);
-    let (unknown, _) = compared(code);
+    let code: Vec<_> = runbooks.split('`').skip(1).step_by(2).collect();
+    let (unknown, _) = compared(code.iter().copied());
     let rules = fs::read_to_string(folder().join("rules.yaml")).unwrap();
     let unknown: Vec<_> = unknown
         .iter()
         .filter(|name| !rules.contains(*name))
         .collect();
     assert!(unknown.is_empty(), "{unknown:?}");
+    let source = source(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    let greps = code
+        .iter()
+        .filter_map(|code| code.split_once("grep ' ")?.1.split_once(" '"));
+    let events: BTreeSet<_> = greps.map(|(event, _)| event).collect();
+    assert!(events.len() > 10, "{events:?}");
+    for event in events {
+        assert!(
+            source.contains(&format!("\"{event}\"")),
+            "there is no event {event}"
+        );
+    }
+}
+
+/// All of the program's source.
+fn source(folder: &Path) -> String {
+    let entries = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let read = |path: std::path::PathBuf| match path.is_dir() {
+        true => source(&path),
+        false => fs::read_to_string(path).unwrap(),
+    };
+    entries.map(read).collect()
 }
 
 #[test]
