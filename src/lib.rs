@@ -123,7 +123,7 @@ impl Headcount {
         let client = kubernetes::client(&cluster)?;
         let metrics = Arc::new(Metrics::default());
         let store = Arc::new(Store::new(&config.managed.namespaces));
-        let status = Arc::new(InformerStatus::new(store));
+        let status = Arc::new(InformerStatus::new(store).counted_by(&metrics.kubernetes));
         let limiter = Arc::new(Limiter::default());
         let reviewing = reload::Cluster {
             reviews: AccessReviews::new(client.clone(), status.circuit()),

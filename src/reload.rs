@@ -224,7 +224,7 @@ impl Reloader {
             Ok(Look::Same) => {
                 if self.refused.take().is_some() {
                     self.status.set(None);
-                    self.cluster.metrics.reload_failing(false);
+                    self.cluster.metrics.in_force();
                     info!(name: "reload.withdrawn", "the files are again what is in force");
                 }
                 false
@@ -264,8 +264,7 @@ impl Reloader {
         self.generations.replace(generation);
         (self.config, self.in_force, self.refused) = (config, hash, None);
         self.status.set(None);
-        self.cluster.metrics.reloaded("applied");
-        self.cluster.metrics.reload_failing(false);
+        self.cluster.metrics.reloaded();
         let levels = &self.config.log.levels;
         if log::apply(levels) {
             info!(name: "log.levels.applied", levels = levels.shown(), "log lines have other levels from now on");
@@ -276,8 +275,7 @@ impl Reloader {
     fn refuse(&mut self, hash: [u8; 32], why: &str) {
         self.refused = Some(hash);
         self.status.set(Some(why.to_owned()));
-        self.cluster.metrics.reloaded("failed");
-        self.cluster.metrics.reload_failing(true);
+        self.cluster.metrics.reload_failed();
         warn!(name: "reload.failed", error = why, generation = self.generations.number(),
             "changed files can't be put in force: what was in force before them stays");
     }

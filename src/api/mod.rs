@@ -23,6 +23,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{HeaderValue, Method, Request, Response, header, request::Parts};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
@@ -40,7 +41,7 @@ use crate::{
     kubernetes::{Deployments, InformerStatus},
     limits::{Pressure, Reservation, Sizes},
     telemetry::{
-        metrics::Metrics,
+        metrics::{Metrics, Template},
         request::{Ids, OfRequest},
     },
     tls::Refusal,
@@ -93,21 +94,23 @@ impl Api {
         }
     }
 
-    /// Answers one request of a session, whatever it is. `caller` is who that is now.
+    /// Answers one request of a session, whatever it is. `caller` is who that is now, `began` when the request's headers were there.
     pub async fn answer<B>(
         self: &Arc<Self>,
         session: &Arc<Session>,
         caller: Arc<Caller>,
         request: Request<B>,
+        began: Instant,
     ) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Unpin + Send + 'static,
         B::Error: std::fmt::Display,
     {
+        let _in_flight = self.metrics.http.in_flight();
         let (request, mut content) = request.into_parts();
         let asked = OfRequest::of(&request.headers);
         let route = Route::of(request.uri.path());
-        let label = route.as_ref().map_or("none", Route::template);
+        let label = route.as_ref().map_or(Template::None, Route::template);
         // A handler that panics costs one request, not the connection's other ones.
         let judged = self.judge(session, caller, &asked, route, &request, &mut content);
         let handled = AssertUnwindSafe(judged).catch_unwind().await;
@@ -116,7 +119,8 @@ impl Api {
             Err(error) => self.failed(session, &asked, &request, error),
         };
         self.metrics
-            .answered(label, &request.method, response.status());
+            .http
+            .answered(label, &request.method, response.status(), began.elapsed());
         response
             .headers_mut()
             .insert(&headers::REQUEST_ID, asked.id());

@@ -6,7 +6,7 @@ use http::Method;
 use percent_encoding::percent_decode_str;
 
 use super::ApiError;
-use crate::name;
+use crate::{name, telemetry::metrics::Template};
 
 /// A path that exists. Names in it are decoded and not judged yet.
 #[derive(Debug, PartialEq, Eq)]
@@ -79,18 +79,14 @@ impl<'a> Route<'a> {
     }
 
     /// What metrics call it.
-    pub(super) fn template(&self) -> &'static str {
+    pub(super) fn template(&self) -> Template {
         match self {
-            Self::Health => "/api/v1/health",
-            Self::WhoAmI => "/api/v1/whoami",
-            Self::Deployments => "/api/v1/deployments",
-            Self::Replicas { .. } => "/api/v1/namespaces/{namespace}/deployments/{name}/replicas",
-            Self::Containers { .. } => {
-                "/api/v1/namespaces/{namespace}/deployments/{name}/containers"
-            }
-            Self::Image { .. } => {
-                "/api/v1/namespaces/{namespace}/deployments/{name}/containers/{container}/image"
-            }
+            Self::Health => Template::Health,
+            Self::WhoAmI => Template::WhoAmI,
+            Self::Deployments => Template::Deployments,
+            Self::Replicas { .. } => Template::Replicas,
+            Self::Containers { .. } => Template::Containers,
+            Self::Image { .. } => Template::Image,
         }
     }
 

@@ -14,7 +14,10 @@ use super::{
     circuit::{Away, Circuit},
     wire::{DecodeError, ListDecoder, ListMeta, PROTOBUF, PROTOBUF_STREAM, Status},
 };
-use crate::store::{Deployment, LabelKeys};
+use crate::{
+    store::{Deployment, LabelKeys},
+    telemetry::metrics::Call,
+};
 
 /// Objects in one page: large enough that a sync isn't a chain of round trips, small enough to hold.
 const PAGE: usize = 2000;
@@ -85,6 +88,22 @@ impl CallError {
         }
     }
 
+    /// What metrics call it: the HTTP status, or in a word why there is none.
+    fn label(&self) -> String {
+        let word = match self {
+            Self::Unreachable(_) => "unreachable",
+            Self::Broken(_) => "broken",
+            Self::Silent(_) => "silent",
+            Self::Gateway { code, .. } => return code.to_string(),
+            // Whatever stands in a body, there are only so many statuses.
+            Self::Status { status, .. } if (100..1000).contains(&status.code) => {
+                return status.code.to_string();
+            }
+            Self::Status { .. } | Self::Stale { .. } | Self::Unreadable(_) => "unreadable",
+        };
+        word.to_owned()
+    }
+
     fn of_transport(error: kube::Error) -> Self {
         let mut connecting = false;
         let mut words = String::new();
@@ -137,7 +156,13 @@ impl ApiServer {
     ) -> Result<Response<Body>, CallError> {
         crate::telemetry::request::go_on(request.headers_mut());
         let start = Instant::now();
+        let call = Call::of(&request);
         let answer = exchange(&self.client, request, within).await;
+        let code = match &answer {
+            Ok(response) => response.status().as_str().to_owned(),
+            Err(error) => error.label(),
+        };
+        self.circuit.calls().called(call, code, start.elapsed());
         match &answer {
             Err(error) if error.unanswered() => self.circuit.unanswered(start, &error.told()),
             _ => self.circuit.answered(),

@@ -4,12 +4,14 @@
 //! The probe asks again every few seconds and is the only trial: no caller's request is spent on finding out.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::time::Instant;
 use tracing::{info, warn};
+
+use crate::telemetry::metrics::CallMetrics;
 
 /// So many calls in a row without an answer open the circuit; a probe does so alone.
 const UNANSWERED: u32 = 3;
@@ -18,7 +20,11 @@ const SOON: Duration = Duration::from_secs(1);
 
 /// Closed while the API server answers, open while it doesn't. An answer is whatever the API server itself said, refusals too.
 #[derive(Debug)]
-pub struct Circuit(Mutex<State>);
+pub struct Circuit {
+    state: Mutex<State>,
+    /// What is counted of the calls that it learns from.
+    calls: Arc<CallMetrics>,
+}
 
 #[derive(Debug)]
 struct State {
@@ -41,17 +47,35 @@ pub(super) struct Away {
 
 impl Default for Circuit {
     fn default() -> Self {
-        let now = Instant::now();
-        Self(Mutex::new(State {
-            answered: now,
-            unanswered: 0,
-            open: None,
-            next_probe: None,
-        }))
+        Self::new(Arc::default())
     }
 }
 
 impl Circuit {
+    /// A closed circuit, whose calls are counted there.
+    pub(super) fn new(calls: Arc<CallMetrics>) -> Self {
+        let state = State {
+            answered: Instant::now(),
+            unanswered: 0,
+            open: None,
+            next_probe: None,
+        };
+        Self {
+            state: Mutex::new(state),
+            calls,
+        }
+    }
+
+    /// What is counted of calls to the API server.
+    pub(super) fn calls(&self) -> &Arc<CallMetrics> {
+        &self.calls
+    }
+
+    /// How long ago the API server last answered anything; since the start, where it never has.
+    pub fn answer_age(&self) -> Duration {
+        self.state().answered.elapsed()
+    }
+
     /// Why the circuit is open; `None` while it is closed.
     pub fn open(&self) -> Option<String> {
         self.state().open.as_ref().map(|(_, why)| why.clone())
@@ -110,7 +134,7 @@ impl Circuit {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -16,6 +16,7 @@ use super::{
     backoff::Backoff,
     calls::{ApiServer, CallError, next_chunk},
     probe::probe,
+    relist::Relist,
     unreadable::Unreadable,
     wire::{DecodeError, Frame, WatchDecoder, version},
 };
@@ -44,34 +45,6 @@ pub struct Informer {
     client: kube::Client,
     managed: Managed,
     labels: watch::Receiver<Arc<LabelKeys>>,
-}
-
-/// Why a list has to be fetched (again).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Relist {
-    Start,
-    Expired,
-    ListExpired,
-    OutOfOrder,
-    WatchError,
-    Restored,
-    Labels,
-    Unreadable,
-}
-
-impl Relist {
-    fn reason(self) -> &'static str {
-        match self {
-            Self::Start => "start",
-            Self::Expired => "the watch's version has expired (410 Gone)",
-            Self::ListExpired => "the list expired between two of its pages (410 Gone)",
-            Self::OutOfOrder => "events came out of order",
-            Self::WatchError => "the watch reported an error",
-            Self::Restored => "the cluster went back to an older state",
-            Self::Labels => "labels are wanted that weren't read before",
-            Self::Unreadable => "an object couldn't be read before",
-        }
-    }
 }
 
 /// How a watch ended.
@@ -111,6 +84,7 @@ impl Informer {
             managed,
             labels,
         } = self;
+        metrics.reasons(Relist::ALL.map(Relist::label));
         let api_server = ApiServer::new(client, status.circuit());
         let calls = |namespace: Option<&str>| {
             let selector = managed.label_selector.as_deref();
@@ -274,7 +248,7 @@ impl Follower {
         let count = draft.len();
         let transitions = self.store().replace(draft, reached);
         self.labels = labels;
-        self.metrics.relist();
+        self.metrics.relist(why.label());
         self.status.listed(self.position);
         self.status.store_changed(self.position);
         self.metrics.applied(self.store().snapshot().len(), reached);
@@ -351,11 +325,16 @@ impl Follower {
         let before = *seen;
         let mut marked = false;
         let end = loop {
-            match frames.next() {
+            let frame = frames.next();
+            if matches!(frame, Ok(Some(Frame::Error(_)))) {
+                self.metrics.events("error", 1);
+            }
+            match frame {
                 Ok(None) => break None,
                 Ok(Some(Frame::Bookmark(version))) if version >= *seen => {
                     *seen = version;
                     marked = true;
+                    self.metrics.events("bookmark", 1);
                 }
                 Ok(Some(Frame::Error(status))) if status.code == 410 => {
                     break Some(WatchEnd::Relist(Relist::Expired));
@@ -406,7 +385,11 @@ impl Follower {
     }
 
     fn apply(&self, batch: &mut Batch, version: u64) {
-        self.metrics.events(batch.0.len());
+        let upserts = batch.0.iter().filter(|e| matches!(e, Event::Upsert(_)));
+        let upserts = upserts.count();
+        self.metrics.events("upsert", upserts as u64);
+        self.metrics
+            .events("delete", (batch.0.len() - upserts) as u64);
         let transitions = self
             .store()
             .apply(self.scope, std::mem::take(&mut batch.0), version);

@@ -18,6 +18,7 @@ mod image;
 mod informer;
 mod pool;
 mod probe;
+mod relist;
 mod retry_budget;
 mod scale;
 mod status;

@@ -5,11 +5,13 @@
 //! informer's lists and watches take none: there is one at a time of a scope, after a growing pause.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use tokio::time::Instant;
+
+use crate::telemetry::metrics::{CallMetrics, Retry};
 
 /// What one write allows of repetitions.
 const SHARE: f64 = 0.2;
@@ -21,8 +23,11 @@ const REFILL: Duration = Duration::from_secs(1);
 const MOST: f64 = 100.0;
 
 /// The repetitions that are left. At most a fifth of the writes, and besides 10, and one a second.
-#[derive(Debug)]
-pub(super) struct RetryBudget(Mutex<Bucket>);
+#[derive(Debug, Default)]
+pub(super) struct RetryBudget {
+    bucket: Mutex<Bucket>,
+    calls: Arc<CallMetrics>,
+}
 
 #[derive(Debug)]
 struct Bucket {
@@ -30,31 +35,49 @@ struct Bucket {
     at: Instant,
 }
 
-impl Default for RetryBudget {
+impl Default for Bucket {
     fn default() -> Self {
-        Self(Mutex::new(Bucket {
+        Self {
             tokens: RESERVE,
             at: Instant::now(),
-        }))
+        }
     }
 }
 
 impl RetryBudget {
+    /// A full one, which counts there what it grants and withholds.
+    pub(super) fn new(calls: &Arc<CallMetrics>) -> Self {
+        Self {
+            bucket: Mutex::default(),
+            calls: Arc::clone(calls),
+        }
+    }
+
     /// A write begins.
     pub(super) fn deposit(&self) {
         self.change(|tokens| ((tokens + SHARE).min(MOST), ()));
     }
 
     /// Whether something may be sent again; then that is paid for.
-    pub(super) fn withdraw(&self) -> bool {
-        self.change(|tokens| match tokens >= 1.0 {
+    pub(super) fn withdraw(&self, why: Retry) -> bool {
+        let granted = self.change(|tokens| match tokens >= 1.0 {
             true => (tokens - 1.0, true),
             false => (tokens, false),
-        })
+        });
+        match granted {
+            true => self.calls.retried(why),
+            false => self.calls.withheld(),
+        }
+        granted
+    }
+
+    /// Something is sent again that takes no token.
+    pub(super) fn free(&self, why: Retry) {
+        self.calls.retried(why);
     }
 
     fn change<T>(&self, by: impl FnOnce(f64) -> (f64, T)) -> T {
-        let mut bucket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let back = now.duration_since(bucket.at).as_secs_f64() / REFILL.as_secs_f64();
         bucket.at = now;
@@ -74,7 +97,7 @@ mod tests {
     use super::*;
 
     fn left(budget: &RetryBudget) -> usize {
-        std::iter::repeat_with(|| budget.withdraw())
+        std::iter::repeat_with(|| budget.withdraw(Retry::Throttled))
             .take_while(|granted| *granted)
             .count()
     }
@@ -95,7 +118,7 @@ mod tests {
         let mut granted = 0;
         for _ in 0..1_000 {
             budget.deposit();
-            granted += usize::from(budget.withdraw());
+            granted += usize::from(budget.withdraw(Retry::Throttled));
         }
         assert!((209..=210).contains(&granted), "{granted}");
         (0..10_000).for_each(|_| budget.deposit());

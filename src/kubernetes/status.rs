@@ -14,7 +14,10 @@ use tokio::{
 };
 
 use super::Circuit;
-use crate::store::{Snapshot, Store};
+use crate::{
+    store::{Snapshot, Store},
+    telemetry::metrics::{CallMetrics, Following},
+};
 
 /// Without a good probe, or without a watch, for so long the copy no longer counts as following.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -48,6 +51,8 @@ struct State {
     probe_problem: Option<String>,
     /// By scope: since when there is no watch, and why; `None` while there is one.
     watchless: Vec<Option<(Instant, String)>>,
+    /// By scope: since when its present watch works.
+    watched: Vec<Option<Instant>>,
 }
 
 /// The connection to the Kubernetes API as health tells it.
@@ -65,8 +70,8 @@ impl InformerStatus {
     /// For a store that nothing is known of yet.
     pub fn new(store: Arc<Store>) -> Self {
         let now = Instant::now();
-        let watchless =
-            vec![Some((now, "the first list is on its way".to_owned())); store.scopes().len()];
+        let scopes = store.scopes().len();
+        let watchless = vec![Some((now, "the first list is on its way".to_owned())); scopes];
         Self {
             store,
             circuit: Arc::default(),
@@ -76,11 +81,21 @@ impl InformerStatus {
                 probed: None,
                 probe_problem: None,
                 watchless,
+                watched: vec![None; scopes],
             }),
             progress: watch::Sender::new(()),
             reconnected: Notify::new(),
             doubts: watch::Sender::new(0),
             restores: watch::Sender::new(0),
+        }
+    }
+
+    /// The same, with calls to the API server counted there.
+    #[must_use]
+    pub fn counted_by(self, calls: &Arc<CallMetrics>) -> Self {
+        Self {
+            circuit: Arc::new(Circuit::new(Arc::clone(calls))),
+            ..self
         }
     }
 
@@ -133,6 +148,20 @@ impl InformerStatus {
         ))
     }
 
+    /// How the copy follows the cluster, for the metrics.
+    pub(crate) fn following(&self) -> Following {
+        let watched = self.state().watched.clone();
+        let open = watched.iter().flatten();
+        Following {
+            synced: self.store.snapshot().synced(),
+            connected: self.connection() == Connection::Connected,
+            age: self.age(),
+            scopes: watched.len(),
+            watches: open.clone().count(),
+            watch_age: open.min().map(Instant::elapsed).unwrap_or_default(),
+        }
+    }
+
     /// Waits until `reached` holds for the store, or until the deadline; whether it did.
     pub async fn wait_until(&self, deadline: Instant, reached: impl Fn(&Snapshot) -> bool) -> bool {
         // Subscribed before the first look, so that no change falls between the two.
@@ -176,18 +205,23 @@ impl InformerStatus {
     }
 
     pub(super) fn watching(&self, scope: usize) {
-        self.state().watchless[scope] = None;
+        let mut state = self.state();
+        state.watchless[scope] = None;
+        state.watched[scope] = Some(Instant::now());
     }
 
     /// A scope was listed completely: until its watch is open that is as good as one.
     pub(super) fn listed(&self, scope: usize) {
-        self.state().watchless[scope] = Some((Instant::now(), "no watch after the list".into()));
+        let mut state = self.state();
+        state.watchless[scope] = Some((Instant::now(), "no watch after the list".into()));
     }
 
     /// A watch of the scope has been asked for, and the one before it is over.
     pub(super) fn opening_watch(&self, scope: usize) {
         let unanswered = || (Instant::now(), "its start isn't answered".to_owned());
-        self.state().watchless[scope].get_or_insert_with(unanswered);
+        let mut state = self.state();
+        state.watched[scope] = None;
+        state.watchless[scope].get_or_insert_with(unanswered);
     }
 
     pub(super) fn not_watching(&self, scope: usize, why: &str) {
@@ -195,6 +229,7 @@ impl InformerStatus {
         let since = state.watchless[scope]
             .as_ref()
             .map_or_else(Instant::now, |(since, _)| *since);
+        state.watched[scope] = None;
         state.watchless[scope] = Some((since, why.to_owned()));
     }
 

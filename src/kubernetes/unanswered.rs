@@ -15,6 +15,7 @@ use super::{
     containers::{DeploymentObject, read},
     write::{Deployments, Retries, WRITE, WriteError, WriteRequest},
 };
+use crate::telemetry::metrics::Retry;
 
 /// How long reading again may take.
 const READ_AGAIN: Duration = Duration::from_secs(2);
@@ -30,7 +31,7 @@ impl Deployments {
     pub(super) fn second_attempt(&self, retries: &Retries<'_>) -> Option<Duration> {
         let may = Instant::now() < retries.deadline
             && self.api_server.admit().is_ok()
-            && self.retry_budget.withdraw();
+            && self.retry_budget.withdraw(Retry::Unanswered);
         may.then(|| retries.begun + WRITE - Instant::now())
     }
 
@@ -46,8 +47,9 @@ impl Deployments {
         if request.dry_run {
             return Err(WriteError::Unavailable(why, None));
         }
-        let may =
-            !request.conditional && self.api_server.admit().is_ok() && self.retry_budget.withdraw();
+        let may = !request.conditional
+            && self.api_server.admit().is_ok()
+            && self.retry_budget.withdraw(Retry::Unanswered);
         if !may {
             return Err(WriteError::Unknown(why));
         }

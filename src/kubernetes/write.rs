@@ -20,7 +20,10 @@ use super::{
     retry_budget::RetryBudget,
     unanswered::Unanswered,
 };
-use crate::limits::{CallerId, Limiter, NoTurn};
+use crate::{
+    limits::{CallerId, Limiter, NoTurn},
+    telemetry::metrics::Retry,
+};
 
 /// How long conflicts and overload are retried.
 const RETRY_FOR: Duration = Duration::from_secs(5);
@@ -147,9 +150,10 @@ impl Retries<'_> {
                 if !newer.await {
                     return Err(WriteError::Conflict);
                 }
+                self.budget.free(Retry::Conflict);
             }
             Again::Later(wait, why) => {
-                if !self.budget.withdraw() {
+                if !self.budget.withdraw(Retry::Throttled) {
                     let why = format!("{why}; so much was sent again already that this wasn't");
                     return Err(WriteError::Unavailable(why, Some(wait)));
                 }
@@ -158,7 +162,10 @@ impl Retries<'_> {
                     return Err(WriteError::Unavailable(why, Some(wait)));
                 }
             }
-            Again::Unexplained(wait) => sleep(wait).await,
+            Again::Unexplained(wait) => {
+                self.budget.free(Retry::Unexplained);
+                sleep(wait).await;
+            }
         }
         self.in_time()
     }
@@ -189,10 +196,10 @@ impl Deployments {
     pub fn new(client: kube::Client, status: Arc<InformerStatus>, managed: Managed) -> Self {
         Self {
             api_server: ApiServer::new(client, status.circuit()),
+            retry_budget: RetryBudget::new(status.circuit().calls()),
             status,
             managed,
             reads: Reads::default(),
-            retry_budget: RetryBudget::default(),
             limiter: Arc::default(),
         }
     }

@@ -12,7 +12,10 @@ use std::{
     time::Duration,
 };
 
-use prometheus_client::{metrics::gauge::Gauge, registry::Registry};
+use prometheus_client::{
+    metrics::gauge::Gauge,
+    registry::{Registry, Unit},
+};
 use serde::Deserialize;
 
 use super::{
@@ -81,19 +84,22 @@ impl Default for Memory {
 impl Memory {
     /// Has the registry show it.
     pub(crate) fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "memory_budget_bytes",
+        registry.register_with_unit(
+            "memory_budget",
             "What the process may use: limits.memory.budget or its control group's limit; 0 without either",
+            Unit::Bytes,
             self.budget.clone(),
         );
-        registry.register(
-            "memory_resident_bytes",
+        registry.register_with_unit(
+            "memory_resident",
             "What the process has in memory",
+            Unit::Bytes,
             self.resident.clone(),
         );
-        registry.register(
-            "memory_reserved_bytes",
+        registry.register_with_unit(
+            "memory_reserved",
             "What requests under way may need at most",
+            Unit::Bytes,
             self.reserved.clone(),
         );
     }

@@ -185,6 +185,11 @@ struct Labels {
 impl LimitMetrics {
     /// Has the registry show it.
     pub(crate) fn register(&self, registry: &mut Registry) {
+        // From 0 on, so that a first time is seen as a change.
+        for limit in Limit::ALL {
+            let limit = limit.name();
+            drop(self.reached.get_or_create(&Labels { limit }));
+        }
         registry.register(
             "limits_reached",
             "How often a limit was reached, by its name",

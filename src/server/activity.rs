@@ -59,6 +59,8 @@ struct State {
     phase: Phase,
     since: Instant,
     under_way: usize,
+    /// Whether a request's bytes first came at `since`, and no others after them.
+    at_once: bool,
     /// Since when the peer has taken nothing at all.
     stalled: Option<Instant>,
     /// Answers that are on the way, by the turn in which something of them was taken last.
@@ -86,6 +88,7 @@ impl Activity {
             phase: Phase::Headers,
             since: now,
             under_way: 0,
+            at_once: false,
             stalled: None,
             answers: [0; TURNS],
             turn: 0,
@@ -111,10 +114,18 @@ impl Activity {
 
     /// A request's headers have arrived; it is under way until the guard's body is sent.
     pub(super) fn request(self: &Arc<Self>) -> UnderWay {
-        self.state().under_way += 1;
+        let mut state = self.state();
+        state.under_way += 1;
+        // Most requests come in one piece: then the clock has just been read.
+        let began = match std::mem::take(&mut state.at_once) {
+            true => state.since,
+            false => Instant::now(),
+        };
+        drop(state);
         self.overhead.store(0, Relaxed);
         UnderWay {
             activity: Arc::clone(self),
+            began,
             turn: None,
         }
     }
@@ -216,7 +227,8 @@ impl Activity {
             return;
         }
         let mut state = self.state();
-        if state.phase == Phase::Idle && state.under_way == 0 {
+        state.at_once = state.phase == Phase::Idle && state.under_way == 0;
+        if state.at_once {
             state.phase = Phase::Headers;
             state.since = Instant::now();
         }
@@ -262,11 +274,17 @@ impl Activity {
 #[derive(Debug)]
 pub(super) struct UnderWay {
     activity: Arc<Activity>,
+    began: Instant,
     /// The turn in which something of its answer was taken last.
     turn: Option<usize>,
 }
 
 impl UnderWay {
+    /// When its headers were there.
+    pub(super) fn began(&self) -> Instant {
+        self.began
+    }
+
     /// Its answer is there, or some of it was taken.
     fn taken(&mut self) {
         let mut state = self.activity.state();

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -27,7 +27,7 @@ use crate::{
     kubernetes::{Connection, InformerStatus},
     limits::Pressure,
     reload::ReloadStatus,
-    telemetry::metrics::Metrics,
+    telemetry::metrics::{Metrics, Moment, plain},
     tls::{self, Expiry},
 };
 
@@ -35,6 +35,11 @@ use crate::{
 const CONNECTIONS: usize = 64;
 /// How long a connection may take for its one request and the answer.
 const REQUEST: Duration = Duration::from_secs(5);
+
+/// What metrics are without being asked for anything else …
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// … and what they are for whoever takes only text.
+const PLAIN: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The least `maxAge` of a readiness probe, in seconds: a watch in which nothing happens confirms the copy every 22 s.
 const LEAST_AGE: u64 = 30;
@@ -108,24 +113,28 @@ impl Admin {
             "/livez" => text(StatusCode::OK, "ok\n".into()),
             "/readyz" => self.ready(request.uri().query()),
             _ => {
-                let connected = self.status.connection() == Connection::Connected;
-                let synced = self.status.store().snapshot().synced();
-                let open = self.status.circuit().open().is_some();
-                self.metrics.circuit(open);
-                let mut response = text(
-                    StatusCode::OK,
-                    self.metrics
-                        .render(synced, connected, self.status.age(), &self.soonest()),
-                );
-                let open_metrics = HeaderValue::from_static(
-                    "application/openmetrics-text; version=1.0.0; charset=utf-8",
-                );
-                response
-                    .headers_mut()
-                    .insert(header::CONTENT_TYPE, open_metrics);
+                let metrics = self.render();
+                let (metrics, form) = match wants_plain(request.headers()) {
+                    true => (plain(&metrics), PLAIN),
+                    false => (metrics, OPEN_METRICS),
+                };
+                let mut response = text(StatusCode::OK, metrics);
+                let headers = response.headers_mut();
+                headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(form));
+                headers.insert(header::VARY, HeaderValue::from_static("Accept"));
                 response
             }
         }
+    }
+
+    fn render(&self) -> String {
+        let circuit = self.status.circuit();
+        self.metrics.render(&Moment {
+            following: self.status.following(),
+            circuit_open: circuit.open().is_some(),
+            answer_age: circuit.answer_age(),
+            expiries: &self.soonest(),
+        })
     }
 
     fn soonest(&self) -> Vec<Expiry> {
@@ -250,6 +259,14 @@ fn oldest_copy(query: Option<&str>) -> Result<Option<u64>, String> {
             "maxAge is a whole number of seconds, {LEAST_AGE} or more\n"
         )),
     }
+}
+
+/// Whether a scraper asks for Prometheus' older text: it takes text, and not OpenMetrics.
+fn wants_plain(headers: &HeaderMap) -> bool {
+    let accept = headers.get_all(header::ACCEPT).iter();
+    let accept: Vec<_> = accept.filter_map(|v| v.to_str().ok()).collect();
+    let takes = |form| accept.iter().any(|accept| accept.contains(form));
+    takes("text/plain") && !takes("application/openmetrics-text")
 }
 
 fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {

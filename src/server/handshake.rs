@@ -33,9 +33,13 @@ impl Server {
         let turn = async {
             // Whoever says nothing takes nobody's turn. That a socket may be readable isn't enough: now and then it isn't.
             let _ = tcp.peek(&mut [0]).await;
-            self.places.shake(limits.connections.handshakes).await
+            let began = Instant::now();
+            (
+                began,
+                self.places.shake(limits.connections.handshakes).await,
+            )
         };
-        let Ok(turn) = timeout_at(deadline, turn).await else {
+        let Ok((began, turn)) = timeout_at(deadline, turn).await else {
             self.refused(address, Refusal::timeout(), None);
             return None;
         };
@@ -50,6 +54,7 @@ impl Server {
             }
         };
         drop(turn);
+        self.metrics.http.shaken(shaken.is_ok(), began.elapsed());
         let (stream, session) = match shaken {
             Ok(client) => client,
             Err(refused) => {
@@ -85,7 +90,7 @@ impl Server {
                 let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
                 match generation.admit(chain, address) {
                     Ok(caller) => {
-                        self.metrics.handshake("accepted");
+                        self.metrics.http.handshake("accepted");
                         self.metrics.expiry.client(caller.identity.expiry());
                         info!(name: "tls.client.accepted", principal = %caller.name(), subject = %caller.identity.subject, serial = %caller.identity.serial,
                             issuer = %caller.identity.issuer, address = %address, "client accepted");
@@ -105,7 +110,7 @@ impl Server {
         };
         match refusal {
             None => {
-                self.metrics.handshake("Abandoned");
+                self.metrics.http.handshake("Abandoned");
                 debug!(name: "tls.client.left", address = %address, "the peer left before a handshake");
             }
             Some(refusal) => self.refused(address, refusal, shown.as_ref()),
@@ -120,7 +125,7 @@ impl Server {
             suspicious,
             detail,
         } = refusal;
-        self.metrics.handshake(reason);
+        self.metrics.http.handshake(reason);
         let limits = [
             Limit::HandshakeTimeout,
             Limit::HandshakeSize,

@@ -151,7 +151,7 @@ impl Server {
         mut place: Place,
         limits: Arc<Limits>,
     ) {
-        let _open = self.metrics.connection();
+        let _open = self.metrics.http.connection();
         // Answers are written whole: waiting for more to send would only delay them.
         let _ = tcp.set_nodelay(true);
         // Boxed, each for its time alone: a silent client costs its socket and a small task.
@@ -162,6 +162,7 @@ impl Server {
         if let Some((mut stream, session)) = client {
             let multiplexed = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             stream.get_mut().1.set_buffer_limit(Some(RECORDS));
+            let _serving = self.metrics.http.serving(multiplexed);
             Box::pin(self.serve(stream, multiplexed, session)).await;
         }
     }
@@ -213,7 +214,9 @@ impl Server {
                 }
                 // The answer may be sent before the request's body has come.
                 let request = request.map(|body| Coming::new(body, activity));
-                let mut response = api.answer(session, caller, request).await;
+                let mut response = api
+                    .answer(session, caller, request, under_way.began())
+                    .await;
                 if activity.is_last() {
                     let close = HeaderValue::from_static("close");
                     response.headers_mut().insert(header::CONNECTION, close);

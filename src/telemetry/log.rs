@@ -153,6 +153,7 @@ fn severity(level: Level) -> &'static str {
 }
 
 fn log_panic(info: &PanicHookInfo<'_>) {
+    super::metrics::panicked();
     let place = info.location().map(ToString::to_string).unwrap_or_default();
     let why = info.payload_as_str().unwrap_or("a value that isn't text");
     error!(name: "process.panicked", place, error = why, "a part of the program panicked");

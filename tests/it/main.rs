@@ -17,6 +17,7 @@ mod lifecycle;
 mod limits;
 mod logs;
 mod memory;
+mod monitoring;
 mod pki;
 mod policy;
 mod sbom;

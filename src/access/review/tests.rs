@@ -452,7 +452,7 @@ async fn what_was_asked_and_remembered_is_counted() {
     let fails = Rule::new(On::Review, Fault::status(500));
     cluster.faults().add(fails);
     unavailable(may_get(&reviewer, "checkout").await);
-    let text = metrics.render(true, true, Duration::ZERO, &[]);
+    let text = metrics.render(&crate::telemetry::metrics::Moment::default());
     for line in [
         "headcount_access_reviews_total{result=\"allowed\"} 1",
         "headcount_access_reviews_total{result=\"denied\"} 1",

@@ -163,3 +163,30 @@ async fn window_updates_for_large_answers_and_the_bytes_of_bodies_are_no_flood()
     drop(body);
     assert!(!activity.floods());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_request_begins_when_all_of_its_headers_are_there() {
+    for multiplexed in [false, true] {
+        let activity = activity(multiplexed);
+        let connected = Instant::now();
+        let second = Duration::from_secs(1);
+        advance(second).await;
+        activity.read(100);
+        assert_eq!(activity.request().began(), connected + second);
+        // In one piece, after a pause; nobody comes to read it at once.
+        advance(second).await;
+        activity.read(100);
+        assert_eq!(activity.request().began(), connected + 2 * second);
+        // In two, and its client waited between them.
+        activity.read(50);
+        advance(second).await;
+        activity.read(50);
+        assert_eq!(activity.request().began(), connected + 3 * second);
+        // Two in one piece: the second has been there since then too, and is looked at when the first is answered.
+        advance(second).await;
+        activity.read(200);
+        drop(activity.request());
+        advance(second).await;
+        assert_eq!(activity.request().began(), connected + 5 * second);
+    }
+}

@@ -186,9 +186,11 @@ async fn metrics_are_open_metrics_text() {
                 "HELP" => assert!(rest.len() > 10, "{line}"),
                 "TYPE" => {
                     assert!(
-                        ["counter", "gauge"].contains(&rest) && family.starts_with("headcount_"),
+                        ["counter", "gauge", "histogram", "info"].contains(&rest),
                         "{line}"
                     );
+                    let prefix = family.split('_').next().unwrap();
+                    assert!(["headcount", "process"].contains(&prefix), "{line}");
                     assert!(!families.contains(&family), "{family} is there twice");
                     families.push(family);
                 }
@@ -206,7 +208,7 @@ async fn metrics_are_open_metrics_text() {
         "headcount_informer_deployments 1",
         "headcount_informer_synced 1",
         "headcount_informer_connected 1",
-        "headcount_informer_relists_total 1",
+        "headcount_informer_relists_total{reason=\"start\"} 1",
     ] {
         assert!(
             text.contains(&format!("\n{sample}\n")),
@@ -217,6 +219,7 @@ async fn metrics_are_open_metrics_text() {
 
 /// A name of its family, labels, a number.
 fn is_sample(line: &str, family: &str) {
+    let suffixes = ["_total", "_info", "_bucket", "_sum", "_count"];
     let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line}"));
     assert!(value.parse::<f64>().is_ok(), "{line}");
     let (name, labels) = series
@@ -225,7 +228,10 @@ fn is_sample(line: &str, family: &str) {
             (name, rest.strip_suffix('}'))
         });
     assert!(
-        name.strip_suffix("_total").unwrap_or(name) == family,
+        name == family
+            || suffixes
+                .iter()
+                .any(|s| name.strip_suffix(s) == Some(family)),
         "{line} isn't of {family}"
     );
     for label in labels.into_iter().flat_map(|labels| labels.split("\",")) {

@@ -83,7 +83,7 @@ async fn a_relist_in_which_everything_is_new_takes_at_most_twice_the_steady_memo
     eventually(Duration::from_secs(120), "everything is listed", seen).await;
     let relists = serving.metrics().await;
     assert!(
-        relists.contains("headcount_informer_relists_total 2\n"),
+        relists.contains("headcount_informer_relists_total{reason=\"expired\"} 1\n"),
         "{relists}"
     );
     let peak = serving.program.peak();

@@ -413,7 +413,8 @@ impl InProcess {
             .unwrap();
         let (api, session) = (Arc::clone(&self.api), Arc::clone(session));
         async move {
-            let answer = api.answer(&session, session.caller(), request).await;
+            let began = tokio::time::Instant::now();
+            let answer = api.answer(&session, session.caller(), request, began).await;
             let (parts, body) = answer.into_parts();
             let body = body.collect().await.unwrap().to_bytes();
             Answer {
