@@ -33,7 +33,7 @@ use std::{
 };
 
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     sync::{oneshot, watch},
     time::{sleep, timeout},
 };
@@ -58,6 +58,9 @@ const DRAIN: Duration = Duration::from_secs(20);
 /// this process's memory, from everybody who reads slowly.
 #[cfg(target_os = "linux")]
 const UNSENT: u32 = 128 * 1024;
+/// Connections that the kernel holds until they are accepted, as far as `net.core.somaxconn` allows: whoever comes when there is no room
+/// for it notices nothing but silence, and tries again a second later.
+const UNACCEPTED: u32 = 4096;
 /// How long the informer has for ending when everything else has.
 const INFORMER_STOP: Duration = Duration::from_millis(500);
 
@@ -128,13 +131,13 @@ impl Headcount {
             limiter: Arc::clone(&limiter),
         };
         let generations = Arc::new(Generations::new(files.generation(1, tls, &reviewing)));
-        let (listener, address) = listen(config.listen).await?;
+        let (listener, address) = listen(config.listen)?;
         // Connections have it from their listener.
         #[cfg(target_os = "linux")]
         if let Err(error) = socket2::SockRef::from(&listener).set_tcp_notsent_lowat(UNSENT) {
             warn!(name: "server.socket.unbounded", error = %error, "the kernel doesn't bound what it keeps of answers");
         }
-        let (admin_listener, admin_address) = listen(config.admin_listen).await?;
+        let (admin_listener, admin_address) = listen(config.admin_listen)?;
         info!(name: "server.listening", address = %address, admin_address = %admin_address, cluster = %cluster.url(),
             "listening at {address}");
         Ok(Self {
@@ -272,11 +275,20 @@ impl Headcount {
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let failed = |error| StartError::Listen(address, error);
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let taken = listener.local_addr().map_err(failed)?;
-    Ok((listener, taken))
+fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let listening = || {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        // Whoever starts it again at once finds its own port.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let listener = socket.listen(UNACCEPTED)?;
+        let taken = listener.local_addr()?;
+        Ok((listener, taken))
+    };
+    listening().map_err(|error| StartError::Listen(address, error))
 }
 
 /// Looks at the process's memory on a thread of its own, which waits for no request; until the first of these is dropped.

@@ -18,6 +18,7 @@ mod turns;
 pub use bucket::Bucket;
 pub use budget::{Budget, Charge, OverBudget};
 pub use connections::{Connections, Http2, Sizes, Times};
+pub(crate) use limiter::site;
 pub use limiter::{Address, Allowance, CallerId, Limiter};
 pub(crate) use memory::Looking;
 pub use memory::{Memory, MemoryBudget, Pressure, Reservation};

@@ -13,6 +13,10 @@ use http_body::{Frame, SizeHint};
 use super::pins::Pinned;
 use crate::{limits::Reservation, store::ListBody};
 
+/// How much of a large body is given at a time, in bytes. A frame's worth: once the last was given nothing is reserved any more, though the HTTP
+/// library keeps it until a client that has opened its window by one byte takes it.
+const PIECE: usize = 16 * 1024;
+
 /// The body of an answer.
 #[derive(Debug)]
 pub struct Body(Kind);
@@ -21,7 +25,7 @@ pub struct Body(Kind);
 enum Kind {
     Whole(Option<Bytes>),
     Reserved {
-        bytes: Option<Bytes>,
+        bytes: Bytes,
         _reservation: Reservation,
     },
     List {
@@ -39,10 +43,10 @@ impl Body {
         })
     }
 
-    /// A large body that is at hand.
+    /// A large body that is at hand, in pieces.
     pub(super) fn reserved(bytes: Bytes, reservation: Reservation) -> Self {
         Self(Kind::Reserved {
-            bytes: Some(bytes),
+            bytes,
             _reservation: reservation,
         })
     }
@@ -91,8 +95,10 @@ impl http_body::Body for Body {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match &mut self.0 {
-            Kind::Whole(bytes) | Kind::Reserved { bytes, .. } => {
-                Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b))))
+            Kind::Whole(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
+            Kind::Reserved { bytes, .. } => {
+                let piece = bytes.split_to(bytes.len().min(PIECE));
+                Poll::Ready((!piece.is_empty()).then(|| Ok(Frame::data(piece))))
             }
             Kind::List { list, .. } => Pin::new(list).poll_frame(context),
         }
@@ -101,16 +107,18 @@ impl http_body::Body for Body {
     #[inline]
     fn is_end_stream(&self) -> bool {
         match &self.0 {
-            Kind::Whole(bytes) | Kind::Reserved { bytes, .. } => bytes.is_none(),
+            Kind::Whole(bytes) => bytes.is_none(),
+            Kind::Reserved { bytes, .. } => bytes.is_empty(),
             Kind::List { list, .. } => list.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            Kind::Whole(bytes) | Kind::Reserved { bytes, .. } => {
+            Kind::Whole(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64))
             }
+            Kind::Reserved { bytes, .. } => SizeHint::with_exact(bytes.len() as u64),
             Kind::List { list, .. } => http_body::Body::size_hint(list),
         }
     }

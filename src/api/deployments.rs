@@ -19,9 +19,19 @@ use crate::{
 /// How long a read waits for `X-Min-Resource-Version`.
 pub(super) const WAIT_FOR_VERSION: Duration = Duration::from_secs(5);
 
-/// The last list that was compressed, with its fingerprint: an unchanged one is compressed once.
+/// The last list that was compressed: an unchanged one is compressed once.
 #[derive(Debug, Default)]
-pub(super) struct Compressed(Arc<Mutex<Option<(u64, Bytes)>>>);
+pub(super) struct Compressed(Arc<Mutex<Option<Zipped>>>);
+
+/// A whole list, compressed.
+#[derive(Debug, Clone)]
+struct Zipped {
+    /// When its state was the newest.
+    at: Instant,
+    fingerprint: u64,
+    resource_version: u64,
+    bytes: Bytes,
+}
 
 /// A list of more than this is searched for what its caller may see on a thread on which nobody waits for a read.
 const SEARCHED_AT_ONCE: usize = 2000;
@@ -37,39 +47,41 @@ pub(super) async fn list(
     let pin = api.pins.pin(&api.metrics.memory, &snapshot);
     let pin = pin.ok_or_else(|| api.short_of_memory(caller))?;
     let seen = Seen::by(api, caller, snapshot).await?;
+    let mut shown = (seen.fingerprint(), seen.snapshot().resource_version());
     let known = request.headers.contains_key(header::IF_NONE_MATCH)
-        && preconditions::not_modified(&request.headers, &seen.tag());
-    let (mut response, seen) = if known {
-        (not_modified(), seen)
+        && preconditions::not_modified(&request.headers, &preconditions::list_tag(shown.0));
+    let mut response = if known {
+        not_modified()
     } else if accepts_gzip(&request.headers) {
-        let (seen, bytes, reserved) = match seen {
+        let (bytes, reserved) = match seen {
             // However many ask for it, it is compressed once, and then it is the newest.
             Seen::All(_) => {
-                let (snapshot, bytes) = api.compressed.newest(api, caller).await?;
-                let reserved = api.reserve(caller, bytes.len())?;
-                (Seen::All(snapshot), bytes, reserved)
+                let zipped = api.compressed.newest(api, caller).await?;
+                shown = (zipped.fingerprint, zipped.resource_version);
+                let reserved = api.reserve(caller, zipped.bytes.len())?;
+                (zipped.bytes, reserved)
             }
             Seen::Part(view) => {
                 let list = view.list();
                 let mut reserved = api.reserve(caller, view.list_len())?;
                 let bytes = aside(api, caller, move || gzip(list)).await?;
                 reserved.shrink(bytes.len());
-                (Seen::Part(view), bytes, reserved)
+                (bytes, reserved)
             }
         };
         let mut response = Body::respond(StatusCode::OK, Body::reserved(bytes, reserved));
         response
             .headers_mut()
             .insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        (response, seen)
+        response
     } else {
-        let body = Body::list(seen.list(), pin);
-        (Body::respond(StatusCode::OK, body), seen)
+        Body::respond(StatusCode::OK, Body::list(seen.list(), pin))
     };
     let headers = response.headers_mut();
     headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
-    let version = seen.snapshot().resource_version();
-    describe(headers, seen.tag(), version, api.status.age());
+    let (fingerprint, version) = shown;
+    let tag = preconditions::list_tag(fingerprint);
+    describe(headers, tag, version, api.status.age());
     Ok(response)
 }
 
@@ -123,11 +135,11 @@ impl Seen {
         }
     }
 
-    fn tag(&self) -> String {
-        preconditions::list_tag(match self {
+    fn fingerprint(&self) -> u64 {
+        match self {
             Self::All(snapshot) => snapshot.fingerprint(),
             Self::Part(view) => view.fingerprint(),
-        })
+        }
     }
 
     fn list(&self) -> ListBody {
@@ -173,28 +185,39 @@ pub(super) fn not_modified() -> Response<Body> {
 }
 
 impl Compressed {
-    /// The newest state and its list, compressed once however many ask for it.
-    async fn newest(&self, api: &Api, caller: &Caller) -> Result<(Arc<Snapshot>, Bytes), ApiError> {
+    /// The list as it is, or was at some moment since it was asked for: whoever waits does so for two compressions at most, that which
+    /// is under way and the next, however many wait and however fast it changes.
+    async fn newest(&self, api: &Api, caller: &Caller) -> Result<Zipped, ApiError> {
+        let asked = Instant::now();
         let mut last = Arc::clone(&self.0).lock_owned().await;
-        // What came while this waited is in it.
+        let at = Instant::now();
         let snapshot = api.status.store().snapshot();
         let fingerprint = snapshot.fingerprint();
-        if let Some((of, bytes)) = &*last
-            && *of == fingerprint
-        {
-            return Ok((snapshot, bytes.clone()));
+        let resource_version = snapshot.resource_version();
+        match &*last {
+            Some(last) if last.at > asked => return Ok(last.clone()),
+            Some(last) if last.fingerprint == fingerprint => {
+                return Ok(Zipped {
+                    resource_version,
+                    ..last.clone()
+                });
+            }
+            _ => {}
         }
         let reserved = api.reserve(caller, snapshot.list_len())?;
-        let list = Arc::clone(&snapshot).list();
         // The work itself holds the lock: a caller that hangs up doesn't let the next one start it again beside it.
         let work = tokio::task::spawn_blocking(move || {
-            let bytes = gzip(list);
-            *last = Some((fingerprint, bytes.clone()));
+            let zipped = Zipped {
+                at,
+                fingerprint,
+                resource_version,
+                bytes: gzip(snapshot.list()),
+            };
+            *last = Some(zipped.clone());
             drop(reserved);
-            bytes
+            zipped
         });
-        let bytes = work.await.map_err(|_| ApiError::Panicked)?;
-        Ok((snapshot, bytes))
+        work.await.map_err(|_| ApiError::Panicked)
     }
 }
 

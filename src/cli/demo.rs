@@ -61,7 +61,7 @@ async fn demo(args: &DemoArgs) -> ExitCode {
     };
     // The folder may be that of a demo that runs, whose certificates would be overwritten for nothing.
     for address in [args.listen, args.admin_listen] {
-        if let Err(error) = crate::listen(address).await {
+        if let Err(error) = crate::listen(address) {
             return not_started(&error);
         }
     }

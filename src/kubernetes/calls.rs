@@ -265,10 +265,9 @@ async fn exchange(
         .get(header::RETRY_AFTER)
         .and_then(|v| v.to_str().ok()?.parse().ok());
     let code = response.status();
-    // Without its body an error is still one: the code says most.
-    let body = small_body(response.body_mut(), within)
-        .await
-        .unwrap_or_default();
+    // Without its body, or if that trickles in, an error is still one: the code says most.
+    let body = timeout(within, small_body(response.body_mut(), within)).await;
+    let body = body.unwrap_or(Ok(Bytes::new())).unwrap_or_default();
     Err(refusal(code, &body, retry_after))
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    panic::resume_unwind,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -13,7 +14,10 @@ use futures_util::{
 use http::{HeaderValue, Request, header};
 use kube::client::Body;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    task::JoinError,
+    time::{Instant, timeout_at},
+};
 use uuid::Uuid;
 
 use super::{
@@ -193,7 +197,7 @@ impl DeploymentObject {
 
 type Outcome = Result<Arc<Containers>, ReadError>;
 
-/// A read that somebody waits for. All who do drive it; when the last of them leaves before its end, it ends.
+/// A read that somebody waits for. All who do drive it; when the last of them leaves before it is sent, it isn't.
 #[derive(Clone)]
 struct Read {
     asked: Instant,
@@ -363,18 +367,26 @@ impl Deployments {
     }
 }
 
-/// A read that waits for its turn first.
+/// A read that waits for its turn first. Once it is sent it goes on when all who wait for it hang up: it keeps its turn until its
+/// end, so that asking and hanging up again and again asks no more of the API server than waiting does.
 fn in_turn(question: &Question<'_>, asked: Instant) -> impl Future<Output = Outcome> + use<> {
     let (api_server, key) = (question.api_server.clone(), question.key.clone());
     let (turns, caller) = (question.turns.clone(), question.caller.clone());
     async move {
-        let turn = turns.take(&caller).await;
-        let _turn = turn.map_err(ReadError::NoTurn)?;
-        let late = |_| ReadError::Unavailable(CallError::Silent(READ).to_string(), None);
-        timeout_at(asked + READ, read(&api_server, &key))
-            .await
-            .map_err(late)?
-            .map(|object| Arc::new(object.into()))
+        let turn = turns.take(&caller).await.map_err(ReadError::NoTurn)?;
+        let reading = tokio::spawn(async move {
+            let _turn = turn;
+            let late = |_| ReadError::Unavailable(CallError::Silent(READ).to_string(), None);
+            timeout_at(asked + READ, read(&api_server, &key))
+                .await
+                .map_err(late)?
+                .map(|object| Arc::new(object.into()))
+        });
+        match reading.await.map_err(JoinError::try_into_panic) {
+            Ok(outcome) => outcome,
+            Err(Ok(panic)) => resume_unwind(panic),
+            Err(Err(ended)) => Err(ReadError::Unavailable(ended.to_string(), None)),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -18,7 +19,11 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use kube::client::Body;
+use tokio::time::Instant;
 use tower::Service;
+
+/// Whoever gives up earlier didn't do so at a deadline, of which the shortest is this: a caller hung up, or a watch is begun anew.
+const SILENT: Duration = Duration::from_secs(2);
 
 /// Sends requests over connections that it keeps.
 #[derive(Clone)]
@@ -54,6 +59,7 @@ impl<C: Connect + Clone + Send + Sync + 'static> Service<Request<Body>> for Pool
         let waiting = Waiting {
             shared: Arc::clone(&self.0),
             client: self.0.kept.load_full(),
+            began: Instant::now(),
             answered: false,
         };
         Box::pin(async move {
@@ -66,20 +72,44 @@ impl<C: Connect + Clone + Send + Sync + 'static> Service<Request<Body>> for Pool
     }
 }
 
-/// A request without an answer. Dropped as such, it was given up: its deadline passed.
+/// A request without an answer. Dropped as such after a while, it was given up: its deadline passed.
 struct Waiting<C: Connect + Clone> {
     shared: Arc<Shared<C>>,
     client: Arc<Client<C, Body>>,
+    began: Instant,
     answered: bool,
 }
 
 impl<C: Connect + Clone> Drop for Waiting<C> {
     fn drop(&mut self) {
-        if self.answered {
+        if self.answered || self.began.elapsed() < SILENT {
             return;
         }
         // What others are waiting for on these connections goes on; nothing new is sent over them.
         let fresh = Arc::new(none_kept(&self.shared.connector));
         self.shared.kept.compare_and_swap(&self.client, fresh);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper_util::client::legacy::connect::HttpConnector;
+    use tokio::{net::TcpListener, time::timeout};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_a_deadline_gives_up_all_connections_and_who_hangs_up_does_not() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", silent.local_addr().unwrap());
+        let mut pool = Pool::new(HttpConnector::new());
+        let mut given_up = async |after: Duration| {
+            let before = pool.0.kept.load_full();
+            let request = Request::get(&url).body(Body::empty()).unwrap();
+            assert!(timeout(after, pool.call(request)).await.is_err());
+            !Arc::ptr_eq(&before, &pool.0.kept.load_full())
+        };
+        assert!(!given_up(SILENT - Duration::from_millis(1)).await);
+        assert!(given_up(SILENT).await);
     }
 }

@@ -61,10 +61,15 @@ impl Bucket {
         })
     }
 
-    /// Whether it is as full as a new one; that empties it, so that it is asked by whoever is about to drop it.
-    pub(super) fn was_full(&self) -> bool {
+    /// Whether it is as full as a new one.
+    pub(super) fn is_full(&mut self) -> bool {
         let burst: NonZeroU32 = self.rate.burst();
-        matches!(self.limiter.check_n(burst), Ok(Ok(())))
+        let full = matches!(self.limiter.check_n(burst), Ok(Ok(())));
+        if full {
+            // There is no other way to ask than to take all.
+            *self = Self::new(self.rate);
+        }
+        full
     }
 }
 
@@ -146,13 +151,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_bucket_is_as_good_as_new_once_all_has_flowed_back() {
-        let bucket = Bucket::new(rate(2.0, 4));
+        let mut bucket = Bucket::new(rate(2.0, 4));
         for _ in 0..3 {
             bucket.take().unwrap();
         }
         advance(Duration::from_millis(1499)).await;
-        assert!(!bucket.was_full());
+        assert!(!bucket.is_full());
         advance(Duration::from_millis(1)).await;
-        assert!(bucket.was_full());
+        assert!(bucket.is_full());
+        assert!(bucket.is_full(), "asking takes nothing");
     }
 }

@@ -18,8 +18,8 @@ const EVERY: Duration = Duration::from_secs(1);
 
 /// What is counted of one peer.
 pub(super) trait Counted {
-    /// Whether forgetting it gives its peer nothing. Nobody uses it meanwhile, and if so it is forgotten.
-    fn is_as_good_as_new(&self) -> bool;
+    /// Whether forgetting it gives its peer nothing. Nobody else uses it meanwhile.
+    fn is_as_good_as_new(&mut self) -> bool;
 }
 
 /// Peers, each with what is counted of it for as long as that matters.
@@ -69,9 +69,9 @@ impl<K: Hash + Eq, V: Counted> Entries<K, V> {
         let now = Instant::now();
         let due = self.of.len() < self.most || self.swept.is_none_or(|at| now >= at + EVERY);
         if self.of.len() >= self.sweep_at.min(self.most) && due {
-            // Nobody can get hold of one meanwhile.
-            let used = |v: &Arc<V>| Arc::strong_count(v) > 1;
-            self.of.retain(|_, v| used(v) || !v.is_as_good_as_new());
+            let stays = |v: &mut V| !v.is_as_good_as_new();
+            // Whoever is connected is in use.
+            self.of.retain(|_, v| Arc::get_mut(v).is_none_or(stays));
             self.sweep_at = FEW.max(2 * self.of.len());
             self.swept = Some(now);
         }
@@ -93,7 +93,7 @@ mod tests {
     }
 
     impl Counted for Peer {
-        fn is_as_good_as_new(&self) -> bool {
+        fn is_as_good_as_new(&mut self) -> bool {
             self.new.load(Ordering::Relaxed)
         }
     }

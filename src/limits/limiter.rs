@@ -86,11 +86,10 @@ impl Allowance {
 }
 
 impl Counted for Allowance {
-    fn is_as_good_as_new(&self) -> bool {
-        // What is asked of a bucket may empty it: a budget comes first.
+    fn is_as_good_as_new(&mut self) -> bool {
         self.pods.as_ref().is_none_or(Budget::is_unused)
-            && self.reads.as_ref().is_none_or(Bucket::was_full)
-            && self.writes.as_ref().is_none_or(Bucket::was_full)
+            && self.reads.as_mut().is_none_or(Bucket::is_full)
+            && self.writes.as_mut().is_none_or(Bucket::is_full)
     }
 }
 
@@ -110,8 +109,9 @@ impl Address {
 }
 
 impl Counted for Address {
-    fn is_as_good_as_new(&self) -> bool {
-        self.handshakes.as_ref().is_none_or(Bucket::was_full)
+    fn is_as_good_as_new(&mut self) -> bool {
+        // Its handshakes under way go on beside each other, and not beside as many others.
+        Arc::strong_count(&self.runs) == 1 && self.handshakes.as_mut().is_none_or(Bucket::is_full)
     }
 }
 
@@ -141,6 +141,14 @@ impl Default for Limiter {
             container_reads: Turns::new(Limit::ContainerReads, CONTAINER_READS),
             lists: Turns::new(Limit::Lists, LISTS),
         }
+    }
+}
+
+/// Whom an address belongs to: of IPv6 everybody has 64 bits to choose from.
+pub(crate) fn site(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
+        v4 => v4,
     }
 }
 
@@ -176,12 +184,9 @@ impl Limiter {
         self.callers.of(key, others, new)
     }
 
-    /// What an address has left: an IPv6 one with all those that one host may well have, which differ in the last 64 bits.
+    /// What an address has left, with all those of its [`site`].
     pub fn address(&self, address: IpAddr, rate: Option<Rate>) -> Arc<Address> {
-        let host = match address.to_canonical() {
-            IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
-            v4 => v4,
-        };
+        let host = site(address);
         let others = || (Ipv6Addr::UNSPECIFIED.into(), rate);
         let new = |_: &(IpAddr, Option<Rate>)| Address {
             handshakes: rate.map(Bucket::new),
@@ -193,6 +198,8 @@ impl Limiter {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     fn rate(yaml: &str) -> Option<Rate> {
@@ -218,6 +225,39 @@ mod tests {
         assert!(take("bob", few));
         assert!(take("alice", more) && take("alice", more) && !take("alice", more));
         assert!(!take("alice", few), "back to and fro gives nothing");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_is_not_forgotten_has_what_it_had_when_others_are_looked_for() {
+        let limiter = Limiter::default();
+        let rates = CallerRates {
+            reads: rate("{perSecond: 0.1, burst: 2}"),
+            writes: rate("{perSecond: 0.1, burst: 2}"),
+            ..CallerRates::default()
+        };
+        let alice = || limiter.caller(CallerId::new("alice"), rates);
+        alice().writes.as_ref().unwrap().take().unwrap();
+        for other in 0..5000 {
+            limiter.caller(CallerId::new(&other.to_string()), rates);
+        }
+        let left = |bucket: &Option<Bucket>| {
+            let bucket = bucket.as_ref().unwrap();
+            std::iter::repeat_with(|| bucket.take())
+                .take_while(Result::is_ok)
+                .count()
+        };
+        assert_eq!((left(&alice().reads), left(&alice().writes)), (2, 1));
+    }
+
+    #[test]
+    fn an_address_that_shakes_hands_is_not_forgotten() {
+        let limiter = Limiter::default();
+        let address = |n: u32| limiter.address(Ipv4Addr::from_bits(n).into(), None);
+        let shaking = address(0).runs();
+        for other in 1..5000 {
+            address(other);
+        }
+        assert!(Arc::ptr_eq(&shaking, &address(0).runs()));
     }
 
     #[test]

@@ -25,6 +25,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::watch,
+    task::coop::unconstrained,
     time::{Instant, sleep, sleep_until},
 };
 use tokio_util::task::TaskTracker;
@@ -109,8 +110,8 @@ impl Server {
                 }
             }
         }
-        // The kernel has told them that they are connected.
-        while let Some(Ok((tcp, address))) = listener.accept().now_or_never() {
+        // The kernel has told them that they are connected: all of them, and not as many as tokio lets a task take at once.
+        while let Some(Ok((tcp, address))) = unconstrained(listener.accept()).now_or_never() {
             self.accept(tcp, address);
         }
     }
@@ -164,6 +165,7 @@ impl Server {
             Box::pin(self.serve(stream, multiplexed, session)).await;
         }
     }
+
     /// Waits until it is too late for a first request.
     async fn late(&self) {
         closing(&mut self.step.clone()).await;
@@ -327,12 +329,12 @@ impl Server {
                         Phase::Dismissed(end) if Instant::now() >= end => {
                             phase = Phase::Cut(Instant::now() + PARTING);
                             finish(connection.as_mut());
-                        runner.wake();
+                            runner.wake();
                         }
                         Phase::Leaving(end) if Instant::now() >= end => {
                             phase = Phase::Finishing;
                             finish(connection.as_mut());
-                        runner.wake();
+                            runner.wake();
                         }
                         // Whoever isn't let in any more can't stay by not reading, or by not taking leave.
                         Phase::Cut(end) if Instant::now() >= end => return,

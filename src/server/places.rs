@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     hash::Hash,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::limits::{Connections, Limit};
+use crate::limits::{Connections, Limit, site};
 
 /// How long a handshake is left alone by others that wait for its place: one with a client that answers is over by then.
 const UNDISTURBED: Duration = Duration::from_millis(250);
@@ -177,14 +177,6 @@ impl Drop for Shaking<'_> {
         if freed.is_some() {
             self.places.freed.notify_one();
         }
-    }
-}
-
-/// Whom an address belongs to: of IPv6 everybody has 64 bits to choose from.
-fn site(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
-        v4 => v4,
     }
 }
 

@@ -34,7 +34,7 @@ const COUNT: &str = "/namespaces/web/deployments/shop/replicas";
 /// The program under attack.
 struct Attacked {
     serving: Serving,
-    _cluster: SimCluster,
+    cluster: SimCluster,
     config: tempfile::TempDir,
 }
 
@@ -69,7 +69,7 @@ impl Attacked {
         let serving = Serving::healthy(cluster.kubeconfig(), &[&flag]).await;
         let attacked = Self {
             serving,
-            _cluster: cluster,
+            cluster,
             config: folder,
         };
         // What the first of everything costs is none of the attack's.

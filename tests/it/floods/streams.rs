@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::{io::AsyncWriteExt as _, time::sleep};
 
 use super::{Attacked, frames::*, rest};
+use crate::support::eventually;
 
 /// Streams on one connection.
 const STREAMS: u32 = 128;
@@ -71,6 +72,32 @@ async fn lists_that_nobody_takes_are_held_back_and_then_given_up() {
             for mut stream in connections {
                 rest(&mut stream).await;
             }
+        })
+        .await;
+    attacked.names("StalledReader").await;
+}
+
+#[tokio::test]
+async fn compressed_lists_of_which_a_byte_is_taken_are_held_back_and_then_given_up() {
+    let attacked = Attacked::with("times: {stalled: 2s}", 1).await;
+    // Of such names little can be compressed.
+    let name = |number: u64| format!("s-{:016x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    (1..=5000).for_each(|number| attacked.cluster.create("web", &name(number), 3));
+    let client = attacked.client("h2");
+    eventually(Duration::from_secs(10), "all of them", async || {
+        client.count("web", &name(5000)).await == Ok(3)
+    })
+    .await;
+    attacked
+        .withstands(async {
+            let mut block = request("GET", "/api/v1/deployments");
+            block.extend(header("accept-encoding", "gzip"));
+            let list = |id| frame(HEADERS, END_STREAM | END_HEADERS, id, &block);
+            let mut stream = attacked.connect("h2").await;
+            // The first piece of each is wanted, and no more: what is behind it stays reserved until it is given up.
+            begin(&mut stream, &[(WINDOW, 1)]).await;
+            stream.write_all(&each(list)).await.unwrap();
+            rest(&mut stream).await;
         })
         .await;
     attacked.names("StalledReader").await;

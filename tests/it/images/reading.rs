@@ -74,6 +74,20 @@ async fn the_call_goes_on_for_the_others_when_the_first_caller_hangs_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_asks_and_hangs_up_again_and_again_makes_no_more_calls_than_who_waits() {
+    let server = shop().await;
+    let slow = Rule::new(On::Get, Fault::Delay(Duration::from_secs(1)));
+    server.cluster.faults().add(slow);
+    for _ in 0..50 {
+        let asking = tokio::spawn(server.sending(Method::GET, CONTAINERS, &[], ""));
+        sleep(Duration::from_millis(10)).await;
+        asking.abort();
+    }
+    // As many as one caller has turns.
+    assert_eq!(server.cluster.counts().gets, 4);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_serves_others_for_a_second_and_no_longer() {
     let server = shop().await;
     read(&server, &[]).await;

@@ -67,6 +67,29 @@ async fn a_watch_start_that_hangs_is_asked_for_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_watch_that_is_refused_in_words_that_trickle_is_asked_for_again() {
+    let cluster = small();
+    let informer = InProcess::synced(&cluster).await;
+    sleep(seconds(1)).await;
+    let refused = cluster
+        .faults()
+        .add(Rule::new(On::Watch, Fault::status(500)).times(1));
+    informer.shape(|sent| match sent.is_watch() {
+        true => Shape::Trickled(seconds(9)),
+        false => Shape::AsSent,
+    });
+    cluster.faults().add(Rule::new(On::OpenWatches, Fault::End));
+    informer
+        .until("the watch after it", seconds(30), || {
+            cluster.counts().watches == 3
+        })
+        .await;
+    assert_eq!(cluster.faults().fired(refused), 1);
+    informer.shape(|_| Shape::AsSent);
+    follows(&informer, 8, seconds(30)).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn watch_starts_that_keep_hanging_are_told_by_health() {
     let cluster = small();
     let hung = cluster.faults().add(Rule::new(On::Watch, Fault::Hang));

@@ -7,7 +7,7 @@ use simkube::{Fault, On, Rule};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
@@ -86,6 +86,27 @@ async fn sigterm_lets_a_write_in_flight_finish_and_ends_with_0() {
 #[tokio::test]
 async fn sigint_lets_a_write_in_flight_finish_and_ends_with_0() {
     finishes_what_is_in_flight("INT").await;
+}
+
+#[tokio::test]
+async fn whoever_the_kernel_has_let_in_as_the_server_closes_is_not_reset() {
+    let cluster = SimCluster::start().await;
+    let serving = Serving::healthy(cluster.kubeconfig(), &[]).await;
+    // More than a task of the runtime takes at once; they are accepted by the kernel, and by nobody else.
+    serving.program.signal("STOP");
+    let mut waiting = Vec::new();
+    for _ in 0..500 {
+        let connected = timeout(Duration::from_secs(5), TcpStream::connect(serving.address));
+        waiting.push(connected.await.expect("the kernel has room").unwrap());
+    }
+    serving.program.signal("TERM");
+    serving.program.signal("CONT");
+    let mut reset = 0;
+    for mut tcp in waiting {
+        reset += usize::from(tcp.read(&mut [0]).await.is_err());
+    }
+    assert_eq!(reset, 0);
+    assert_eq!(serving.program.ended().await.code, Some(0));
 }
 
 #[tokio::test]

@@ -1,18 +1,26 @@
 //! What somebody else notices of one caller's flood of requests.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
     thread::available_parallelism,
+    time::Duration,
 };
 
+use futures_util::future::join_all;
+use http::Method;
 use instructions::{
     connection::CallerEnd,
     fixture,
     served::{Served, get},
 };
+use simkube::{Cluster, NewDeployment, Options};
+use tokio::time::sleep;
+
+use crate::support::InProcess;
 
 async fn ask(caller: &CallerEnd, request: &[u8]) {
     caller.prepare([request.to_owned()]).unwrap();
@@ -59,4 +67,29 @@ async fn of_hundreds_of_one_callers_requests_few_come_before_somebody_elses() {
     let most = before[10..].iter().max().unwrap();
     assert!(*most > 0, "there was no flood: {before:?}");
     assert!(*most <= 8 * runs, "{before:?}");
+}
+
+#[tokio::test]
+async fn however_many_want_a_list_compressed_that_changes_all_the_time_nobody_waits_for_each_of_them()
+ {
+    let cluster = Cluster::new(Options::default());
+    for number in 0..3000 {
+        let new = NewDeployment::new("web", format!("shop-{number}"));
+        cluster.create(new).unwrap();
+    }
+    let server = InProcess::synced(&cluster).await;
+    let changing = tokio::spawn(async move {
+        for count in 0.. {
+            cluster.scale("web", "shop-7", count % 100).unwrap();
+            sleep(Duration::from_millis(1)).await;
+        }
+    });
+    let gzip = [("accept-encoding", "gzip")];
+    let asking = (0..100).map(|_| server.send(Method::GET, "/deployments", &gzip, ""));
+    let answers = join_all(asking).await;
+    changing.abort();
+    assert!(answers.iter().all(|a| a.status == 200));
+    let states: BTreeSet<_> = answers.iter().map(|a| a.header("etag")).collect();
+    // The first one's, and that of all who came while it was compressed.
+    assert!(states.len() <= 3, "{} were compressed", states.len());
 }
