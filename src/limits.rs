@@ -21,6 +21,7 @@ pub use connections::{Connections, Http2, Sizes, Times};
 pub use limiter::{Address, Allowance, CallerId, Limiter};
 pub(crate) use memory::Looking;
 pub use memory::{Memory, MemoryBudget, Pressure, Reservation};
+pub(crate) use quantity::bytes_within;
 pub use rates::{CallerRates, Override, Rate, Rates};
 pub use reached::{Limit, LimitMetrics, Who};
 pub(crate) use runs::{InRuns, Runner, Runs, in_runs};
