@@ -5,6 +5,7 @@
 mod address;
 mod delay;
 mod environment;
+mod logging;
 mod settings;
 mod source;
 
@@ -26,7 +27,7 @@ use crate::{
     access::{Authorization, Bounds, IdentityRules, WriteRules},
     kubernetes::Managed,
     limits::Limits,
-    telemetry::log::{Format, Severity},
+    telemetry::log::LogSettings,
     tls::{TlsFiles, TlsSettings},
 };
 
@@ -60,10 +61,8 @@ pub struct Config {
     pub limits: Limits,
     /// How long a shutdown goes on serving after it has ended readiness.
     pub drain_delay: Duration,
-    /// The form of log lines.
-    pub log_format: Format,
-    /// The least severity that is logged.
-    pub log_level: Severity,
+    /// What is logged, how, and where to.
+    pub log: LogSettings,
     /// Whom a client's certificate names.
     pub identity: IdentityRules,
     /// What it was made of, for reading it again.
@@ -138,8 +137,7 @@ impl Config {
             managed: Managed::default(),
             writes: WriteRules::default(),
             drain_delay: Duration::from_secs(3),
-            log_format: Format::default(),
-            log_level: Severity::default(),
+            log: LogSettings::default(),
             identity: IdentityRules::default(),
             authorization: Authorization::default(),
             limits: Limits::default(),
@@ -193,8 +191,9 @@ impl Config {
             ("adminListen", self.admin_listen != next.admin_listen),
             ("namespace, labelSelector", self.managed != next.managed),
             ("drainDelay", self.drain_delay != next.drain_delay),
-            ("logFormat", self.log_format != next.log_format),
-            ("logLevel", self.log_level != next.log_level),
+            ("logFormat", self.log.format != next.log.format),
+            ("logging.stderr", self.log.stderr != next.log.stderr),
+            ("logging.file", self.log.file != next.log.file),
         ];
         let changed = pairs.into_iter().filter(|(_, changed)| *changed);
         changed.map(|(setting, _)| setting).collect()

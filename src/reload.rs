@@ -26,7 +26,7 @@ use crate::{
     kubernetes::{AccessReviews, InformerStatus},
     limits::Limiter,
     store::Snapshot,
-    telemetry::metrics::Metrics,
+    telemetry::{log, metrics::Metrics},
     tls::{TlsConfig, TlsError, TlsMaterial},
 };
 
@@ -266,6 +266,10 @@ impl Reloader {
         self.status.set(None);
         self.cluster.metrics.reloaded("applied");
         self.cluster.metrics.reload_failing(false);
+        let levels = &self.config.log.levels;
+        if log::apply(levels) {
+            info!(name: "log.levels.applied", levels = levels.shown(), "log lines have other levels from now on");
+        }
         info!(name: "reload.applied", generation = number, "changed files are in force");
     }
 

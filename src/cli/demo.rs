@@ -18,7 +18,7 @@ use crate::{
     Headcount,
     config::Config,
     pki::{self, DemoFiles},
-    telemetry::log::{Format, Severity},
+    telemetry::log::{Format, LogSettings, Severity},
     tls::TlsFiles,
 };
 
@@ -50,8 +50,18 @@ pub(super) struct DemoArgs {
     still: bool,
 }
 
+impl DemoArgs {
+    fn log(&self) -> LogSettings {
+        LogSettings {
+            format: self.log_format,
+            levels: self.log_level.into(),
+            ..LogSettings::default()
+        }
+    }
+}
+
 pub(super) fn run(args: &DemoArgs) -> ExitCode {
-    on_runtime(args.log_format, args.log_level, demo(args))
+    on_runtime(&args.log(), demo(args))
 }
 
 async fn demo(args: &DemoArgs) -> ExitCode {
@@ -78,8 +88,7 @@ async fn demo(args: &DemoArgs) -> ExitCode {
         kubeconfig: Some(kubeconfig.clone()),
         listen: args.listen,
         admin_listen: args.admin_listen,
-        log_format: args.log_format,
-        log_level: args.log_level,
+        log: args.log(),
         // Nobody sends clients here but the person who ends it.
         drain_delay: Duration::ZERO,
         ..Config::of(TlsFiles {

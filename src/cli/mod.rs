@@ -19,7 +19,7 @@ use tracing::error;
 
 use crate::{
     StartError,
-    telemetry::log::{self, Format, Severity},
+    telemetry::log::{self, Format, LogSettings},
 };
 
 /// The exit code of a command line, configuration or file that nothing can be started with (EX_USAGE of sysexits.h).
@@ -68,12 +68,14 @@ pub fn main() -> ExitCode {
         }
         Err(error) => return refused_unstarted(&crate::config::sentence(&error)),
     };
-    match cli.command {
+    let code = match cli.command {
         Command::Serve(args) => serve::run(*args),
         Command::Demo(args) => demo::run(&args),
         Command::Pki(args) => pki::run(*args),
         Command::Policy(args) => policy::run(args),
-    }
+    };
+    log::flush();
+    code
 }
 
 /// Whether the command is one that a person runs and reads, who needs no log line, even if it can't be understood.
@@ -91,12 +93,12 @@ fn say(error: &dyn Display) {
 }
 
 /// Starts the log lines and a runtime, and runs `work` on it.
-fn on_runtime<W>(format: Format, severity: Severity, work: W) -> ExitCode
+fn on_runtime<W>(settings: &LogSettings, work: W) -> ExitCode
 where
     W: Future<Output = ExitCode>,
 {
-    if log::start(format, severity).is_err() {
-        return ExitCode::FAILURE;
+    if let Err(error) = log::start(settings) {
+        return refused_unstarted(&error);
     }
     match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -121,8 +123,13 @@ fn refused_unstarted(error: &dyn Display) -> ExitCode {
         std::env::var_os("HEADCOUNT_LOG_FORMAT"),
     );
     // It fails only if it was started before.
-    let _ = log::start(format, Severity::default());
-    refused(error)
+    let _ = log::start(&LogSettings {
+        format,
+        ..LogSettings::default()
+    });
+    let code = refused(error);
+    log::flush();
+    code
 }
 
 fn asked_format(
@@ -185,6 +192,7 @@ impl Signals {
         self.next().await;
         tokio::spawn(async move {
             self.next().await;
+            log::flush();
             std::process::exit(1);
         });
     }

@@ -15,7 +15,7 @@ pub(super) fn run(args: ServeArgs) -> ExitCode {
         Ok(config) => config,
         Err(error) => return refused_unstarted(&error),
     };
-    on_runtime(config.log_format, config.log_level, serve(config))
+    on_runtime(&config.log.clone(), serve(config))
 }
 
 async fn serve(config: Config) -> ExitCode {

@@ -5,14 +5,14 @@ use std::{fmt::Display, path::PathBuf, str::FromStr};
 use clap::Args;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use super::{Address, Config, ConfigError, Delay};
+use super::{Address, Config, ConfigError, Delay, logging::Logging};
 use crate::{
     access::{Authorization, AuthorizationFile, IdentityRules, Verb, Verbs, WriteRules},
     kubernetes::Managed,
     limits::Limits,
     name,
     selector::LabelSelector,
-    telemetry::log::{Format, Severity},
+    telemetry::log::{Format, LogSettings, Severity},
     tls::{Checks, CipherSuite, Group, TlsFiles, TlsSettings},
     yaml::given,
 };
@@ -96,6 +96,9 @@ pub struct Settings {
     #[arg(long, value_name = "LEVEL")]
     #[serde(default, deserialize_with = "given")]
     log_level: Option<Severity>,
+    #[arg(skip)]
+    #[serde(default, deserialize_with = "given")]
+    logging: Option<Logging>,
     /// Largest count that may be set [default: 10000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
     #[serde(default, deserialize_with = "given")]
@@ -140,6 +143,7 @@ impl Settings {
             drain_delay,
             log_format,
             log_level,
+            logging,
             max_replicas,
             identity,
             enable,
@@ -167,6 +171,7 @@ impl Settings {
             drain_delay: drain_delay.or(others.drain_delay),
             log_format: log_format.or(others.log_format),
             log_level: log_level.or(others.log_level),
+            logging: logging.or(others.logging),
             max_replicas: max_replicas.or(others.max_replicas),
             identity: identity.or(others.identity),
             enable: either(enable, others.enable),
@@ -203,6 +208,9 @@ impl Settings {
         }
         if let Some(Err(why)) = self.identity.as_ref().map(IdentityRules::check) {
             return wrong("--identity", "principal", why);
+        }
+        if let Some(Err((value, why))) = self.logging.as_ref().map(Logging::check) {
+            return wrong("--logging", &value, why);
         }
         match self.max_replicas {
             Some(count) if count < 0 => {
@@ -285,8 +293,13 @@ impl Settings {
             authorization,
             limits: self.limits.unwrap_or_default(),
             drain_delay: self.drain_delay.map_or(defaults.drain_delay, |d| d.0),
-            log_format: self.log_format.unwrap_or_default(),
-            log_level: self.log_level.unwrap_or_default(),
+            log: LogSettings {
+                format: self.log_format.unwrap_or_default(),
+                ..self
+                    .logging
+                    .unwrap_or_default()
+                    .from(self.log_level.unwrap_or_default())
+            },
             identity: self.identity.unwrap_or_default(),
             ..defaults
         })

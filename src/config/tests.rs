@@ -5,6 +5,7 @@ use clap::Parser;
 use super::*;
 use crate::{
     access::{Verb, Verbs},
+    telemetry::log::{Format, Severity},
     tls::{Checks, Group},
 };
 
@@ -46,7 +47,7 @@ fn what_is_not_given_has_a_default() {
         (10_000, false)
     );
     assert_eq!(
-        (config.log_format, config.log_level),
+        (config.log.format, config.log.levels.general),
         (Format::Text, Severity::Info)
     );
     assert!(config.managed.namespaces.is_empty());
@@ -68,7 +69,7 @@ fn flags_win_then_the_environment_then_the_file() {
     .unwrap();
     assert_eq!(config.writes.max_replicas, 3);
     assert!(!config.writes.read_only);
-    assert_eq!(config.log_format, Format::Text);
+    assert_eq!(config.log.format, Format::Text);
     assert_eq!(config.managed.namespaces, ["c", "d"]);
     assert_eq!(config.listen.to_string(), "[::1]:0");
 }

@@ -21,7 +21,7 @@ pub(super) fn some_bytes<'de, D: Deserializer<'de>>(
 }
 
 /// Bytes between two bounds, both included.
-pub(super) fn bytes_within<'de, D: Deserializer<'de>, const LEAST: usize, const MOST: usize>(
+pub(crate) fn bytes_within<'de, D: Deserializer<'de>, const LEAST: usize, const MOST: usize>(
     deserializer: D,
 ) -> Result<usize, D::Error> {
     let bytes = bytes(deserializer)?;

@@ -16,6 +16,7 @@ use prometheus_client::{
 
 use crate::{
     limits::{LimitMetrics, Memory},
+    telemetry::log,
     tls::{Expiry, ExpiryWatch},
 };
 
@@ -178,6 +179,11 @@ impl Default for Metrics {
             "reload_failing",
             "1 while the files as they are can't be put in force",
             Gauge::clone(&reload_failing),
+        );
+        registry.register(
+            "log_lines_dropped",
+            "Log lines that an output (stderr, file) didn't take",
+            log::dropped(),
         );
         registry.register(
             "certificate_expiry_timestamp_seconds",

@@ -1,5 +1,6 @@
 //! The real program's log lines: one scenario in both forms, what can't be forged, what is never there.
 
+mod files;
 mod forging;
 mod scenario;
 mod secrets;

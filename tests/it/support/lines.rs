@@ -1,7 +1,6 @@
 //! Log lines read back: those of a program's stderr, and those of a server in this process.
 
 use std::{
-    io,
     net::SocketAddr,
     sync::{Arc, Mutex, Once},
     time::Duration,
@@ -201,19 +200,7 @@ pub(crate) struct Captured {
     _guard: DefaultGuard,
 }
 
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+type Lines = Arc<Mutex<String>>;
 
 impl Captured {
     /// Captures from now on.
@@ -222,19 +209,21 @@ impl Captured {
         // the thread that meets the event first whether anybody wants it.
         static EVERYWHERE: Once = Once::new();
         EVERYWHERE.call_once(|| {
-            let nowhere = subscriber(Format::Json, Severity::Debug, io::sink);
+            let nowhere = subscriber(Format::Json, Severity::Debug, |_| {});
             tracing::subscriber::set_global_default(nowhere).unwrap();
         });
         let lines = Lines::default();
-        let writer = lines.clone();
-        let all = subscriber(Format::Json, Severity::Debug, move || writer.clone());
+        let written = Arc::clone(&lines);
+        let all = subscriber(Format::Json, Severity::Debug, move |line: &str| {
+            written.lock().unwrap().push_str(line);
+        });
         let _guard = tracing::subscriber::set_default(all);
         Self { lines, _guard }
     }
 
     /// All lines of an event so far.
     pub(crate) fn all(&self, event: &str) -> Vec<Line> {
-        let text = String::from_utf8(self.lines.0.lock().unwrap().clone()).unwrap();
+        let text = self.lines.lock().unwrap().clone();
         let lines = text.lines().map(Line::read);
         lines.filter(|line| line.event == event).collect()
     }
@@ -250,7 +239,7 @@ impl Captured {
 
     /// The lines with this peer's address.
     pub(crate) fn about(&self, peer: SocketAddr) -> Vec<Line> {
-        let text = String::from_utf8(self.lines.0.lock().unwrap().clone()).unwrap();
+        let text = self.lines.lock().unwrap().clone();
         let address = format!("\"address\":\"{peer}\"");
         text.lines()
             .filter(|line| line.contains(&address))

@@ -5,7 +5,10 @@ use std::{
     net::SocketAddr,
     path::Path,
     process::{Child, Command, Stdio},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -32,6 +35,8 @@ pub(crate) struct Program {
     stdout: Output,
     stderr: Output,
     readers: Vec<JoinHandle<()>>,
+    /// Whether nobody reads stderr.
+    stuck: Arc<AtomicBool>,
 }
 
 /// How a program ended, and all that it said.
@@ -66,21 +71,28 @@ impl Program {
             .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let (stdout, stderr) = (Output::default(), Output::default());
+        let stuck = Arc::default();
         let readers = vec![
-            follow(child.stdout.take().unwrap(), &stdout),
-            follow(child.stderr.take().unwrap(), &stderr),
+            follow(child.stdout.take().unwrap(), &stdout, &Arc::default()),
+            follow(child.stderr.take().unwrap(), &stderr, &stuck),
         ];
         Self {
             child,
             stdout,
             stderr,
             readers,
+            stuck,
         }
     }
 
     /// The process's.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Whether its stderr is read from now on.
+    pub(crate) fn read_stderr(&self, read: bool) {
+        self.stuck.store(!read, Ordering::Relaxed);
     }
 
     pub(crate) fn stdout(&self) -> Vec<String> {
@@ -167,6 +179,7 @@ impl Program {
             );
             sleep(Duration::from_millis(10)).await;
         };
+        self.read_stderr(true);
         for reader in self.readers.drain(..) {
             reader.join().unwrap();
         }
@@ -178,10 +191,17 @@ impl Program {
     }
 }
 
-fn follow(stream: impl Read + Send + 'static, output: &Output) -> JoinHandle<()> {
-    let output = Arc::clone(output);
+fn follow(
+    stream: impl Read + Send + 'static,
+    output: &Output,
+    stuck: &Arc<AtomicBool>,
+) -> JoinHandle<()> {
+    let (output, stuck) = (Arc::clone(output), Arc::clone(stuck));
     thread::spawn(move || {
         for line in BufReader::new(stream).split(b'\n') {
+            while stuck.load(Ordering::Relaxed) {
+                thread::sleep(Duration::from_millis(5));
+            }
             output
                 .lock()
                 .unwrap()

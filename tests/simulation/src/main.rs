@@ -7,6 +7,7 @@ use std::{
 };
 
 use clap::Parser;
+use headcount::telemetry::log::{self, LogSettings, Severity};
 use simulation::{Schedule, Trace, run, search};
 
 /// Drives headcount's informer through random schedules of changes and faults.
@@ -55,12 +56,13 @@ fn act(arguments: Arguments) -> io::Result<ExitCode> {
         }
         drop(out);
         // The log goes to stderr as it comes, the trace to stdout at the end.
-        headcount::telemetry::log::start(
-            headcount::telemetry::log::Format::Text,
-            headcount::telemetry::log::Severity::Debug,
-        )
-        .map_err(io::Error::other)?;
+        let log = LogSettings {
+            levels: Severity::Debug.into(),
+            ..LogSettings::default()
+        };
+        log::start(&log).map_err(io::Error::other)?;
         let outcome = run(&schedule, Trace::Yes);
+        log::flush();
         let mut out = io::stdout().lock();
         for line in &outcome.trace {
             writeln!(out, "{line}")?;
