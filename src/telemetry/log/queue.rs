@@ -128,6 +128,7 @@ pub(super) struct Queue {
 
 /// What is known of a queue from both ends.
 struct Waiting {
+    lines: AtomicUsize,
     bytes: AtomicUsize,
     /// Lines that were dropped and not told of yet.
     untold: AtomicU64,
@@ -135,6 +136,23 @@ struct Waiting {
 }
 
 impl Waiting {
+    /// Counts a line as waiting; whether there is room for it.
+    fn add(&self, line: &str) -> bool {
+        let lines = self.lines.fetch_add(1, Ordering::Relaxed);
+        let bytes = self.bytes.fetch_add(line.len(), Ordering::Relaxed);
+        lines < LINES && bytes + line.len() <= BYTES
+    }
+
+    fn remove(&self, line: &str) {
+        self.lines.fetch_sub(1, Ordering::Relaxed);
+        self.bytes.fetch_sub(line.len(), Ordering::Relaxed);
+    }
+
+    fn is_half_empty(&self) -> bool {
+        self.lines.load(Ordering::Relaxed) < LINES / 2
+            && self.bytes.load(Ordering::Relaxed) < BYTES / 2
+    }
+
     fn drop_lines(&self, count: u64) {
         self.untold.fetch_add(count, Ordering::Relaxed);
         self.dropped.inc_by(count);
@@ -147,6 +165,7 @@ impl Queue {
         let (entries, queued) = sync_channel(LINES);
         let name = output.name();
         let waiting = Arc::new(Waiting {
+            lines: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
             untold: AtomicU64::new(0),
             dropped: DROPPED.get_or_create_owned(&OutputLabels { output: name }),
@@ -167,15 +186,14 @@ impl Queue {
 
     /// Puts a line into the queue, or counts it as dropped; never waits.
     pub(super) fn put(&self, line: &Arc<str>) {
-        let before = self.waiting.bytes.fetch_add(line.len(), Ordering::Relaxed);
-        let fits = before + line.len() <= BYTES;
+        let fits = self.waiting.add(line);
         if !fits
             || self
                 .entries
                 .try_send(Entry::Line(Arc::clone(line)))
                 .is_err()
         {
-            self.waiting.bytes.fetch_sub(line.len(), Ordering::Relaxed);
+            self.waiting.remove(line);
             self.waiting.drop_lines(1);
         }
     }
@@ -224,7 +242,7 @@ impl Writer {
             while let Some(entry) = next {
                 match entry {
                     Entry::Line(line) => {
-                        self.waiting.bytes.fetch_sub(line.len(), Ordering::Relaxed);
+                        self.waiting.remove(&line);
                         self.output.add(&mut lines, &line, self.format);
                         count += 1;
                     }
@@ -260,7 +278,8 @@ impl Writer {
 
     /// Tells of lines that were dropped, if that wasn't just done.
     fn tell(&mut self) {
-        if self.told.is_some_and(|told| told.elapsed() < TELL) {
+        // It goes through the queue, and is of use only if it isn't dropped there itself.
+        if !self.waiting.is_half_empty() || self.told.is_some_and(|told| told.elapsed() < TELL) {
             return;
         }
         let count = self.waiting.untold.swap(0, Ordering::Relaxed);
