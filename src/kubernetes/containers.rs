@@ -28,7 +28,10 @@ use super::{
     wire::version,
     write::WriteError,
 };
-use crate::limits::{CallerId, NoTurn, Turns};
+use crate::{
+    limits::{CallerId, NoTurn, Turns},
+    telemetry::request,
+};
 
 /// How long a read may take, waiting for its turn included.
 const READ: Duration = Duration::from_secs(10);
@@ -379,7 +382,7 @@ fn in_turn(question: &Question<'_>, asked: Instant) -> impl Future<Output = Outc
     async move {
         let turn = turns.take(&caller).await.map_err(ReadError::NoTurn)?;
         let (waits, all_left) = oneshot::channel::<()>();
-        let reading = tokio::spawn(async move {
+        let reading = request::spawn(async move {
             let (_turn, sent) = (turn, Instant::now());
             let late = |_| ReadError::Unavailable(CallError::Silent(READ).to_string(), None);
             let left = async {

@@ -5,6 +5,7 @@
 use std::sync::OnceLock;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use tokio::task::JoinHandle;
 
 /// The header of the trace context.
 static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -83,6 +84,17 @@ impl Ids {
 /// Tells of the request that is worked for, if there is one.
 pub(crate) fn with_current<T>(tell: impl FnOnce(&Ids) -> T) -> Option<T> {
     CURRENT.try_with(tell).ok()
+}
+
+/// Begins a task that works for the same request, if there is one.
+pub(crate) fn spawn<F>(work: F) -> JoinHandle<F::Output>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    match with_current(Ids::clone) {
+        Some(ids) => tokio::spawn(ids.scope(work)),
+        None => tokio::spawn(work),
+    }
 }
 
 /// Has a call of Kubernetes go on with the trace of the request that it is made for.
