@@ -1,7 +1,11 @@
 //! The way to the Kubernetes API: name, connection, TLS, version, latency; and this machine's clock against its own.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    net::SocketAddr,
+    time::{Duration, SystemTime},
+};
 
+use futures_util::future::join_all;
 use tokio::{
     net::{TcpStream, lookup_host},
     time::{Instant, timeout},
@@ -127,16 +131,12 @@ async fn way(report: &mut Report, cluster: &ClusterConfig) {
     let listed: Vec<_> = addresses.iter().map(|a| a.ip().to_string()).collect();
     let took = start.elapsed().as_millis();
     report.ok(DNS, format!("{host} is {} ({took} ms)", listed.join(", ")));
+    let tries = addresses.into_iter().map(connect);
     let (mut reached, mut failed) = (Vec::new(), Vec::new());
-    for address in addresses {
-        let start = Instant::now();
-        match timeout(CONNECT, TcpStream::connect(address)).await {
-            Ok(Ok(_)) => reached.push(format!("{address} ({} ms)", start.elapsed().as_millis())),
-            Ok(Err(error)) => failed.push(format!("{address}: {error}")),
-            Err(_) => failed.push(format!(
-                "{address}: no answer within {} s",
-                CONNECT.as_secs()
-            )),
+    for tried in join_all(tries).await {
+        match tried {
+            Ok(words) => reached.push(words),
+            Err(words) => failed.push(words),
         }
     }
     let fix = "start the API server, correct its address in the kubeconfig, or let a firewall or NetworkPolicy pass it";
@@ -154,6 +154,18 @@ async fn way(report: &mut Report, cluster: &ClusterConfig) {
             format!("failed to connect to {}", failed.join("; ")),
             fix,
         );
+    }
+}
+
+async fn connect(address: SocketAddr) -> Result<String, String> {
+    let start = Instant::now();
+    match timeout(CONNECT, TcpStream::connect(address)).await {
+        Ok(Ok(_)) => Ok(format!("{address} ({} ms)", start.elapsed().as_millis())),
+        Ok(Err(error)) => Err(format!("{address}: {error}")),
+        Err(_) => Err(format!(
+            "{address}: no answer within {} s",
+            CONNECT.as_secs()
+        )),
     }
 }
 
