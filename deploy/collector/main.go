@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/open-telemetry/opentelemetry-collector-contrib/exporter/fileexporter"
 	"github.com/open-telemetry/opentelemetry-collector-contrib/extension/storage/filestorage"
@@ -45,7 +46,42 @@ func factories() (otelcol.Factories, error) {
 // Lines are forwarded before they count as read: without this a kill loses those in between.
 const forwardedBeforeRead = "stanza.synchronousLogEmitter"
 
+// A kill in the middle of a write leaves half a line in a file of the file exporters. It is ended, so that the next line is one
+// of its own; what was in it wasn't read as far as the notes say, and comes again.
+func endHalfLines() {
+	folder := os.Getenv("COLLECTOR_OUTPUT")
+	if folder == "" {
+		folder = "/var/lib/headcount-collector"
+	}
+	// The pattern is well-formed.
+	files, _ := filepath.Glob(filepath.Join(folder, "*.jsonl"))
+	for _, path := range files {
+		if err := endHalfLine(path); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+	}
+}
+
+func endHalfLine(path string) error {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	found, err := file.Stat()
+	if err != nil || found.Size() == 0 {
+		return err
+	}
+	last := make([]byte, 1)
+	if _, err := file.ReadAt(last, found.Size()-1); err != nil || last[0] == '\n' {
+		return err
+	}
+	_, err = file.WriteString("\n")
+	return err
+}
+
 func main() {
+	endHalfLines()
 	if err := featuregate.GlobalRegistry().Set(forwardedBeforeRead, true); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
