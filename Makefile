@@ -42,8 +42,8 @@ fmt: ## Format everything
 	@.ci/prerequisites cargo
 	@.ci/lint --fix
 
-deploy: ## Apply the manifests to kubectl's cluster: IMAGE=…, KUBECTL=…, CERTIFICATES=folder, SET_IMAGES=1
-	@IMAGE='$(IMAGE)' SET_IMAGES='$(SET_IMAGES)' KUBECTL='$(KUBECTL)' deploy/deploy
+deploy: ## Apply the manifests to kubectl's cluster: IMAGE=…, KUBECTL=…, CERTIFICATES=folder, SET_IMAGES=1, LOG_SIDECAR=image
+	@IMAGE='$(IMAGE)' SET_IMAGES='$(SET_IMAGES)' LOG_SIDECAR='$(LOG_SIDECAR)' KUBECTL='$(KUBECTL)' deploy/deploy
 
 undeploy: ## Remove from kubectl's cluster what deploy made
 	@KUBECTL='$(KUBECTL)' deploy/undeploy

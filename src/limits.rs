@@ -17,6 +17,7 @@ mod turns;
 
 pub use bucket::Bucket;
 pub use budget::{Budget, Charge, OverBudget};
+pub(crate) use cgroup::group_limit;
 pub use connections::{Connections, Http2, Sizes, Times};
 pub(crate) use limiter::site;
 pub use limiter::{Address, Allowance, CallerId, Limiter};

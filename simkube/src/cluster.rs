@@ -14,6 +14,7 @@ use crate::faults::Faults;
 use crate::json::ManagedFields;
 use crate::log::{Counts, Log, Loss, SeenRequest};
 use crate::object::{Deployment, NewDeployment, Object, Pairs, Rollout};
+use crate::own::{OwnRule, OwnRules};
 use crate::review::{AccessReview, Authorizer, Verdict};
 use crate::serve::ApiServer;
 use crate::state::{Namespace, State};
@@ -92,6 +93,7 @@ pub(crate) struct Shared {
     pub(crate) managed_fields: ManagedFields,
     pub(crate) controller: Controller,
     pub(crate) authorizer: Authorizer,
+    pub(crate) own_rules: OwnRules,
     /// What the next audit id is made from.
     pub(crate) answers: AtomicU64,
     started: (SystemTime, Instant),
@@ -193,6 +195,7 @@ impl Cluster {
                 managed_fields: ManagedFields::new(managed_fields),
                 controller: Controller::default(),
                 authorizer: Authorizer::default(),
+                own_rules: OwnRules::default(),
                 answers: AtomicU64::new(0),
                 started,
             }),
@@ -226,6 +229,11 @@ impl Cluster {
         decide: impl Fn(&AccessReview) -> Verdict + Send + Sync + 'static,
     ) {
         self.shared.authorizer.set(decide);
+    }
+
+    /// What SelfSubjectAccessReviews and SelfSubjectRulesReviews tell callers from now on. Until then everything is allowed.
+    pub fn set_own_rules(&self, rules: Vec<OwnRule>) {
+        self.shared.own_rules.set(rules);
     }
 
     /// Creates a Deployment, and its namespace if that isn't there; the version that made it, or `None` if it exists.

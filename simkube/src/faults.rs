@@ -41,7 +41,7 @@ pub enum On {
     Scale,
     /// Every write, those of scales among them.
     Write,
-    /// A SubjectAccessReview, which isn't a write.
+    /// A review of access, of somebody's or of the caller's own, which isn't a write.
     Review,
     /// The watches that are open when the rule is added; later ones go on undisturbed.
     OpenWatches,

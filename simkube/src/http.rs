@@ -24,7 +24,7 @@ use crate::route::{Query, Route};
 use crate::serve::TransportError;
 use crate::status::{APPS, DEPLOYMENTS, Status};
 use crate::write::{self, Deleted};
-use crate::{json, list, review, scale, watch, wire};
+use crate::{json, list, own, review, scale, watch, wire};
 
 /// The largest body of a request.
 const MAX_BODY: usize = 3 * 1024 * 1024;
@@ -120,7 +120,9 @@ impl Exchange {
         let (resource, name, namespace) = self.route.subject();
         let group = match resource {
             "namespaces" => "",
-            "subjectaccessreviews" => review::GROUP,
+            "subjectaccessreviews" | "selfsubjectaccessreviews" | "selfsubjectrulesreviews" => {
+                review::GROUP
+            }
             _ => APPS,
         };
         let plain = resource.split('/').next().unwrap_or_default();
@@ -258,6 +260,10 @@ impl Exchange {
                     .read(body, Expected::Object("SubjectAccessReview"))
                     .await?;
                 Ok(self.json(201, &review::answer(&shared, body)?))
+            }
+            (Route::OwnReviews(kind), Method::POST) => {
+                let body = self.read(body, Expected::Object(kind)).await?;
+                Ok(self.json(201, &own::answer(&shared, kind, body)?))
             }
             (Route::UnknownResource, _) => Err(Status::no_such_path()),
             (Route::Unknown, _) => Ok(response(

@@ -2,7 +2,7 @@
 //!
 //! What it offers behaves as kube-apiserver does: paged lists from one version of the cluster, watches
 //! with bookmarks, `410 Expired`, JSON and protobuf, the `scale` subresource with its preconditions,
-//! one resourceVersion counter, SubjectAccessReviews. What it doesn't know is 404.
+//! one resourceVersion counter, reviews of access. What it doesn't know is 404.
 //!
 //! ```text
 //! tests ── Cluster::create, scale, delete … ─┐
@@ -37,6 +37,7 @@ mod list;
 mod log;
 mod negotiate;
 mod object;
+mod own;
 mod patch;
 mod request;
 mod review;
@@ -55,5 +56,6 @@ pub use cluster::{Cluster, Options, Snapshot};
 pub use faults::{Fault, Faults, On, Rule, RuleId};
 pub use log::{Counts, Loss, SeenRequest};
 pub use object::{Deployment, NewDeployment};
+pub use own::OwnRule;
 pub use review::{AccessReview, Verdict};
 pub use serve::{ApiServer, TransportError};

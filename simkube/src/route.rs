@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::discovery;
 use crate::faults::Call;
 use crate::list::Token;
+use crate::own;
 use crate::status::{DEPLOYMENTS, Status};
 
 /// The parameters of a query.
@@ -102,6 +103,8 @@ pub(crate) enum Route {
     Deployment(String, String),
     Scale(String, String),
     AccessReviews,
+    /// Reviews of this kind of what the caller itself may do.
+    OwnReviews(&'static str),
     /// No such resource in an API that there is.
     UnknownResource,
     Unknown,
@@ -145,6 +148,18 @@ impl Route {
                 "scale",
             ] => Self::Scale(ns.to_owned(), name.to_owned()),
             ["apis", "authorization.k8s.io", "v1", "subjectaccessreviews"] => Self::AccessReviews,
+            [
+                "apis",
+                "authorization.k8s.io",
+                "v1",
+                "selfsubjectaccessreviews",
+            ] => Self::OwnReviews(own::ACCESS),
+            [
+                "apis",
+                "authorization.k8s.io",
+                "v1",
+                "selfsubjectrulesreviews",
+            ] => Self::OwnReviews(own::RULES),
             ["api", "v1", ..] | ["apis", "apps", "v1", ..] => Self::UnknownResource,
             _ => Self::Unknown,
         }
@@ -170,7 +185,7 @@ impl Route {
             Self::Deployment(..) if reads => Call::Get,
             Self::Scale(..) if reads => Call::ScaleGet,
             Self::Scale(..) => Call::Scale,
-            Self::AccessReviews => Call::Review,
+            Self::AccessReviews | Self::OwnReviews(_) => Call::Review,
             _ if reads => Call::Other,
             _ => Call::Write,
         }
@@ -184,6 +199,8 @@ impl Route {
             Self::Scale(namespace, name) => ("deployments/scale", name, Some(namespace)),
             Self::Namespace(name) => ("namespaces", name, Some(name)),
             Self::AccessReviews => ("subjectaccessreviews", "", None),
+            Self::OwnReviews(own::ACCESS) => ("selfsubjectaccessreviews", "", None),
+            Self::OwnReviews(_) => ("selfsubjectrulesreviews", "", None),
             _ => ("namespaces", "", None),
         }
     }

@@ -16,7 +16,9 @@ pub use bounds::{Bounds, BoundsViolation, SetBy};
 pub use caller::{Caller, Rules, WriteRules};
 pub use images::{Digest, ImageRules, ImageViolation};
 pub(crate) use policy::Subject;
-pub use policy::{Decision, Effect, Explanation, Mismatch, Permissions, Policy, Rule, RuleSummary};
+pub use policy::{
+    Decision, Effect, Explanation, Mismatch, Permissions, Policy, Rule, RuleSummary, Unreachable,
+};
 pub use principal::{
     AuthorityRule, GroupSource, IdentityRules, NameKind, NoPrincipal, NotVouchedFor, Principal,
 };

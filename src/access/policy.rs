@@ -4,6 +4,7 @@
 
 mod glob;
 mod rule;
+mod unreachable;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -12,6 +13,7 @@ use serde::Serialize;
 pub(super) use glob::Glob;
 pub(crate) use rule::Subject;
 pub use rule::{Effect, Mismatch, Rule};
+pub use unreachable::Unreachable;
 
 use super::{Bounds, BoundsViolation, ImageRules, SetBy, Verb, Verbs};
 use crate::{selector::Labels, store::AnnotationBounds};

@@ -2,6 +2,7 @@
 
 mod core_dumps;
 mod demo;
+mod doctor;
 mod pki;
 mod policy;
 mod serve;
@@ -40,6 +41,8 @@ struct Cli {
 enum Command {
     /// Serve the API of a cluster
     Serve(Box<crate::config::ServeArgs>),
+    /// Check everything that `serve` needs, with the same flags, and say what to fix: exit code 0 fine, 1 something failed, 64 usage
+    Doctor(Box<doctor::DoctorArgs>),
     /// Try everything without a cluster: certificates, a simulated Kubernetes and the server, until Ctrl-C
     Demo(demo::DemoArgs),
     /// Make, renew, revoke, deny and show certificates: for development and small installations
@@ -63,13 +66,14 @@ pub fn main() -> ExitCode {
         }
         Err(error) if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             return refused_unstarted(
-                &"the command is missing: serve, demo, pki or policy; `headcount --help` tells more",
+                &"the command is missing: serve, doctor, demo, pki or policy; `headcount --help` tells more",
             );
         }
         Err(error) => return refused_unstarted(&crate::config::sentence(&error)),
     };
     let code = match cli.command {
         Command::Serve(args) => serve::run(*args),
+        Command::Doctor(args) => doctor::run(*args),
         Command::Demo(args) => demo::run(&args),
         Command::Pki(args) => pki::run(*args),
         Command::Policy(args) => policy::run(args),
@@ -81,7 +85,7 @@ pub fn main() -> ExitCode {
 /// Whether the command is one that a person runs and reads, who needs no log line, even if it can't be understood.
 fn is_for_a_person() -> bool {
     let command = std::env::args_os().nth(1);
-    command.is_some_and(|word| word == "pki" || word == "policy")
+    command.is_some_and(|word| word == "pki" || word == "policy" || word == "doctor")
 }
 
 /// Says to a person why nothing was done.

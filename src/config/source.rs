@@ -1,6 +1,6 @@
 //! What a configuration was made of: its file can be read again, with the same flags and environment.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Config, ConfigError, Settings, from_file, read_file};
 
@@ -13,6 +13,11 @@ pub struct Source {
 }
 
 impl Source {
+    /// The file, if there is one.
+    pub fn path(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
     /// The file's text, if there is a file.
     ///
     /// # Errors

@@ -58,6 +58,16 @@ impl ClusterConfig {
         &self.read.cluster_url
     }
 
+    /// Whether a proxy leads to it.
+    pub(crate) fn has_proxy(&self) -> bool {
+        self.read.proxy_url.is_some()
+    }
+
+    /// The namespace of the account or of the kubeconfig's context.
+    pub(crate) fn namespace(&self) -> &str {
+        &self.read.default_namespace
+    }
+
     /// The same with its files as they are now.
     ///
     /// # Errors

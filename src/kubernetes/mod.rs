@@ -16,6 +16,7 @@ mod credentials;
 pub mod decoding;
 mod image;
 mod informer;
+mod own_rights;
 mod pool;
 mod probe;
 mod relist;
@@ -32,6 +33,7 @@ pub use circuit::Circuit;
 pub use connect::{ClusterConfig, ConnectError, client, connection};
 pub use containers::{Container, Containers, ReadError};
 pub use informer::Informer;
+pub use own_rights::{About, HeldRule, HeldRules, NoAnswer, OwnRights, Right};
 pub use status::{Connection, InformerStatus};
 pub use write::{Deployments, WriteError, WriteRequest, Written};
 

@@ -42,6 +42,13 @@ pub(super) fn own() -> Vec<Group> {
     groups(&read("/proc/self/cgroup"), &read("/proc/self/mountinfo"))
 }
 
+/// What they allow together, in bytes; `None` without a limit.
+pub(crate) fn group_limit() -> Option<u64> {
+    let groups = own();
+    let limits = groups.iter().filter_map(|group| Some(group.memory()?.0));
+    limits.min()
+}
+
 /// The groups that a process with this `/proc/PID/cgroup` and `/proc/PID/mountinfo` is in.
 fn groups(memberships: &str, mounts: &str) -> Vec<Group> {
     let mut groups = Vec::new();

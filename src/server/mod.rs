@@ -2,7 +2,7 @@
 
 mod activity;
 pub mod admin;
-mod descriptors;
+pub(crate) mod descriptors;
 pub mod drain;
 mod handshake;
 mod metered;

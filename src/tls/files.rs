@@ -257,7 +257,7 @@ impl TlsMaterial {
             settings.checks.clone(),
             provider.signature_verification_algorithms,
         ));
-        let chain = self.cert.certificates("server certificate")?;
+        let chain = self.server_certificates()?;
         let mut expiries = verifier.expiries();
         expiries.extend(chain.first().and_then(|leaf| {
             let facts = Facts::read(leaf).ok()?;
@@ -292,6 +292,11 @@ impl TlsMaterial {
             verifier,
             expiries,
         })
+    }
+
+    /// The chain in the server's certificate file, leaf first; at least one.
+    pub(crate) fn server_certificates(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+        self.cert.certificates("server certificate")
     }
 
     fn roots(&self) -> Result<Vec<Root>, TlsError> {

@@ -175,6 +175,8 @@ skip - "
     .await;
     server.shut_down().await;
 
+    with_and_without_the_log_sidecar(&cluster, &environment).await;
+
     let optional = checkout().join("deploy/optional");
     cluster
         .kubectl(&["apply", "--filename", optional.to_str().unwrap()])
@@ -191,6 +193,51 @@ skip - "
         ])
         .await;
     assert_eq!(left.unwrap(), "");
+}
+
+/// The overlay is valid, its Pods are admitted under `restricted`, and it is taken away without a trace in the Deployment.
+async fn with_and_without_the_log_sidecar(cluster: &ControlPlane, environment: &[(&str, &str)]) {
+    let with: Vec<_> = environment
+        .iter()
+        .copied()
+        .chain([("LOG_SIDECAR", "registry/collector:1")])
+        .collect();
+    let pod = async || {
+        let get = [
+            "get",
+            "deployment",
+            "headcount",
+            "--output=json",
+            "--namespace=headcount",
+        ];
+        let deployed = cluster.kubectl(&get).await.unwrap();
+        serde_json::from_str::<Value>(&deployed).unwrap()["spec"]["template"]["spec"].clone()
+    };
+    let rolled_out = async || {
+        let status = [
+            "rollout",
+            "status",
+            "deployment/headcount",
+            "--timeout=60s",
+            "--namespace=headcount",
+        ];
+        cluster.kubectl(&status).await.unwrap();
+    };
+    let plain = pod().await;
+    script("deploy/deploy", &[], &with).await;
+    let sidecar = pod().await;
+    let collector = &sidecar["initContainers"][0];
+    assert_eq!(collector["image"], "registry/collector:1");
+    assert_eq!(collector["restartPolicy"], "Always");
+    assert_eq!(sidecar["containers"][0]["image"], "registry/headcount:1");
+    assert_eq!(
+        sidecar["containers"][0]["args"],
+        plain["containers"][0]["args"]
+    );
+    rolled_out().await;
+    script("deploy/deploy", &[], environment).await;
+    assert_eq!(pod().await, plain);
+    rolled_out().await;
 }
 
 /// Each permission that it needs it has, and it has no more than every account.

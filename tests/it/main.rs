@@ -7,6 +7,7 @@ mod cert_manager;
 mod cli;
 mod credentials;
 mod deploy;
+mod doctor;
 mod floods;
 mod h2spec;
 mod histories;

@@ -1,7 +1,7 @@
 //! SubjectAccessReviews: who decides them, what they say, what is wrong with one.
 
 use serde_json::{Value, json};
-use simkube::{Cluster, Fault, On, Options, Rule, Verdict};
+use simkube::{Cluster, Fault, On, Options, OwnRule, Rule, Verdict};
 
 use crate::support::{Answer, get, request, send};
 
@@ -109,4 +109,47 @@ async fn a_review_that_asks_nothing_is_refused() {
     );
     assert_eq!(get(&cluster, REVIEWS).await.status, 405);
     assert!(cluster.reviews().is_empty());
+}
+
+#[tokio::test]
+async fn callers_are_told_of_the_rights_that_were_set_for_them() {
+    let cluster = Cluster::new(Options::default());
+    let ask = async |kind: &str, spec: Value| {
+        let path = format!(
+            "/apis/authorization.k8s.io/v1/{}s",
+            kind.to_ascii_lowercase()
+        );
+        let body = json!({ "apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": spec });
+        let headers = [("content-type", "application/json")];
+        let answer = send(&cluster, request("POST", &path, &headers, body.to_string())).await;
+        assert_eq!(answer.status, 201, "{kind}");
+        answer.json()["status"].clone()
+    };
+    let may = async |verb: &str, namespace: &str| {
+        let attributes = json!({
+            "group": "apps", "resource": "deployments", "subresource": "scale", "verb": verb, "namespace": namespace,
+        });
+        ask(
+            "SelfSubjectAccessReview",
+            json!({ "resourceAttributes": attributes }),
+        )
+        .await["allowed"]
+            == true
+    };
+    assert!(
+        may("update", "shop").await,
+        "everything is allowed at first"
+    );
+    let rule = OwnRule::new("apps", "deployments/scale", &["update"]).within("shop");
+    cluster.set_own_rules(vec![rule]);
+    assert!(may("update", "shop").await);
+    assert!(!may("update", "web").await && !may("update", "").await && !may("patch", "shop").await);
+    let rules = async |namespace: &str| {
+        let status = ask("SelfSubjectRulesReview", json!({ "namespace": namespace })).await;
+        status["resourceRules"].clone()
+    };
+    let held =
+        json!([{ "verbs": ["update"], "apiGroups": ["apps"], "resources": ["deployments/scale"] }]);
+    assert_eq!(rules("shop").await, held);
+    assert_eq!(rules("web").await, json!([]));
 }

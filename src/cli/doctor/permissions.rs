@@ -1,0 +1,293 @@
+//! What the server's account may do in the cluster: whether it is what this configuration needs, and what is beyond that.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::time::timeout;
+
+use super::report::Report;
+use crate::{
+    access::{Authorization, Verb},
+    config::Config,
+    kubernetes::{HeldRule, NoAnswer, OwnRights, Right},
+};
+
+/// How long all questions may take together.
+const ALL: Duration = Duration::from_secs(30);
+/// How many are asked at once.
+const AT_ONCE: usize = 8;
+/// Namespaces whose rules are read for what is beyond need.
+const SAMPLED: usize = 16;
+/// So many rights that aren't needed are named.
+const NAMED: usize = 6;
+
+pub(super) const NEEDED: &str = "permissions.needed";
+pub(super) const BEYOND: &str = "permissions.beyond";
+
+/// A right that is needed, for what, and how it is given.
+struct Need {
+    right: Right,
+    purpose: &'static str,
+    manifest: &'static str,
+    /// Whether it isn't a namespace's.
+    cluster_wide: bool,
+    /// Whether only some callers would miss it.
+    optional: bool,
+}
+
+const RBAC: &str = "deploy/manifests/20-rbac.yaml";
+
+fn need(right: Right, purpose: &'static str, manifest: &'static str) -> Need {
+    Need {
+        right,
+        purpose,
+        manifest,
+        cluster_wide: false,
+        optional: false,
+    }
+}
+
+const fn deployments(verb: &'static str, subresource: &'static str) -> Right {
+    Right {
+        verb,
+        group: "apps",
+        resource: "deployments",
+        subresource,
+    }
+}
+
+/// What this configuration needs, and no more.
+fn needs(config: &Config) -> Vec<Need> {
+    let may = |verb| match &config.authorization {
+        Authorization::Any(verbs) => verbs.contains(verb),
+        Authorization::Policy(policy) => policy.allows(verb),
+        // The cluster decides that anew with every request.
+        Authorization::Kubernetes(_) => true,
+    };
+    let mut needs = vec![
+        need(deployments("list", ""), "reading Deployments", RBAC),
+        need(deployments("watch", ""), "following their changes", RBAC),
+    ];
+    if !config.writes.read_only && may(Verb::Scale) {
+        needs.push(need(deployments("update", "scale"), "setting counts", RBAC));
+    }
+    let kubernetes = matches!(config.authorization, Authorization::Kubernetes(_));
+    if !config.writes.read_only && may(Verb::Image) {
+        let images = "deploy/optional/images-rbac.yaml";
+        needs.push(Need {
+            optional: kubernetes,
+            ..need(deployments("patch", ""), "setting images", images)
+        });
+    }
+    if kubernetes {
+        let create = Right {
+            verb: "create",
+            group: "authorization.k8s.io",
+            resource: "subjectaccessreviews",
+            subresource: "",
+        };
+        let manifest = "deploy/optional/subject-access-review-rbac.yaml";
+        needs.push(Need {
+            cluster_wide: true,
+            ..need(create, "asking the cluster who may do what", manifest)
+        });
+    }
+    needs
+}
+
+/// `usual` is the namespace that rules are read of where none is named.
+pub(super) async fn check(report: &mut Report, config: &Config, rights: &OwnRights, usual: &str) {
+    let needs = needs(config);
+    let ask = async {
+        for need in &needs {
+            match lacking(need, config, rights).await {
+                Ok(places) => tell(report, need, &places, &config.managed.namespaces),
+                Err(error) => {
+                    unasked(report, &error);
+                    return;
+                }
+            }
+        }
+        beyond(report, &needs, config, rights, usual).await;
+    };
+    if timeout(ALL, ask).await.is_err() {
+        let seconds = ALL.as_secs();
+        report.fail(
+            NEEDED,
+            format!("the questions about permissions took longer than {seconds} s"),
+            "look at the API server's load, or name fewer namespaces",
+        );
+    }
+}
+
+/// Where a right is lacking; an empty name is all namespaces.
+async fn lacking(
+    need: &Need,
+    config: &Config,
+    rights: &OwnRights,
+) -> Result<Vec<String>, NoAnswer> {
+    let everywhere = [String::new()];
+    let namespaces = match &config.managed.namespaces[..] {
+        some if !some.is_empty() && !need.cluster_wide => some,
+        _ => &everywhere,
+    };
+    let questions = namespaces.iter().map(|namespace| async move {
+        let within = Some(namespace.as_str()).filter(|name| !name.is_empty());
+        let has = rights.has(need.right, within).await?;
+        Ok::<_, NoAnswer>((!has).then(|| namespace.clone()))
+    });
+    let answers: Vec<_> = stream::iter(questions)
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await?;
+    Ok(answers.into_iter().flatten().collect())
+}
+
+fn tell(report: &mut Report, need: &Need, lacking: &[String], managed: &[String]) {
+    let what = format!("{} {}", need.right.verb, need.right.resource());
+    let purpose = need.purpose;
+    if lacking.is_empty() {
+        let place = match managed {
+            some if !some.is_empty() && !need.cluster_wide => format!("in {}", some.join(", ")),
+            _ => "in the whole cluster".into(),
+        };
+        report.ok(
+            NEEDED,
+            format!("the account may {what} {place}, for {purpose}"),
+        );
+        return;
+    }
+    let manifest = need.manifest;
+    let (place, fix) = if lacking.iter().any(String::is_empty) {
+        let place = "in the whole cluster".to_owned();
+        let fix = if need.cluster_wide {
+            format!("kubectl apply --filename {manifest}, for the account that this runs as")
+        } else {
+            format!(
+                "kubectl apply --filename {manifest}, for the account that this runs as; or name with --namespace where it has a Role"
+            )
+        };
+        (place, fix)
+    } else {
+        let fix = format!(
+            "bind a Role with the rules of {manifest} to the account in each of these namespaces"
+        );
+        (format!("in {}", lacking.join(", ")), fix)
+    };
+    let found = format!("the account may not {what} {place}, which {purpose} needs");
+    if need.optional {
+        report.warn(
+            NEEDED,
+            format!("{found}; callers whom the cluster lets set images get a 502"),
+            fix,
+        );
+    } else {
+        report.fail(NEEDED, found, fix);
+    }
+}
+
+fn unasked(report: &mut Report, error: &NoAnswer) {
+    let fix = "let every account create selfsubjectaccessreviews and selfsubjectrulesreviews, as the cluster role system:basic-user does";
+    report.fail(
+        NEEDED,
+        format!("the cluster doesn't say what the account may do: {error}"),
+        fix,
+    );
+}
+
+async fn beyond(
+    report: &mut Report,
+    needs: &[Need],
+    config: &Config,
+    rights: &OwnRights,
+    usual: &str,
+) {
+    let usual = [usual.to_owned()];
+    let namespaces = match &config.managed.namespaces[..] {
+        [] => &usual,
+        some => &some[..some.len().min(SAMPLED)],
+    };
+    let mut more = BTreeSet::new();
+    let mut incomplete = false;
+    for namespace in namespaces {
+        match rights.rules(namespace).await {
+            Ok(held) => {
+                incomplete |= held.incomplete;
+                more.extend(held.rules.iter().flat_map(|rule| unneeded(rule, needs)));
+            }
+            Err(error) => return report.skip(BEYOND, &error.to_string()),
+        }
+    }
+    let place = format!("seen in {}", namespaces.join(", "));
+    if more.is_empty() {
+        let doubt = if incomplete {
+            ", as far as the cluster can tell"
+        } else {
+            ""
+        };
+        report.ok(
+            BEYOND,
+            format!("the account may do nothing that isn't needed{doubt} ({place})"),
+        );
+        return;
+    }
+    let named: Vec<_> = more.iter().take(NAMED).map(String::as_str).collect();
+    let others = match more.len() - named.len() {
+        0 => String::new(),
+        others => format!(", and {others} more"),
+    };
+    report.warn(
+        BEYOND,
+        format!("the account may do what this configuration doesn't need: {}{others} ({place})", named.join("; ")),
+        "give headcount an account of its own with the rules of deploy/manifests/20-rbac.yaml and no others",
+    );
+}
+
+/// What a rule allows that nobody needs, in kubectl's words.
+fn unneeded(rule: &HeldRule, needs: &[Need]) -> Vec<String> {
+    let mut found = Vec::new();
+    for group in &rule.api_groups {
+        for resource in &rule.resources {
+            let (plain, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+            // Every account may ask about itself.
+            let about_itself = matches!(
+                (group.as_str(), plain),
+                (
+                    "authorization.k8s.io",
+                    "selfsubjectaccessreviews" | "selfsubjectrulesreviews"
+                ) | ("authentication.k8s.io", "selfsubjectreviews")
+            );
+            let needed = |verb: &String| {
+                needs.iter().any(|need| {
+                    let Right {
+                        group: g,
+                        resource: r,
+                        subresource: s,
+                        verb: v,
+                    } = need.right;
+                    (g, r, s, v) == (group, plain, subresource, verb)
+                })
+            };
+            let verbs: Vec<_> = rule
+                .verbs
+                .iter()
+                .filter(|verb| !needed(verb))
+                .map(String::as_str)
+                .collect();
+            if about_itself || verbs.is_empty() {
+                continue;
+            }
+            let slash = if subresource.is_empty() { "" } else { "/" };
+            let dot = if group.is_empty() { "" } else { "." };
+            let names = match &rule.resource_names[..] {
+                [] => String::new(),
+                names => format!(" {}", names.join(", ")),
+            };
+            found.push(format!(
+                "{} {plain}{dot}{group}{slash}{subresource}{names}",
+                verbs.join(", ")
+            ));
+        }
+    }
+    found
+}

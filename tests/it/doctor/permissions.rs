@@ -1,0 +1,245 @@
+//! Permissions: exactly what a configuration needs, where it is lacking, and what is beyond; on simkube and on a real RBAC.
+
+use std::{path::Path, time::Duration};
+
+use controlplane::{ControlPlane, Options};
+use simkube::{Fault, On, OwnRule, Rule};
+
+use super::{Diagnosis, Patient, needed};
+use crate::support::{SimCluster, eventually};
+
+async fn cluster_with(rules: Vec<OwnRule>) -> SimCluster {
+    let cluster = SimCluster::start().await;
+    cluster.cluster.set_own_rules(rules);
+    cluster
+}
+
+/// The needed rights that are told of, as `VERB RESOURCE`, with how they ended.
+fn told(found: &Diagnosis) -> Vec<String> {
+    let needed = found
+        .checks
+        .iter()
+        .filter(|one| one["check"] == "permissions.needed");
+    let words = needed.map(|one| {
+        let text = one["found"].as_str().unwrap();
+        let right = text
+            .trim_start_matches("the account may ")
+            .trim_start_matches("not ");
+        let right: Vec<_> = right.split(' ').take(2).collect();
+        format!("{} {}", one["outcome"].as_str().unwrap(), right.join(" "))
+    });
+    words.collect()
+}
+
+#[tokio::test]
+async fn every_right_that_is_lacking_fails_and_says_how_it_is_given() {
+    let all = needed();
+    for lacking in ["list", "watch", "update"] {
+        let rules = all.iter().cloned().map(|mut rule| {
+            rule.verbs.retain(|verb| verb != lacking);
+            rule
+        });
+        let cluster = cluster_with(rules.collect()).await;
+        let found = Patient::of(cluster.kubeconfig()).examined().await;
+        assert_eq!(found.names("failed"), ["permissions.needed"], "{lacking}");
+        let words = format!("may not {lacking} deployments.apps");
+        found.finds("permissions.needed", "failed", &words);
+        found.finds(
+            "permissions.needed",
+            "failed",
+            "kubectl apply --filename deploy/manifests/20-rbac.yaml",
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_needed_depends_on_what_the_configuration_allows() {
+    let reading = ["ok list deployments.apps", "ok watch deployments.apps"];
+    let scaling = "ok update deployments.apps/scale";
+    let cluster = cluster_with(needed()).await;
+    for (flags, configuration, more) in [
+        (vec![], "", vec![scaling]),
+        (vec!["--read-only"], "", vec![]),
+        (
+            vec!["--enable=image"],
+            "",
+            vec![scaling, "failed patch deployments.apps"],
+        ),
+        (
+            vec![],
+            "authorization: {mode: kubernetes}",
+            vec![
+                scaling,
+                "warning patch deployments.apps",
+                "failed create subjectaccessreviews.authorization.k8s.io",
+            ],
+        ),
+        (
+            vec![],
+            "authorization: {mode: policy, rules: [{name: a, subjects: [b], verbs: [image], namespaces: [web]}]}",
+            vec!["failed patch deployments.apps"],
+        ),
+    ] {
+        let mut patient = Patient::of(cluster.kubeconfig());
+        patient
+            .flags
+            .extend(flags.iter().map(|flag| (*flag).to_owned()));
+        let found = patient.configured(configuration).examined().await;
+        assert_eq!(
+            told(&found),
+            [&reading[..], &more[..]].concat(),
+            "{flags:?} {configuration}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn of_several_namespaces_those_are_named_where_a_right_is_lacking() {
+    let in_web = needed().into_iter().map(|rule| rule.within("web"));
+    let cluster = cluster_with(in_web.collect()).await;
+    let patient = Patient::of(cluster.kubeconfig()).flag("--namespace=web");
+    let found = patient.examined().await;
+    found.finds(
+        "permissions.needed",
+        "ok",
+        "may update deployments.apps/scale in web",
+    );
+    assert_eq!(found.code, Some(0));
+    let found = patient.flag("--namespace=shop").examined().await;
+    found.finds(
+        "permissions.needed",
+        "failed",
+        "may not list deployments.apps in shop,",
+    );
+    found.finds(
+        "permissions.needed",
+        "failed",
+        "in each of these namespaces",
+    );
+    // All namespaces are more than some.
+    let found = Patient::of(cluster.kubeconfig()).examined().await;
+    found.finds(
+        "permissions.needed",
+        "failed",
+        "may not list deployments.apps in the whole cluster",
+    );
+}
+
+#[tokio::test]
+async fn rights_beyond_need_are_named_and_those_that_everybody_has_are_not() {
+    let everybodys = || {
+        [
+            OwnRule::new(
+                "authorization.k8s.io",
+                "selfsubjectaccessreviews",
+                &["create"],
+            ),
+            OwnRule::new(
+                "authorization.k8s.io",
+                "selfsubjectrulesreviews",
+                &["create"],
+            ),
+            OwnRule::new("authentication.k8s.io", "selfsubjectreviews", &["create"]),
+        ]
+    };
+    let mut rules = needed();
+    rules.extend(everybodys());
+    let cluster = cluster_with(rules.clone()).await;
+    let found = Patient::of(cluster.kubeconfig()).examined().await;
+    found.finds("permissions.beyond", "ok", "nothing that isn't needed");
+    rules.push(OwnRule::new("", "secrets", &["get", "list"]));
+    rules.push(OwnRule::new("apps", "deployments", &["list", "delete"]));
+    cluster.cluster.set_own_rules(rules);
+    let found = Patient::of(cluster.kubeconfig()).examined().await;
+    found.finds(
+        "permissions.beyond",
+        "warning",
+        "delete deployments.apps; get, list secrets",
+    );
+    assert_eq!(found.code, Some(0), "too much works");
+}
+
+#[tokio::test]
+async fn a_cluster_that_does_not_tell_fails_without_a_guess() {
+    let cluster = cluster_with(needed()).await;
+    let user = "system:serviceaccount:headcount:headcount".to_owned();
+    cluster
+        .cluster
+        .faults()
+        .add(Rule::new(On::Review, Fault::Forbidden { user }));
+    let found = Patient::of(cluster.kubeconfig()).examined().await;
+    found.finds("permissions.needed", "failed", "selfsubjectaccessreviews");
+    assert_eq!(told(&found).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_real_cluster_the_manifests_give_what_is_needed_and_nothing_beyond() {
+    let cluster = ControlPlane::start(Options::default())
+        .await
+        .unwrap_or_else(|e| panic!("{}", e.chain()));
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+    let apply = async |path: &str| {
+        let manifest = std::fs::read_to_string(deploy.join(path)).unwrap();
+        cluster.apply(&manifest).await.unwrap();
+    };
+    apply("manifests/10-namespace.yaml").await;
+    let account =
+        "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: headcount, namespace: headcount}\n";
+    cluster.apply(account).await.unwrap();
+    let kubeconfig = cluster
+        .serviceaccount_kubeconfig("headcount", "headcount")
+        .await
+        .unwrap();
+    let examined = async || Patient::of(&kubeconfig).examined().await;
+    let found = examined().await;
+    found.finds("kubernetes.api", "ok", "Kubernetes v1.");
+    found.finds("clock", "ok", "clock");
+    assert_eq!(
+        told(&found),
+        [
+            "failed list deployments.apps",
+            "failed watch deployments.apps",
+            "failed update deployments.apps/scale",
+        ]
+    );
+    apply("manifests/20-rbac.yaml").await;
+    eventually(Duration::from_secs(30), "the binding", async || {
+        examined().await.code == Some(0)
+    })
+    .await;
+    examined()
+        .await
+        .finds("permissions.beyond", "ok", "nothing that isn't needed");
+
+    apply("optional/images-rbac.yaml").await;
+    eventually(Duration::from_secs(30), "more rights", async || {
+        examined()
+            .await
+            .names("warning")
+            .contains(&"permissions.beyond")
+    })
+    .await;
+    examined()
+        .await
+        .finds("permissions.beyond", "warning", "patch deployments.apps");
+    // The account that may do everything may do too much.
+    let found = Patient::of(cluster.kubeconfig()).examined().await;
+    found.finds("permissions.beyond", "warning", "* *");
+    let kubernetes = Patient::of(&kubeconfig).configured("authorization: {mode: kubernetes}");
+    let found = kubernetes.examined().await;
+    found.finds(
+        "permissions.needed",
+        "failed",
+        "create subjectaccessreviews.authorization.k8s.io",
+    );
+    found.finds(
+        "permissions.needed",
+        "failed",
+        "deploy/optional/subject-access-review-rbac.yaml",
+    );
+    apply("optional/subject-access-review-rbac.yaml").await;
+    eventually(Duration::from_secs(30), "the right to ask", async || {
+        kubernetes.examined().await.code == Some(0)
+    })
+    .await;
+}
