@@ -22,16 +22,24 @@ impl Call {
     /// What a request to the API server does: of its path only what has few values.
     pub(crate) fn of<B>(request: &Request<B>) -> Self {
         let (path, query) = (request.uri().path(), request.uri().query());
-        let (before, last) = path.rsplit_once('/').unwrap_or_default();
-        let parent = before.rsplit('/').next().unwrap_or_default();
-        let (resource, named) = match (parent, last) {
-            (_, "deployments") => ("deployments", false),
-            ("deployments", _) => ("deployments", true),
-            (_, "scale") => ("deployments/scale", true),
-            (_, "subjectaccessreviews") => ("subjectaccessreviews", false),
-            (_, "selfsubjectaccessreviews") => ("selfsubjectaccessreviews", false),
-            (_, "events") => ("events", false),
-            ("events", _) => ("events", true),
+        let segments: Vec<_> = path.split('/').skip(1).collect();
+        // What is behind the group and version, and behind a namespace.
+        let rest = match &segments[..] {
+            ["api", _, rest @ ..] | ["apis", _, _, rest @ ..] => rest,
+            _ => &[],
+        };
+        let rest = match rest {
+            ["namespaces", _, rest @ ..] => rest,
+            rest => rest,
+        };
+        let (resource, named) = match rest {
+            ["deployments"] => ("deployments", false),
+            ["deployments", _] => ("deployments", true),
+            ["deployments", _, "scale"] => ("deployments/scale", true),
+            ["subjectaccessreviews"] => ("subjectaccessreviews", false),
+            ["selfsubjectaccessreviews"] => ("selfsubjectaccessreviews", false),
+            ["events"] => ("events", false),
+            ["events", _] => ("events", true),
             _ => ("other", false),
         };
         let watches = query.is_some_and(|query| query.split('&').any(|p| p == "watch=true"));
@@ -207,8 +215,14 @@ mod tests {
             ),
             (
                 "POST",
-                "/api/v1/namespaces/a/events".into(),
+                "/apis/events.k8s.io/v1/namespaces/deployments/events".into(),
                 "create",
+                "events",
+            ),
+            (
+                "PATCH",
+                "/api/v1/namespaces/a/events/scale".into(),
+                "patch",
                 "events",
             ),
             ("DELETE", "/version".into(), "other", "other"),
