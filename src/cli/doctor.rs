@@ -6,6 +6,7 @@ mod certificates;
 mod cluster;
 mod configuration;
 mod heard;
+mod outputs;
 mod permissions;
 mod report;
 mod system;
@@ -73,6 +74,7 @@ pub(super) fn run(args: DoctorArgs) -> ExitCode {
 async fn check(report: &mut Report, config: &Config) {
     configuration::check(report, config);
     let certificates = certificates::check(report, config);
+    outputs::check(report, config);
     addresses::check(report, config, certificates.leaf.as_deref()).await;
     system::check(report, config);
     match cluster::check(report, config, &certificates.future).await {

@@ -16,6 +16,7 @@ mod images;
 mod informer;
 mod lifecycle;
 mod limits;
+mod log_sidecar;
 mod logs;
 mod memory;
 mod monitoring;

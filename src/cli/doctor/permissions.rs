@@ -31,8 +31,8 @@ struct Need {
     manifest: &'static str,
     /// Whether it isn't a namespace's.
     cluster_wide: bool,
-    /// Whether only some callers would miss it.
-    optional: bool,
+    /// What happens without it, where that isn't everybody's loss.
+    otherwise: Option<&'static str>,
 }
 
 const RBAC: &str = "deploy/manifests/20-rbac.yaml";
@@ -43,7 +43,7 @@ fn need(right: Right, purpose: &'static str, manifest: &'static str) -> Need {
         purpose,
         manifest,
         cluster_wide: false,
-        optional: false,
+        otherwise: None,
     }
 }
 
@@ -75,9 +75,24 @@ fn needs(config: &Config) -> Vec<Need> {
     if !config.writes.read_only && may(Verb::Image) {
         let images = "deploy/optional/images-rbac.yaml";
         needs.push(Need {
-            optional: kubernetes,
+            otherwise: kubernetes.then_some("callers whom the cluster lets set images get a 502"),
             ..need(deployments("patch", ""), "setting images", images)
         });
+    }
+    if config.kubernetes_events && !config.writes.read_only {
+        for verb in ["create", "patch"] {
+            let events = Right {
+                verb,
+                group: "",
+                resource: "events",
+                subresource: "",
+            };
+            let manifest = "deploy/optional/events-rbac.yaml";
+            needs.push(Need {
+                otherwise: Some("Deployments have no Events that tell of writes"),
+                ..need(events, "Events on Deployments", manifest)
+            });
+        }
     }
     if kubernetes {
         let create = Right {
@@ -175,12 +190,8 @@ fn tell(report: &mut Report, need: &Need, lacking: &[String], managed: &[String]
         (format!("in {}", lacking.join(", ")), fix)
     };
     let found = format!("the account may not {what} {place}, which {purpose} needs");
-    if need.optional {
-        report.warn(
-            NEEDED,
-            format!("{found}; callers whom the cluster lets set images get a 502"),
-            fix,
-        );
+    if let Some(otherwise) = need.otherwise {
+        report.warn(NEEDED, format!("{found}; without it {otherwise}"), fix);
     } else {
         report.fail(NEEDED, found, fix);
     }

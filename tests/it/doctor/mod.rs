@@ -4,6 +4,7 @@ mod addresses;
 mod certificates;
 mod configuration;
 mod kubernetes;
+mod outputs;
 mod permissions;
 
 use std::{

@@ -76,6 +76,12 @@ async fn what_is_needed_depends_on_what_the_configuration_allows() {
         ),
         (
             vec![],
+            "kubernetesEvents: true",
+            vec![scaling, "warning create events", "warning patch events"],
+        ),
+        (vec!["--read-only"], "kubernetesEvents: true", vec![]),
+        (
+            vec![],
             "authorization: {mode: policy, rules: [{name: a, subjects: [b], verbs: [image], namespaces: [web]}]}",
             vec!["failed patch deployments.apps"],
         ),
