@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::controller::Controller;
+use crate::event::Events;
 use crate::faults::Faults;
 use crate::json::ManagedFields;
 use crate::log::{Counts, Log, Loss, SeenRequest};
@@ -92,6 +93,7 @@ pub(crate) struct Shared {
     pub(crate) managed_fields: ManagedFields,
     pub(crate) controller: Controller,
     pub(crate) authorizer: Authorizer,
+    pub(crate) events: Events,
     /// What the next audit id is made from.
     pub(crate) answers: AtomicU64,
     started: (SystemTime, Instant),
@@ -193,6 +195,7 @@ impl Cluster {
                 managed_fields: ManagedFields::new(managed_fields),
                 controller: Controller::default(),
                 authorizer: Authorizer::default(),
+                events: Events::default(),
                 answers: AtomicU64::new(0),
                 started,
             }),
@@ -226,6 +229,11 @@ impl Cluster {
         decide: impl Fn(&AccessReview) -> Verdict + Send + Sync + 'static,
     ) {
         self.shared.authorizer.set(decide);
+    }
+
+    /// All Event objects that were created, as JSON.
+    pub fn events(&self) -> Vec<serde_json::Value> {
+        self.shared.events.all()
     }
 
     /// Creates a Deployment, and its namespace if that isn't there; the version that made it, or `None` if it exists.

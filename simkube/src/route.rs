@@ -102,6 +102,8 @@ pub(crate) enum Route {
     Deployment(String, String),
     Scale(String, String),
     AccessReviews,
+    Events(String),
+    Event(String, String),
     /// No such resource in an API that there is.
     UnknownResource,
     Unknown,
@@ -145,6 +147,10 @@ impl Route {
                 "scale",
             ] => Self::Scale(ns.to_owned(), name.to_owned()),
             ["apis", "authorization.k8s.io", "v1", "subjectaccessreviews"] => Self::AccessReviews,
+            ["api", "v1", "namespaces", ns, "events"] => Self::Events(ns.to_owned()),
+            ["api", "v1", "namespaces", ns, "events", name] => {
+                Self::Event(ns.to_owned(), name.to_owned())
+            }
             ["api", "v1", ..] | ["apis", "apps", "v1", ..] => Self::UnknownResource,
             _ => Self::Unknown,
         }
@@ -171,6 +177,7 @@ impl Route {
             Self::Scale(..) if reads => Call::ScaleGet,
             Self::Scale(..) => Call::Scale,
             Self::AccessReviews => Call::Review,
+            Self::Events(_) | Self::Event(..) if !reads => Call::EventWrite,
             _ if reads => Call::Other,
             _ => Call::Write,
         }
@@ -184,6 +191,8 @@ impl Route {
             Self::Scale(namespace, name) => ("deployments/scale", name, Some(namespace)),
             Self::Namespace(name) => ("namespaces", name, Some(name)),
             Self::AccessReviews => ("subjectaccessreviews", "", None),
+            Self::Events(namespace) => ("events", "", Some(namespace)),
+            Self::Event(namespace, name) => ("events", name, Some(namespace)),
             _ => ("namespaces", "", None),
         }
     }

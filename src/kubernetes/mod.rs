@@ -14,6 +14,7 @@ mod containers;
 mod credentials;
 #[doc(hidden)]
 pub mod decoding;
+mod events;
 mod image;
 mod informer;
 mod pool;
@@ -31,6 +32,7 @@ pub use access_review::{AccessReview, AccessReviewError, AccessReviews, Verdict}
 pub use circuit::Circuit;
 pub use connect::{ClusterConfig, ConnectError, client, connection};
 pub use containers::{Container, Containers, ReadError};
+pub use events::{EventMetrics, Events, Told};
 pub use informer::Informer;
 pub use status::{Connection, InformerStatus};
 pub use write::{Deployments, WriteError, WriteRequest, Written};
