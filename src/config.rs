@@ -25,6 +25,7 @@ pub use source::Source;
 
 use crate::{
     access::{Authorization, Bounds, IdentityRules, WriteRules},
+    audit::AuditSettings,
     kubernetes::Managed,
     limits::Limits,
     telemetry::log::LogSettings,
@@ -59,6 +60,10 @@ pub struct Config {
     pub authorization: Authorization,
     /// How much of everything a peer may have.
     pub limits: Limits,
+    /// Where who did what is recorded.
+    pub audit: AuditSettings,
+    /// Whether a Deployment's events tell of writes to it.
+    pub kubernetes_events: bool,
     /// How long a shutdown goes on serving after it has ended readiness.
     pub drain_delay: Duration,
     /// What is logged, how, and where to.
@@ -141,6 +146,8 @@ impl Config {
             identity: IdentityRules::default(),
             authorization: Authorization::default(),
             limits: Limits::default(),
+            audit: AuditSettings::default(),
+            kubernetes_events: false,
             source: Source::default(),
         }
     }
@@ -191,6 +198,11 @@ impl Config {
             ("adminListen", self.admin_listen != next.admin_listen),
             ("namespace, labelSelector", self.managed != next.managed),
             ("drainDelay", self.drain_delay != next.drain_delay),
+            ("audit", self.audit != next.audit),
+            (
+                "kubernetesEvents",
+                self.kubernetes_events != next.kubernetes_events,
+            ),
             ("logFormat", self.log.format != next.log.format),
             ("logging.stderr", self.log.stderr != next.log.stderr),
             ("logging.file", self.log.file != next.log.file),

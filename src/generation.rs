@@ -24,7 +24,7 @@ use crate::{
     access::{Caller, IdentityRules, Rules},
     limits::{Limiter, Limits},
     store::LabelKeys,
-    tls::{Expiry, Identity, Refusal, Verifier},
+    tls::{Expiry, Identity, Refusal, Verifier, deny_list::CertificateFacts},
 };
 
 /// One set of everything that can be reloaded.
@@ -192,6 +192,13 @@ impl Session {
     /// The connections that the caller may have, if this is one too many.
     pub(crate) fn is_crowded(&self) -> Option<usize> {
         self.crowded
+    }
+
+    /// The names of the certificate that opened the connection: common names, DNS names and URIs, with commas between them.
+    pub(crate) fn names(&self) -> String {
+        let leaf = self.shown.as_ref().and_then(|shown| shown.chain.first());
+        let facts = leaf.and_then(|leaf| CertificateFacts::read(leaf));
+        facts.map_or_else(String::new, |facts| facts.names.join(", "))
     }
 
     /// Whether the connection ends with the next answer, whatever is asked on it. `caller` is who asks.

@@ -8,6 +8,7 @@
 
 pub mod access;
 pub mod api;
+pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod generation;
@@ -41,6 +42,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use api::Api;
+use audit::{Audit, AuditError};
 use config::Config;
 use generation::Generations;
 use kubernetes::{
@@ -73,6 +75,9 @@ pub enum StartError {
     /// The way to the cluster.
     #[error(transparent)]
     Cluster(#[from] ConnectError),
+    /// The audit trail.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// An address that can't be listened at.
     #[error("failed to listen at {0}: {1}")]
     Listen(SocketAddr, std::io::Error),
@@ -103,6 +108,7 @@ pub struct Headcount {
     reviewing: reload::Cluster,
     metrics: Arc<Metrics>,
     limiter: Arc<Limiter>,
+    audit: Audit,
     listener: TcpListener,
     admin_listener: TcpListener,
     address: SocketAddr,
@@ -131,6 +137,7 @@ impl Headcount {
             limiter: Arc::clone(&limiter),
         };
         let generations = Arc::new(Generations::new(files.generation(1, tls, &reviewing)));
+        let audit = Audit::start(&config.audit, &metrics.audit)?;
         let (listener, address) = listen(config.listen)?;
         // Connections have it from their listener.
         #[cfg(target_os = "linux")]
@@ -150,6 +157,7 @@ impl Headcount {
             reviewing,
             metrics,
             limiter,
+            audit,
             listener,
             admin_listener,
             address,
@@ -183,6 +191,7 @@ impl Headcount {
             reviewing,
             metrics,
             limiter,
+            audit,
             listener,
             admin_listener,
             ..
@@ -204,12 +213,18 @@ impl Headcount {
         )?;
         let deployments = Deployments::new(client, Arc::clone(&status), config.managed.clone())
             .limited_by(Arc::clone(&limiter));
-        let api = Arc::new(Api::new(
+        let deployments = if config.kubernetes_events {
+            deployments.told_in_events(Arc::clone(&metrics.events))
+        } else {
+            deployments
+        };
+        let api = Api::new(
             Arc::clone(&status),
             deployments,
             Arc::clone(&metrics),
             writes.clone(),
-        ));
+        );
+        let api = Arc::new(api.audited(audit.clone()));
         let reloading = Arc::new(ReloadStatus::default());
         let reloader = Reloader::new(
             files,
@@ -224,7 +239,8 @@ impl Headcount {
             Arc::clone(&metrics),
             step.subscribe(),
             connections.clone(),
-        );
+        )
+        .audited(audit.clone());
         let mut server = tokio::spawn(Arc::new(server).run(listener));
         let admin = Arc::new(Admin {
             status,
@@ -232,6 +248,7 @@ impl Headcount {
             generations: Arc::clone(&generations),
             reloading,
             step: step.subscribe(),
+            audit: audit.clone(),
         });
         let mut admin = tokio::spawn(admin.run(admin_listener, admin_connections));
         let (_looking, mut memory_ended) = look_at_memory(&metrics, &generations, &store)?;
@@ -267,6 +284,7 @@ impl Headcount {
             warn!(name: "server.drain.cut", connections = connections.len(), writes = writes.len(),
                 "the drain took longer than {} s and was cut", DRAIN.as_secs());
         }
+        audit.end().await;
         // What it says after the last line would look like another server's.
         drop(stop_informer);
         let _ = timeout(INFORMER_STOP, informer_ended).await;

@@ -24,7 +24,7 @@ pub(crate) use limiter::site;
 pub use limiter::{Address, Allowance, CallerId, Limiter};
 pub(crate) use memory::Looking;
 pub use memory::{Memory, MemoryBudget, Pressure, Reservation};
-pub(crate) use quantity::bytes_within;
+pub(crate) use quantity::{bytes_within, time};
 pub use rates::{CallerRates, Override, Rate, Rates};
 pub use reached::{Limit, LimitMetrics, Who};
 pub(crate) use runs::{InRuns, Runner, Runs, in_runs};

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::controller::Controller;
+use crate::event::Events;
 use crate::faults::Faults;
 use crate::json::ManagedFields;
 use crate::log::{Counts, Log, Loss, SeenRequest};
@@ -94,6 +95,7 @@ pub(crate) struct Shared {
     pub(crate) controller: Controller,
     pub(crate) authorizer: Authorizer,
     pub(crate) own_rules: OwnRules,
+    pub(crate) events: Events,
     /// What the next audit id is made from.
     pub(crate) answers: AtomicU64,
     started: (SystemTime, Instant),
@@ -196,6 +198,7 @@ impl Cluster {
                 controller: Controller::default(),
                 authorizer: Authorizer::default(),
                 own_rules: OwnRules::default(),
+                events: Events::default(),
                 answers: AtomicU64::new(0),
                 started,
             }),
@@ -234,6 +237,11 @@ impl Cluster {
     /// What SelfSubjectAccessReviews and SelfSubjectRulesReviews tell callers from now on. Until then everything is allowed.
     pub fn set_own_rules(&self, rules: Vec<OwnRule>) {
         self.shared.own_rules.set(rules);
+    }
+
+    /// All Event objects that were created, as JSON.
+    pub fn events(&self) -> Vec<serde_json::Value> {
+        self.shared.events.all()
     }
 
     /// Creates a Deployment, and its namespace if that isn't there; the version that made it, or `None` if it exists.

@@ -18,6 +18,7 @@ pub(crate) enum Call {
     Scale,
     Write,
     Review,
+    EventWrite,
     Other,
 }
 
@@ -43,6 +44,8 @@ pub enum On {
     Write,
     /// A review of access, of somebody's or of the caller's own, which isn't a write.
     Review,
+    /// An Event object that is created or patched, which isn't a write.
+    EventWrite,
     /// The watches that are open when the rule is added; later ones go on undisturbed.
     OpenWatches,
     /// A single event of any watch, bookmarks not among them.
@@ -61,6 +64,7 @@ impl On {
             Self::Scale => call == Call::Scale,
             Self::Write => matches!(call, Call::Scale | Call::Write),
             Self::Review => call == Call::Review,
+            Self::EventWrite => call == Call::EventWrite,
             Self::OpenWatches | Self::Event => false,
         }
     }

@@ -24,7 +24,7 @@ use crate::route::{Query, Route};
 use crate::serve::TransportError;
 use crate::status::{APPS, DEPLOYMENTS, Status};
 use crate::write::{self, Deleted};
-use crate::{json, list, own, review, scale, watch, wire};
+use crate::{event, json, list, own, review, scale, watch, wire};
 
 /// The largest body of a request.
 const MAX_BODY: usize = 3 * 1024 * 1024;
@@ -119,7 +119,7 @@ impl Exchange {
     fn refusal(&self, fault: &Fault) -> Option<Status> {
         let (resource, name, namespace) = self.route.subject();
         let group = match resource {
-            "namespaces" => "",
+            "namespaces" | "events" => "",
             "subjectaccessreviews" | "selfsubjectaccessreviews" | "selfsubjectrulesreviews" => {
                 review::GROUP
             }
@@ -264,6 +264,18 @@ impl Exchange {
             (Route::OwnReviews(kind), Method::POST) => {
                 let body = self.read(body, Expected::Object(kind)).await?;
                 Ok(self.json(201, &own::answer(&shared, kind, body)?))
+            }
+            (Route::Events(namespace), Method::GET) => {
+                Ok(self.json(200, &shared.events.list(&namespace)))
+            }
+            (Route::Events(namespace), Method::POST) => {
+                let body = self.read(body, Expected::Object("Event")).await?;
+                Ok(self.json(201, &event::create(&shared, &namespace, body)?))
+            }
+            (Route::Event(namespace, name), Method::PATCH) => {
+                let patch = self.read_patch(body).await?;
+                let event = event::patch(&shared, &namespace, &name, &patch)?;
+                Ok(self.json(200, &event))
             }
             (Route::UnknownResource, _) => Err(Status::no_such_path()),
             (Route::Unknown, _) => Ok(response(

@@ -2,7 +2,7 @@
 //!
 //! What it offers behaves as kube-apiserver does: paged lists from one version of the cluster, watches
 //! with bookmarks, `410 Expired`, JSON and protobuf, the `scale` subresource with its preconditions,
-//! one resourceVersion counter, reviews of access. What it doesn't know is 404.
+//! one resourceVersion counter, reviews of access, Events that are written. What it doesn't know is 404.
 //!
 //! ```text
 //! tests ── Cluster::create, scale, delete … ─┐
@@ -29,6 +29,7 @@ mod body;
 mod cluster;
 mod controller;
 mod discovery;
+mod event;
 mod faults;
 mod history;
 mod http;

@@ -105,6 +105,8 @@ pub(crate) enum Route {
     AccessReviews,
     /// Reviews of this kind of what the caller itself may do.
     OwnReviews(&'static str),
+    Events(String),
+    Event(String, String),
     /// No such resource in an API that there is.
     UnknownResource,
     Unknown,
@@ -160,6 +162,10 @@ impl Route {
                 "v1",
                 "selfsubjectrulesreviews",
             ] => Self::OwnReviews(own::RULES),
+            ["api", "v1", "namespaces", ns, "events"] => Self::Events(ns.to_owned()),
+            ["api", "v1", "namespaces", ns, "events", name] => {
+                Self::Event(ns.to_owned(), name.to_owned())
+            }
             ["api", "v1", ..] | ["apis", "apps", "v1", ..] => Self::UnknownResource,
             _ => Self::Unknown,
         }
@@ -186,6 +192,7 @@ impl Route {
             Self::Scale(..) if reads => Call::ScaleGet,
             Self::Scale(..) => Call::Scale,
             Self::AccessReviews | Self::OwnReviews(_) => Call::Review,
+            Self::Events(_) | Self::Event(..) if !reads => Call::EventWrite,
             _ if reads => Call::Other,
             _ => Call::Write,
         }
@@ -201,6 +208,8 @@ impl Route {
             Self::AccessReviews => ("subjectaccessreviews", "", None),
             Self::OwnReviews(own::ACCESS) => ("selfsubjectaccessreviews", "", None),
             Self::OwnReviews(_) => ("selfsubjectrulesreviews", "", None),
+            Self::Events(namespace) => ("events", "", Some(namespace)),
+            Self::Event(namespace, name) => ("events", name, Some(namespace)),
             _ => ("namespaces", "", None),
         }
     }

@@ -57,6 +57,20 @@ pub(super) fn authorize(
     }
 }
 
+/// The rule that decides over a request for one Deployment, as far as that is known without asking for it.
+pub(super) fn rule(
+    api: &Api,
+    caller: &Caller,
+    verb: Verb,
+    (namespace, name): (&str, &str),
+) -> Option<String> {
+    let snapshot = api.status.store().snapshot();
+    let labels = snapshot.get(namespace, name).map(LabelsOf);
+    let labels = labels.as_ref().map(|labels| labels as &dyn Labels);
+    let decision = caller.permissions.decide(verb, namespace, name, labels);
+    decision.rule().map(|rule| rule.name().to_owned())
+}
+
 /// Asks the cluster whether a request for one Deployment is allowed.
 pub(super) async fn review(
     reviewer: &Reviewer,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{Context, SHA256};
 use http::{Response, StatusCode, request::Parts};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{
     Api, ApiError, Body, authorization,
@@ -137,6 +138,10 @@ impl Parameter for Image {
     type State = Arc<Containers>;
     const VERB: Verb = Verb::Image;
     const NOUN: &'static str = "image";
+    const REQUESTED: &'static str = "image.requested";
+    const APPLIED: &'static str = "image.applied";
+    const FAILED: &'static str = "image.failed";
+    const EVENT: &'static str = "ImageSetByHeadcount";
     const UPDATED: &'static str = r#"{"message":"Image updated successfully."}"#;
     const UPDATED_UNSEEN: &'static str =
         r#"{"message":"Image updated; this server's copy has not caught up yet."}"#;
@@ -161,6 +166,24 @@ impl Parameter for Image {
         })
     }
 
+    fn container(&self) -> Option<&str> {
+        Some(&self.container)
+    }
+
+    fn value(wish: &ImageReference) -> Value {
+        wish.as_str().into()
+    }
+
+    fn known(&self, api: &Api, (namespace, name): (&str, &str)) -> Value {
+        let known = api.deployments.last_containers(namespace, name);
+        known.as_deref().map(|c| self.image(c).to_owned()).into()
+    }
+
+    fn values(&self, written: &Written<Arc<Containers>>) -> (Value, Value) {
+        let image = |containers| self.image(containers).into();
+        (image(&written.previous), image(&written.now))
+    }
+
     fn shown(&self, wish: &ImageReference) -> String {
         format!("image {} in container {}", wish.as_str(), self.container)
     }
@@ -175,7 +198,8 @@ impl Parameter for Image {
         );
         let permit = |containers: &Containers| {
             let caller = write.caller()?;
-            authorization::permit(&caller, Verb::Image, names, &containers.labels).map(|_| ())
+            authorization::permit(&caller, Verb::Image, names, &containers.labels)
+                .map(|decision| write.decided(&decision))
         };
         let judge = |containers: &Containers| {
             if containers.deleting {

@@ -222,6 +222,11 @@ pub enum ApiError {
     #[error("this server is read-only (--read-only): nothing can be set here")]
     ReadOnly,
     /// 503
+    #[error(
+        "the audit trail can't be written, and this server sets nothing without it (audit.failurePolicy): nothing was changed; come back in a moment, or ask whoever runs this server"
+    )]
+    Unrecorded,
+    /// 503
     #[error("the Kubernetes API is unavailable, nothing was changed: {why}")]
     Unavailable {
         /// Why.
@@ -293,6 +298,7 @@ impl ApiError {
             | Self::BehindVersion(..)
             | Self::ShortOfMemory
             | Self::ReadOnly
+            | Self::Unrecorded
             | Self::NoTurn(_)
             | Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::OutcomeUnknown(..) => StatusCode::GATEWAY_TIMEOUT,
@@ -390,6 +396,14 @@ impl ApiError {
     /// What a failed read means to its caller.
     pub(super) fn of_read(error: ReadError, names: (&str, &str)) -> Self {
         Self::of_write(error.into(), names, "")
+    }
+
+    /// Whether the caller may not do what it asked for, or isn't let in any more.
+    pub(super) fn is_denial(&self) -> bool {
+        matches!(
+            self,
+            Self::Forbidden(_) | Self::CertificateExpired | Self::CertificateRefused { .. }
+        )
     }
 
     /// Its sentence without what only its caller may see: parts of the body.

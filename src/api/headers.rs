@@ -6,6 +6,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 pub(super) use crate::telemetry::request::REQUEST_ID;
 
+/// Why a write is made.
+pub(super) static REASON: HeaderName = HeaderName::from_static("x-reason");
 /// The resourceVersion that an answer shows.
 pub(super) static RESOURCE_VERSION: HeaderName = HeaderName::from_static("x-resource-version");
 /// The resourceVersion that a read has to show at least.

@@ -2,6 +2,7 @@
 //!
 //! A handler sees a request and who sent it, never a connection; every failure is an [`ApiError`].
 
+mod audit;
 mod authorization;
 mod body;
 mod containers;
@@ -13,6 +14,7 @@ mod limits;
 mod path;
 mod pins;
 mod preconditions;
+mod reason;
 mod replicas;
 mod request;
 mod whoami;
@@ -37,6 +39,7 @@ use write::Origin;
 
 use crate::{
     access::{Caller, Verb},
+    audit::Audit,
     generation::Session,
     kubernetes::{Deployments, InformerStatus},
     limits::{Limit, NoTurn, Pressure, Reservation, Sizes},
@@ -59,7 +62,7 @@ fn standing(caller: &Caller) -> Result<(), ApiError> {
     }
 }
 
-/// Tells of a request that the caller had no permission for; a write's has a line of its own.
+/// Tells of a request that its caller may not make, or not any more; a write's has a line of its own.
 fn log_denied(caller: &Caller, error: &ApiError) {
     warn!(name: "access.denied", principal = %caller.name(), subject = %caller.identity.subject, serial = %caller.identity.serial,
         issuer = %caller.identity.issuer, address = %caller.address, error = %error, "a request was denied");
@@ -72,6 +75,7 @@ pub struct Api {
     metrics: Arc<Metrics>,
     compressed: deployments::Compressed,
     pins: Pins,
+    audit: Audit,
     /// Writes go on when their caller hangs up; a shutdown waits for them.
     tasks: TaskTracker,
 }
@@ -91,7 +95,14 @@ impl Api {
             tasks,
             compressed: Default::default(),
             pins: Pins::default(),
+            audit: Audit::default(),
         }
+    }
+
+    /// The same with an audit trail.
+    #[must_use]
+    pub fn audited(self, audit: Audit) -> Self {
+        Self { audit, ..self }
     }
 
     /// Answers one request of a session, whatever it is. `caller` is who that is now, `began` when the request's headers were there.
@@ -201,17 +212,19 @@ impl Api {
     ) -> Response<Body> {
         let told = match &error {
             // That of a write was told of where writes are.
-            ApiError::Forbidden(_) => request.method != Method::PUT,
+            denial if denial.is_denial() => request.method != Method::PUT,
             ApiError::Panicked => true,
             other => other.limit().is_some(),
         };
         if told {
-            asked.ids().within(|| self.tell(session, request, &error));
+            asked
+                .ids()
+                .within(|| self.tell(session, asked.ids(), request, &error));
         }
         error.into_response()
     }
 
-    fn tell(&self, session: &Session, request: &Parts, error: &ApiError) {
+    fn tell(&self, session: &Session, ids: &Ids, request: &Parts, error: &ApiError) {
         let caller = session.caller();
         match (error, error.limit()) {
             (_, Some(limit)) => self.metrics.limits.reached(limit, caller.who()),
@@ -219,7 +232,10 @@ impl Api {
                 error!(name: "request.panicked", principal = %caller.name(), address = %caller.address, method = %request.method,
                     path = request.uri.path(), "a request met a defect of this server and was answered with 500");
             }
-            _ => log_denied(&caller, error),
+            _ => {
+                log_denied(&caller, error);
+                self.audit_denied(session, ids, request, error);
+            }
         }
     }
 
@@ -324,6 +340,7 @@ impl Api {
             session: Arc::clone(session),
             caller: Arc::clone(&caller),
             ids: asked.ids().clone(),
+            reason: reason::reason(&request.headers),
         };
         match route {
             Route::Health => Ok(health::get(self)),

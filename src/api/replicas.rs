@@ -2,6 +2,7 @@
 
 use http::{Response, StatusCode, request::Parts};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{
     Api, ApiError, Body,
@@ -75,12 +76,29 @@ impl Parameter for Replicas {
     type State = i32;
     const VERB: Verb = Verb::Scale;
     const NOUN: &'static str = "count";
+    const REQUESTED: &'static str = "scale.requested";
+    const APPLIED: &'static str = "scale.applied";
+    const FAILED: &'static str = "scale.failed";
+    const EVENT: &'static str = "ScaledByHeadcount";
     const UPDATED: &'static str = r#"{"message":"Replica count updated successfully."}"#;
     const UPDATED_UNSEEN: &'static str =
         r#"{"message":"Replica count updated; this server's copy has not caught up yet."}"#;
 
     fn wish(&self, body: &[u8]) -> Result<i32, ApiError> {
         replica_count(body)
+    }
+
+    fn value(wish: &i32) -> Value {
+        (*wish).into()
+    }
+
+    fn known(&self, api: &Api, (namespace, name): (&str, &str)) -> Value {
+        let snapshot = api.status.store().snapshot();
+        snapshot.get(namespace, name).map(|r| r.replicas()).into()
+    }
+
+    fn values(&self, written: &Written<i32>) -> (Value, Value) {
+        (written.previous.into(), written.now.into())
     }
 
     fn shown(&self, wish: &i32) -> String {
@@ -97,6 +115,7 @@ impl Parameter for Replicas {
                 (record.namespace(), record.name()),
                 &LabelsOf(record),
             )?;
+            write.decided(&decision);
             if record.deleting() {
                 return Err(ApiError::BeingDeleted);
             }

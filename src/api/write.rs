@@ -3,13 +3,14 @@
 //!
 //! Each is a type that implements [`Parameter`] in a file of its own, and has a [`Route`](super::path::Route).
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts};
+use serde_json::Value;
 
 use super::{
-    Api, ApiError, Body, headers,
+    Api, ApiError, Body, audit, headers,
     limits::{self, Charged},
     path::valid_names,
     preconditions,
@@ -17,11 +18,12 @@ use super::{
     standing,
 };
 use crate::{
-    access::{Caller, Verb},
+    access::{Caller, Decision, Verb},
+    audit::{Refused, Unrecorded},
     generation::Session,
-    kubernetes::{WriteError, WriteRequest, Written},
+    kubernetes::{Told, WriteError, WriteRequest, Written},
     limits::Turn,
-    telemetry::request::Ids,
+    telemetry::{log::hides, request::Ids},
 };
 
 /// A parameter of a Deployment that callers set.
@@ -34,6 +36,14 @@ pub(super) trait Parameter: Send + Sync + Sized + 'static {
     const VERB: Verb;
     /// What it is called in error sentences.
     const NOUN: &'static str;
+    /// The event of a write that is about to be sent, in the audit trail …
+    const REQUESTED: &'static str;
+    /// … of one that was made, or would have been, there and in the log …
+    const APPLIED: &'static str;
+    /// … and of one that wasn't.
+    const FAILED: &'static str;
+    /// The reason of the Kubernetes Event that tells of a write.
+    const EVENT: &'static str;
     /// The body of a 200.
     const UPDATED: &'static str;
     /// The body of a 202.
@@ -46,6 +56,20 @@ pub(super) trait Parameter: Send + Sync + Sized + 'static {
 
     /// What a body asks for.
     fn wish(&self, body: &[u8]) -> Result<Self::Wish, ApiError>;
+
+    /// The container that it is of, if it is one's.
+    fn container(&self) -> Option<&str> {
+        None
+    }
+
+    /// The wish, as records have it.
+    fn value(wish: &Self::Wish) -> Value;
+
+    /// What is known of the parameter's value without asking the cluster, as records have it.
+    fn known(&self, api: &Api, names: (&str, &str)) -> Value;
+
+    /// What it was and is, as records have it.
+    fn values(&self, written: &Written<Self::State>) -> (Value, Value);
 
     /// The wish, after "set to" in a message; it has only what was validated.
     fn shown(&self, wish: &Self::Wish) -> String;
@@ -83,6 +107,15 @@ pub(super) struct Origin {
     /// Who it was when the request came.
     pub(super) caller: Arc<Caller>,
     pub(super) ids: Ids,
+    /// Why, if that was said, and said well.
+    pub(super) reason: Result<Option<String>, ApiError>,
+}
+
+impl Origin {
+    /// Why it is made, in the caller's words.
+    pub(super) fn reason(&self) -> Option<&str> {
+        self.reason.as_ref().ok()?.as_deref()
+    }
 }
 
 /// A write that didn't happen, for its log line.
@@ -106,7 +139,7 @@ macro_rules! log_write {
         // The ids of the request are added to it.
         $origin.ids.within(|| tracing::$level!(name: $event, principal = %$origin.caller.name(), subject = %$origin.caller.identity.subject, serial = %$origin.caller.identity.serial,
             issuer = %$origin.caller.identity.issuer, address = %$origin.caller.address,
-            namespace = %$namespace, name = %$name, $($own)*, $($message)+))
+            namespace = %$namespace, name = %$name, $($own)*, reason = $origin.reason(), $($message)+))
     };
 }
 pub(super) use log_write;
@@ -128,7 +161,7 @@ where
 {
     let refused = |error: ApiError, wish: Option<&P::Wish>| {
         let [namespace, name] = [names.0, names.1].map(cut);
-        parameter.log_failed(&Failure {
+        let failure = Failure {
             api,
             origin: &origin,
             names: (&namespace, &name),
@@ -136,16 +169,21 @@ where
             result: error.status().as_u16(),
             error: &error.logged(),
             message: "a write was refused",
+        };
+        // One of many, of which the limit's own line tells.
+        if !matches!(error, ApiError::TooOften { .. } | ApiError::NoTurn(_)) {
+            parameter.log_failed(&failure);
+        }
+        api.audit.refused(Refused::Request, || {
+            audit::failed(&parameter, &failure, None)
         });
         error
     };
-    admission.map_err(|error| match error {
-        // One of many, of which the limit's own line tells.
-        ApiError::TooOften { .. } => error,
-        _ => refused(error, None),
-    })?;
-    let turn = limits::turn(api, &origin.caller).await?;
-    let wish = wish(api, &origin.caller, &parameter, names, request, content)
+    admission.map_err(|error| refused(error, None))?;
+    let turn = limits::turn(api, &origin.caller)
+        .await
+        .map_err(|error| refused(error, None))?;
+    let wish = wish(api, &origin, &parameter, names, request, content)
         .await
         .map_err(|error| refused(error, None))?;
     // The body took its time, and so may have a reload: what holds now decides.
@@ -173,6 +211,7 @@ where
         wish,
         headers: request.headers.clone(),
         charged: Charged::default(),
+        rule: Mutex::default(),
         _turn: turn,
     };
     // A task of its own: the write goes on, and is logged, when the caller hangs up.
@@ -182,10 +221,10 @@ where
         .unwrap_or(Err(ApiError::Panicked))
 }
 
-/// What is asked for: media type, body, names and the body's content are judged in this order.
+/// What is asked for: media type, body, reason, names and the body's content are judged in this order.
 async fn wish<P, B>(
     api: &Api,
-    caller: &Caller,
+    origin: &Origin,
     parameter: &P,
     names: (&str, &str),
     request: &Parts,
@@ -197,7 +236,8 @@ where
     B::Error: std::fmt::Display,
 {
     json_content(&request.headers)?;
-    let body = whole_body(api, caller, request, content).await?;
+    let body = whole_body(api, &origin.caller, request, content).await?;
+    origin.reason.clone()?;
     valid_names(names)?;
     parameter.valid()?;
     parameter.wish(&body)
@@ -230,6 +270,8 @@ pub(super) struct Write<P: Parameter> {
     pub(super) headers: HeaderMap,
     parameter: P,
     charged: Charged,
+    /// The rule that allowed it, as it was judged last.
+    rule: Mutex<Option<String>>,
     /// It is under way until it has been answered, whoever waits for that.
     _turn: Turn,
 }
@@ -246,8 +288,28 @@ impl<P: Parameter> Write<P> {
         self.charged.charge(caller, pods, self.request.dry_run)
     }
 
+    /// Remembers what decided over it.
+    pub(super) fn decided(&self, decision: &Decision<'_>) {
+        let rule = decision.rule().map(|rule| rule.name().to_owned());
+        *self.rule.lock().unwrap_or_else(PoisonError::into_inner) = rule;
+    }
+
+    /// The rule that decided over it, if one did.
+    pub(super) fn rule(&self) -> Option<String> {
+        let rule = self.rule.lock().unwrap_or_else(PoisonError::into_inner);
+        rule.clone()
+    }
+
+    pub(super) fn parameter(&self) -> &P {
+        &self.parameter
+    }
+
     async fn run(self) -> Result<Response<Body>, ApiError> {
-        let outcome = self.parameter.set(&self).await;
+        // On record before it may happen: no write is made that nobody knows of.
+        let outcome = match self.api.audit.before(|| self.requested()).await {
+            Ok(()) => self.parameter.set(&self).await,
+            Err(Unrecorded) => Err(WriteError::Judged(ApiError::Unrecorded)),
+        };
         match &outcome {
             Ok(written) => self.charged.settle(self.parameter.pods(written)),
             // It may have happened.
@@ -262,10 +324,52 @@ impl<P: Parameter> Write<P> {
                     (false, false) => "updated, not seen yet",
                 };
                 self.parameter.log_applied(&self, &written, result);
+                self.api.audit.record(|| self.applied(&written));
+                self.tell(&written);
                 Ok(self.answer(&written))
             }
             Err(error) => Err(self.failed(error)),
         }
+    }
+
+    /// Has an Event on the Deployment tell of a write that changed it.
+    fn tell(&self, written: &Written<P::State>) {
+        let (from, to) = self.parameter.values(written);
+        if self.request.dry_run || from == to {
+            return;
+        }
+        self.api.deployments.events.tell(|| {
+            let caller = &self.origin.caller;
+            let who = match caller.name() {
+                "" => caller.identity.subject.as_str(),
+                name => name,
+            };
+            let text = |value: Value| match value {
+                Value::String(text) => text,
+                other => other.to_string(),
+            };
+            let what = match self.parameter.container() {
+                Some(container) => format!("{container}: "),
+                None => String::new(),
+            };
+            let why = match self.origin.reason() {
+                Some(reason) => format!(" ({reason})"),
+                None => String::new(),
+            };
+            let note = format!("{who} {what}{} → {}{why}", text(from), text(to));
+            Told {
+                namespace: self.request.namespace.clone(),
+                name: self.request.name.clone(),
+                uid: written.uid,
+                resource_version: written.resource_version,
+                reason: P::EVENT,
+                // A terminal shows it.
+                note: note
+                    .chars()
+                    .map(|c| if hides(c) { '\u{fffd}' } else { c })
+                    .collect(),
+            }
+        });
     }
 
     fn answer(&self, written: &Written<P::State>) -> Response<Body> {
@@ -310,7 +414,7 @@ impl<P: Parameter> Write<P> {
             told.to_string()
         };
         let wish = self.parameter.shown(&self.wish);
-        self.parameter.log_failed(&Failure {
+        let failure = Failure {
             api: &self.api,
             origin: &self.origin,
             names: (namespace, name),
@@ -318,7 +422,11 @@ impl<P: Parameter> Write<P> {
             result: told.status().as_u16(),
             error: &detail,
             message: &format!("Deployment {namespace}/{name} not set to {wish}"),
-        });
+        };
+        self.parameter.log_failed(&failure);
+        self.api
+            .audit
+            .record(|| audit::failed(&self.parameter, &failure, self.rule()));
         told
     }
 }

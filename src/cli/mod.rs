@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand.
 
+mod audit;
 mod core_dumps;
 mod demo;
 mod doctor;
@@ -49,6 +50,8 @@ enum Command {
     Pki(Box<pki::PkiArgs>),
     /// Say what a configuration's rules decide, and test them
     Policy(policy::PolicyArgs),
+    /// Find out whether an audit trail is whole
+    Audit(audit::AuditArgs),
 }
 
 /// Runs the program; the exit code is 0, 64 for a bad configuration, 3 for what a policy denies, or 1 for another failure.
@@ -66,7 +69,7 @@ pub fn main() -> ExitCode {
         }
         Err(error) if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             return refused_unstarted(
-                &"the command is missing: serve, doctor, demo, pki or policy; `headcount --help` tells more",
+                &"the command is missing: serve, doctor, demo, pki, policy or audit; `headcount --help` tells more",
             );
         }
         Err(error) => return refused_unstarted(&crate::config::sentence(&error)),
@@ -77,6 +80,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Pki(args) => pki::run(*args),
         Command::Policy(args) => policy::run(args),
+        Command::Audit(args) => audit::run(args),
     };
     log::flush();
     code
@@ -85,7 +89,7 @@ pub fn main() -> ExitCode {
 /// Whether the command is one that a person runs and reads, who needs no log line, even if it can't be understood.
 fn is_for_a_person() -> bool {
     let command = std::env::args_os().nth(1);
-    command.is_some_and(|word| word == "pki" || word == "policy" || word == "doctor")
+    command.is_some_and(|word| word == "pki" || word == "policy" || word == "audit" || word == "doctor")
 }
 
 /// Says to a person why nothing was done.
@@ -172,7 +176,7 @@ fn failed(error: &dyn std::error::Error) -> ExitCode {
 /// The exit code for a server that didn't start.
 fn not_started(error: &StartError) -> ExitCode {
     match error {
-        StartError::Files(_) | StartError::Cluster(_) => refused(error),
+        StartError::Files(_) | StartError::Cluster(_) | StartError::Audit(_) => refused(error),
         StartError::Listen(..) => failed(error),
     }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use super::{Address, Config, ConfigError, Delay, logging::Logging};
 use crate::{
     access::{Authorization, AuthorizationFile, IdentityRules, Verb, Verbs, WriteRules},
+    audit::AuditSettings,
     kubernetes::Managed,
     limits::Limits,
     name,
@@ -116,6 +117,13 @@ pub struct Settings {
     #[arg(skip)]
     #[serde(default, deserialize_with = "given")]
     limits: Option<Limits>,
+    #[arg(skip)]
+    #[serde(default, deserialize_with = "given")]
+    audit: Option<AuditSettings>,
+    /// Tell of writes in Kubernetes Events on the Deployment
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    #[serde(default, deserialize_with = "given")]
+    kubernetes_events: Option<bool>,
 }
 
 impl Settings {
@@ -149,6 +157,8 @@ impl Settings {
             enable,
             authorization,
             limits,
+            audit,
+            kubernetes_events,
         } = self;
         Self {
             api_version: api_version.or(others.api_version),
@@ -177,6 +187,8 @@ impl Settings {
             enable: either(enable, others.enable),
             authorization: authorization.or(others.authorization),
             limits: limits.or(others.limits),
+            audit: audit.or(others.audit),
+            kubernetes_events: kubernetes_events.or(others.kubernetes_events),
         }
     }
 
@@ -292,6 +304,8 @@ impl Settings {
             },
             authorization,
             limits: self.limits.unwrap_or_default(),
+            audit: self.audit.unwrap_or_default(),
+            kubernetes_events: self.kubernetes_events.unwrap_or_default(),
             drain_delay: self.drain_delay.map_or(defaults.drain_delay, |d| d.0),
             log: LogSettings {
                 format: self.log_format.unwrap_or_default(),

@@ -156,6 +156,20 @@ impl ApiServer {
     ) -> Result<Response<Body>, CallError> {
         crate::telemetry::request::go_on(request.headers_mut());
         let start = Instant::now();
+        let answer = self.counted(request, within).await;
+        match &answer {
+            Err(error) if error.unanswered() => self.circuit.unanswered(start, &error.told()),
+            _ => self.circuit.answered(),
+        }
+        answer
+    }
+
+    async fn counted(
+        &self,
+        request: Request<Body>,
+        within: Duration,
+    ) -> Result<Response<Body>, CallError> {
+        let start = Instant::now();
         let call = Call::of(&request);
         let answer = exchange(&self.client, request, within).await;
         let code = match &answer {
@@ -163,11 +177,21 @@ impl ApiServer {
             Err(error) => error.label(),
         };
         self.circuit.calls().called(call, code, start.elapsed());
-        match &answer {
-            Err(error) if error.unanswered() => self.circuit.unanswered(start, &error.told()),
-            _ => self.circuit.answered(),
-        }
         answer
+    }
+
+    /// Sends what nobody waits for, and whose failure says nothing of anything else; only the answer's status is of interest.
+    pub(super) async fn send_aside(
+        &self,
+        request: Request<Body>,
+        within: Duration,
+    ) -> Result<(), CallError> {
+        if let Err(Away { why, .. }) = self.admit() {
+            return Err(CallError::Unreachable(why));
+        }
+        let mut response = self.counted(request, within).await?;
+        // Read, so that the connection can be used again.
+        small_body(response.body_mut(), within).await.map(drop)
     }
 }
 

@@ -14,6 +14,7 @@ mod containers;
 mod credentials;
 #[doc(hidden)]
 pub mod decoding;
+mod events;
 mod image;
 mod informer;
 mod own_rights;
@@ -32,6 +33,7 @@ pub use access_review::{AccessReview, AccessReviewError, AccessReviews, Verdict}
 pub use circuit::Circuit;
 pub use connect::{ClusterConfig, ConnectError, client, connection};
 pub use containers::{Container, Containers, ReadError};
+pub use events::{EventMetrics, Events, Told};
 pub use informer::Informer;
 pub use own_rights::{About, HeldRule, HeldRules, NoAnswer, OwnRights, Right};
 pub use status::{Connection, InformerStatus};

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use uuid::Uuid;
 
 use super::{
-    InformerStatus, Managed,
+    EventMetrics, Events, InformerStatus, Managed,
     calls::{ApiServer, CallError, small_body},
     circuit::Away,
     containers::Reads,
@@ -42,6 +42,7 @@ pub struct Deployments {
     pub(super) reads: Reads,
     pub(super) retry_budget: RetryBudget,
     pub(crate) limiter: Arc<Limiter>,
+    pub(crate) events: Events,
 }
 
 /// Which Deployment is written, and how.
@@ -57,6 +58,13 @@ pub struct WriteRequest {
     pub conditional: bool,
     /// Whose write it is, by whom turns go round.
     pub caller: CallerId,
+}
+
+impl WriteRequest {
+    /// The Deployment's namespace and name.
+    pub fn names(&self) -> (&str, &str) {
+        (&self.namespace, &self.name)
+    }
 }
 
 /// A parameter that was set.
@@ -201,7 +209,15 @@ impl Deployments {
             managed,
             reads: Reads::default(),
             limiter: Arc::default(),
+            events: Events::default(),
         }
+    }
+
+    /// The same with Events that tell of writes. Must be called within a runtime.
+    #[must_use]
+    pub fn told_in_events(self, metrics: Arc<EventMetrics>) -> Self {
+        let events = Events::start(self.api_server.clone(), metrics);
+        Self { events, ..self }
     }
 
     /// The same by other limits.

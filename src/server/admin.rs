@@ -23,6 +23,7 @@ use tracing::warn;
 
 use super::drain::Step;
 use crate::{
+    audit::Audit,
     generation::Generations,
     kubernetes::{Connection, InformerStatus},
     limits::Pressure,
@@ -54,6 +55,8 @@ pub struct Admin {
     pub reloading: Arc<ReloadStatus>,
     /// All metrics.
     pub metrics: Arc<Metrics>,
+    /// Whether it can be written, for `/readyz?verbose`.
+    pub audit: Audit,
     /// Ready only while no shutdown is under way.
     pub step: watch::Receiver<Step>,
 }
@@ -193,6 +196,10 @@ impl Admin {
                 tls::at(since)
             )
         });
+        let audit = self
+            .audit
+            .failing()
+            .map(|(since, why)| format!("can't be written since {}: {why}", tls::at(since)));
         let (used, budget) = self.metrics.memory.told();
         let mebibytes = |bytes: i64| bytes >> 20;
         let memory = match budget {
@@ -229,7 +236,8 @@ impl Admin {
             ),
             memory,
         ];
-        lines.into_iter().chain(expiries).collect()
+        let audit = self.audit.is_on().then(|| line("audit", audit));
+        lines.into_iter().chain(audit).chain(expiries).collect()
     }
 }
 

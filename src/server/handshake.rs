@@ -12,6 +12,7 @@ use tracing::{debug, info, warn};
 
 use super::{Server, metered::Metered, places::Place};
 use crate::{
+    audit::{Record, Refused},
     generation::Session,
     limits::{Limit, Limits, Who, in_runs},
     tls::{Refusal, Shown},
@@ -144,6 +145,17 @@ impl Server {
         let serial = shown.map(|shown| shown.serial.as_str());
         let issuer = shown.map(|shown| shown.issuer.as_str());
         let names = shown.map(|shown| shown.names.as_str());
+        self.audit.refused(Refused::Handshake, || {
+            Record::of("tls.client.refused")
+                .with("subject", subject)
+                .with("serial", serial)
+                .with("issuer", issuer)
+                .with("names", names)
+                .from(address)
+                .with("reason", reason)
+                .with("result", "denied")
+                .with("error", detail.as_str())
+        });
         if suspicious {
             warn!(name: "tls.client.refused", reason, subject, serial, issuer, names, address = %address, error = %detail, "client refused: {reason}");
         } else {

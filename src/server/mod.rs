@@ -35,6 +35,7 @@ use tracing::{debug, warn};
 use crate::{
     access::Caller,
     api::Api,
+    audit::Audit,
     generation::{Generations, Session},
     limits::{Address, InRuns, Limit, Limits, Pressure, Runner, Who},
     telemetry::metrics::Metrics,
@@ -69,6 +70,7 @@ pub struct Server {
     places: Arc<Places>,
     step: watch::Receiver<Step>,
     connections: TaskTracker,
+    audit: Audit,
 }
 
 impl Server {
@@ -89,7 +91,14 @@ impl Server {
             places: Arc::new(Places::new(most)),
             step,
             connections,
+            audit: Audit::default(),
         }
+    }
+
+    /// The same with an audit trail, for clients that aren't let in.
+    #[must_use]
+    pub fn audited(self, audit: Audit) -> Self {
+        Self { audit, ..self }
     }
 
     /// Accepts until nobody new is let in.

@@ -14,6 +14,7 @@ use std::{panic::PanicHookInfo, sync::PoisonError};
 
 pub use file::{FileError, FileSettings};
 pub use levels::Levels;
+pub(crate) use line::hides;
 pub use outputs::{StartError, apply, flush, start};
 pub(crate) use queue::dropped;
 use tokio::time::Instant;

@@ -30,6 +30,8 @@ pub(crate) use kubernetes::{Call, Retry};
 pub(crate) use process::panicked;
 
 use crate::{
+    audit::AuditMetrics,
+    kubernetes::EventMetrics,
     limits::{LimitMetrics, Memory},
     telemetry::log,
     tls::{Expiry, ExpiryWatch},
@@ -49,6 +51,10 @@ pub struct Metrics {
     pub kubernetes: Arc<CallMetrics>,
     /// Of what the cluster is asked about callers.
     pub reviews: Arc<ReviewMetrics>,
+    /// Of the audit trail.
+    pub audit: Arc<AuditMetrics>,
+    /// Of Kubernetes Events.
+    pub events: Arc<EventMetrics>,
     /// Of limits that were reached.
     pub limits: LimitMetrics,
     /// Of the process's memory.
@@ -134,12 +140,16 @@ impl Default for Metrics {
         let informer = Arc::<InformerMetrics>::default();
         let kubernetes = Arc::<CallMetrics>::default();
         let reviews = Arc::<ReviewMetrics>::default();
+        let audit = Arc::<AuditMetrics>::default();
+        let events = Arc::<EventMetrics>::default();
         let limits = LimitMetrics::default();
         let memory = Arc::<Memory>::default();
         let (expiries, beginnings, reloads) =
             (Family::default(), Family::default(), Family::default());
         let (reload_failing, reload_success, panics) = Default::default();
         http.register(&mut registry);
+        audit.register(&mut registry);
+        events.register(&mut registry);
         limits.register(&mut registry);
         memory.register(&mut registry);
         for result in ["applied", "failed"] {
@@ -202,6 +212,8 @@ impl Default for Metrics {
             informer,
             kubernetes,
             reviews,
+            audit,
+            events,
             limits,
             memory,
             expiry: ExpiryWatch::default(),

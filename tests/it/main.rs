@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on says where")]
 #![allow(unreachable_pub, reason = "nothing of a test binary is public")]
 
+mod audit;
 mod authorization;
 mod cert_manager;
 mod cli;

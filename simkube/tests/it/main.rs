@@ -3,6 +3,7 @@
 
 mod controller;
 mod disorder;
+mod events;
 mod faults;
 mod kube_client;
 mod listing;

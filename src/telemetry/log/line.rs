@@ -180,7 +180,7 @@ fn escape(line: &mut String, words: &str) {
 }
 
 /// Control characters, line separators, and the characters that change the direction of text or have no width.
-pub(super) fn hides(c: char) -> bool {
+pub(crate) fn hides(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }

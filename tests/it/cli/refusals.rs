@@ -170,7 +170,10 @@ async fn an_unknown_flag_or_command() {
         &run(["serve", "--max-replica=5"]).await,
         &["a similar argument exists: '--max-replicas'"],
     );
-    refused(&run::<&str>([]).await, &["serve, doctor, demo, pki"]);
+    refused(
+        &run::<&str>([]).await,
+        &["serve, doctor, demo, pki, policy or audit"],
+    );
 }
 
 #[tokio::test]

@@ -38,6 +38,7 @@ const TOGETHER: &[(&str, Scenario)] = scenarios![
     writing::a_busy_deployment_can_be_scaled,
     writing::a_deployment_that_is_being_deleted_is_a_conflict,
     writing::zero_is_a_count,
+    writing::events_tell_of_writes_with_who_what_and_why,
     images::an_image_is_set_read_back_at_once_and_left_alone_otherwise,
     images::a_container_that_is_not_there_is_not_added,
     images::a_dry_run_of_an_image_changes_nothing,

@@ -170,3 +170,36 @@ pub(super) async fn zero_is_a_count(world: &World) {
     assert_eq!(server.client.scale(ns, "shop", 1, &[]).await.status, 200);
     assert_eq!(world.count(ns, "shop").await, Some(1));
 }
+
+pub(super) async fn events_tell_of_writes_with_who_what_and_why(world: &World) {
+    let ns = "told";
+    world.create(ns, "shop", Some(3), json!({})).await;
+    let server = Setup {
+        kubernetes_events: true,
+        ..Setup::new(world.kubeconfig())
+    }
+    .healthy()
+    .await;
+    let incident = [("x-reason", "incident 4711")];
+    for (count, why) in [(5, &incident[..]), (3, &[]), (5, &incident), (5, &incident)] {
+        let answer = server.client.scale(ns, "shop", count, why).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    let path = format!("/namespaces/{ns}/deployments/shop/containers/app/image");
+    let headers = [("content-type", "application/json")];
+    let body = r#"{"image":"app:2"}"#;
+    let set = server.client.send(http::Method::PUT, &path, &headers, body);
+    assert_eq!(set.await.status, 200);
+    let expected = [
+        ("ImageSetByHeadcount", "alice app: app:1 → app:2", 1),
+        ("ScaledByHeadcount", "alice 3 → 5 (incident 4711)", 2),
+        ("ScaledByHeadcount", "alice 5 → 3", 1),
+    ];
+    eventually(Duration::from_secs(10), "three events", async || {
+        let mut events = world.events(ns, "shop").await;
+        events.sort();
+        let events = events.iter().map(|(r, m, n)| (r.as_str(), m.as_str(), *n));
+        events.eq(expected)
+    })
+    .await;
+}

@@ -10,6 +10,7 @@ use std::{
 use headcount::{
     Headcount,
     access::{Authorization, Verb, Verbs, WriteRules},
+    audit::AuditSettings,
     config::Config,
     kubernetes::Managed,
     limits::Limits,
@@ -33,6 +34,8 @@ pub(crate) struct Setup {
     pub(crate) writes: WriteRules,
     pub(crate) authorization: Authorization,
     pub(crate) limits: Limits,
+    pub(crate) audit: AuditSettings,
+    pub(crate) kubernetes_events: bool,
 }
 
 impl Setup {
@@ -46,6 +49,8 @@ impl Setup {
                 Verbs::USUAL.with([Verb::Image].into_iter().collect()),
             ),
             limits: Limits::default(),
+            audit: AuditSettings::default(),
+            kubernetes_events: false,
         }
     }
 
@@ -63,6 +68,8 @@ impl Setup {
             authorization: self.authorization,
             drain_delay: Duration::ZERO,
             limits: self.limits,
+            audit: self.audit,
+            kubernetes_events: self.kubernetes_events,
             ..Config::of(TlsFiles {
                 cert: files.server.certificate.clone(),
                 key: files.server.key.clone(),

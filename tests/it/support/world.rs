@@ -11,7 +11,10 @@ use std::{
 };
 
 use controlplane::{ControlPlane, Options};
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Namespace};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{Event, Namespace},
+};
 use kube::{
     Api, Client,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, VersionMatch},
@@ -184,6 +187,28 @@ impl World {
             .delete(name, &DeleteParams::background())
             .await
             .unwrap();
+    }
+
+    /// What `kubectl describe deployment` shows of a Deployment's Events: reason, message, and how often.
+    pub(crate) async fn events(&self, namespace: &str, name: &str) -> Vec<(String, String, i32)> {
+        let deployment = self.deployments(namespace).get(name).await.unwrap();
+        let uid = deployment.metadata.uid.unwrap();
+        // As kubectl asks for them.
+        let of = ListParams::default().fields(&format!(
+            "involvedObject.name={name},involvedObject.namespace={namespace},involvedObject.uid={uid},involvedObject.kind=Deployment"
+        ));
+        let events = Api::<Event>::namespaced(self.client.clone(), namespace);
+        let found = events.list(&of).await.unwrap().items.into_iter();
+        found
+            .filter(|event| event.involved_object.uid.as_ref() == Some(&uid))
+            .filter(|event| {
+                event.source.as_ref().unwrap().component.as_deref() == Some("headcount")
+            })
+            .map(|event| {
+                let (reason, message) = (event.reason.unwrap(), event.message.unwrap());
+                (reason, message, event.count.unwrap())
+            })
+            .collect()
     }
 
     pub(crate) async fn count(&self, namespace: &str, name: &str) -> Option<i32> {
