@@ -21,6 +21,7 @@ use std::{
 };
 
 use tokio::{sync::oneshot, time::timeout};
+use tracing::error;
 
 pub use chain::Head;
 pub use checkpoint::{Checkpoint, in_log};
@@ -181,7 +182,10 @@ impl Audit {
             Ok(Err(_)) => Err(Unrecorded),
             Err(_elapsed) => {
                 let why = format!("no record was written for {} s", PATIENCE.as_secs());
-                shared.fails(why, false);
+                // The writer is at it still: until it is through, nobody else waits.
+                if shared.fails(why.clone(), true) {
+                    error!(name: "audit.failed", error = why, policy = "closed", "the audit trail can't be written");
+                }
                 Err(Unrecorded)
             }
         }
