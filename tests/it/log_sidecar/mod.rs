@@ -129,7 +129,7 @@ impl Volumes {
     /// The ids of all lines that the log's files have and that aren't filtered out.
     fn expected(&self) -> BTreeSet<String> {
         let lines = self.written("headcount.log");
-        let lines = lines.iter().map(|line| Line::read(line));
+        let lines = lines.iter().map(|line| Line::parse(line));
         let told = lines.filter(|line| line.severity != "DEBUG");
         told.map(|line| line.text("record_id").to_owned()).collect()
     }

@@ -27,19 +27,24 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// Reads a line of either form, and fails the test if it has neither.
+    /// Reads a line of the program's, and fails the test if it isn't as the catalogue has it.
     pub(crate) fn read(line: &str) -> Self {
+        let read = Self::parse(line);
+        read.is_catalogued();
+        read
+    }
+
+    /// Reads a line of either form, and fails the test if it has neither.
+    pub(crate) fn parse(line: &str) -> Self {
         let control = line
             .chars()
             .any(|c| c.is_control() || "\u{202e}\u{2028}".contains(c));
         assert!(!control, "a terminal would obey this line: {line:?}");
-        let read = if line.starts_with('{') {
+        if line.starts_with('{') {
             Self::read_json(line)
         } else {
             Self::read_text(line)
-        };
-        read.is_catalogued();
-        read
+        }
     }
 
     /// Fails the test unless the catalogue has the event with this severity and these fields.
