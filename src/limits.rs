@@ -13,6 +13,7 @@ mod quantity;
 mod rates;
 mod reached;
 mod runs;
+mod share;
 mod turns;
 
 pub use bucket::Bucket;
@@ -27,6 +28,7 @@ pub(crate) use quantity::bytes_within;
 pub use rates::{CallerRates, Override, Rate, Rates};
 pub use reached::{Limit, LimitMetrics, Who};
 pub(crate) use runs::{InRuns, Runner, Runs, in_runs};
+pub(crate) use share::{LARGE_HEAD, Share};
 pub use turns::{NoTurn, Places, Turn, Turns};
 
 use std::{num::NonZeroUsize, time::Duration};

@@ -39,7 +39,7 @@ use crate::{
     access::{Caller, Verb},
     generation::Session,
     kubernetes::{Deployments, InformerStatus},
-    limits::{Pressure, Reservation, Sizes},
+    limits::{Limit, NoTurn, Pressure, Reservation, Sizes},
     telemetry::{
         metrics::{Metrics, Template},
         request::{Ids, OfRequest},
@@ -141,6 +141,34 @@ impl Api {
         } else {
             response
         }
+    }
+
+    /// The answer to a request beside too many others of its caller: 429 without a body, which a client that takes nothing would
+    /// leave in memory too.
+    #[cold]
+    pub fn too_many_streams<B>(
+        &self,
+        session: &Session,
+        request: Request<B>,
+        began: Instant,
+    ) -> Response<Body> {
+        let (request, _) = request.into_parts();
+        let asked = OfRequest::of(&request.headers);
+        let refused = ApiError::NoTurn(NoTurn {
+            limit: Limit::CallerStreams,
+            own: true,
+        });
+        let refused = self.failed(session, &asked, &request, refused);
+        let mut response = refused.map(|_| Body::empty());
+        let route = Route::of(request.uri.path());
+        let label = route.as_ref().map_or(Template::None, Route::template);
+        self.metrics
+            .http
+            .answered(label, &request.method, response.status(), began.elapsed());
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        headers.insert(&headers::REQUEST_ID, asked.id());
+        response
     }
 
     /// Whether there is memory for requests to this path.
@@ -258,7 +286,12 @@ impl Api {
         if let Some(most) = session.is_crowded() {
             return Err(ApiError::TooManyConnections { most });
         }
-        let acceptable = acceptable(request, &caller.rules.limits.sizes);
+        let size = acceptable(request, &caller.rules.limits.sizes);
+        let place = size.and_then(|bytes| Ok(caller.allowance.head(bytes)?));
+        let (acceptable, _place) = match place {
+            Ok(place) => (Ok(()), place),
+            Err(refused) => (Err(refused), None),
+        };
         let route = match route {
             Some(route) if route.methods().contains(&request.method) => route,
             refused => {
@@ -345,8 +378,8 @@ impl Api {
     }
 }
 
-/// What is judged before anything else: sizes and the Host.
-fn acceptable(request: &Parts, sizes: &Sizes) -> Result<(), ApiError> {
+/// What is judged before anything else: sizes and the Host. Bytes of URI and headers.
+fn acceptable(request: &Parts, sizes: &Sizes) -> Result<usize, ApiError> {
     let uri = request.uri.path_and_query().map_or(0, |p| p.as_str().len());
     if uri > sizes.uri {
         return Err(ApiError::UriTooLong { most: sizes.uri });
@@ -367,7 +400,7 @@ fn acceptable(request: &Parts, sizes: &Sizes) -> Result<(), ApiError> {
     }
     let hosts = request.headers.get_all(header::HOST).iter().count();
     match (hosts, request.uri.authority()) {
-        (1, _) | (0, Some(_)) => Ok(()),
+        (1, _) | (0, Some(_)) => Ok(uri + headers),
         (0, None) => Err(ApiError::BadRequest(
             "the request has no Host header; send exactly one".into(),
         )),

@@ -111,6 +111,9 @@ pub struct Http2 {
     /// Requests at once (SETTINGS_MAX_CONCURRENT_STREAMS, RFC 9113, 6.5.2).
     #[serde(deserialize_with = "quantity::count")]
     pub streams: usize,
+    /// Of one caller, on all of its connections together.
+    #[serde(deserialize_with = "quantity::count")]
+    pub streams_per_caller: usize,
     /// Requests that the peer resets before this server has looked at them.
     #[serde(deserialize_with = "quantity::count")]
     pub resets: usize,
@@ -138,6 +141,7 @@ impl Default for Http2 {
     fn default() -> Self {
         Self {
             streams: 128,
+            streams_per_caller: 1024,
             resets: 20,
             mistakes: 100,
             overhead: 64 << 10,

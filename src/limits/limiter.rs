@@ -7,8 +7,10 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::{
-    Bucket, Budget, CallerRates, Limit, Limits, Rate, Runs, Turns,
+    Bucket, Budget, CallerRates, Limit, Limits, NoTurn, Rate, Runs, Share, Turns,
     known::{Counted, Known},
     turns::Places,
 };
@@ -60,6 +62,7 @@ pub struct Allowance {
     /// For the Pods that its writes change.
     pub pods: Option<Budget>,
     runs: Arc<Runs>,
+    share: Arc<Share>,
 }
 
 impl Allowance {
@@ -71,6 +74,7 @@ impl Allowance {
             writes: rates.writes.map(Bucket::new),
             pods: rates.pods_per_minute.map(Budget::new),
             runs: Runs::new(*AWAKE),
+            share: Arc::default(),
         }
     }
 
@@ -82,6 +86,16 @@ impl Allowance {
     /// What its connections run by.
     pub(crate) fn runs(&self) -> Arc<Runs> {
         Arc::clone(&self.runs)
+    }
+
+    /// A place for the head of one of its requests, if that is a large one.
+    pub(crate) fn head(&self, bytes: usize) -> Result<Option<OwnedSemaphorePermit>, NoTurn> {
+        self.share.head(bytes)
+    }
+
+    /// What its requests may hold.
+    pub(crate) fn share(&self) -> Arc<Share> {
+        Arc::clone(&self.share)
     }
 }
 

@@ -50,6 +50,10 @@ pub enum Limit {
     HeaderSize,
     /// `sizes.body`
     BodySize,
+    /// `http2.streamsPerCaller`
+    CallerStreams,
+    /// Heads of more than 4 KiB whose requests are under way, of one caller.
+    LargeHeads,
     /// `http2.overhead`
     Http2Overhead,
     /// `http2.resets`
@@ -82,7 +86,7 @@ pub enum Limit {
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 31] = [
         Self::Connections,
         Self::AddressConnections,
         Self::IdentityConnections,
@@ -98,6 +102,8 @@ impl Limit {
         Self::UriSize,
         Self::HeaderSize,
         Self::BodySize,
+        Self::CallerStreams,
+        Self::LargeHeads,
         Self::Http2Overhead,
         Self::Http2Resets,
         Self::Http2Mistakes,
@@ -132,6 +138,8 @@ impl Limit {
             Self::UriSize => "UriSize",
             Self::HeaderSize => "HeaderSize",
             Self::BodySize => "BodySize",
+            Self::CallerStreams => "CallerStreams",
+            Self::LargeHeads => "LargeHeads",
             Self::Http2Overhead => "Http2Overhead",
             Self::Http2Resets => "Http2Resets",
             Self::Http2Mistakes => "Http2Mistakes",

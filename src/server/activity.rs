@@ -8,19 +8,21 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    sync::Notify,
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf, Take},
+    sync::{Notify, OwnedSemaphorePermit},
     time::Instant,
 };
+use tokio_util::sync::PollSemaphore;
 
-use crate::limits::{Limit, Limits};
+use super::portion::{Portion, later};
+use crate::limits::{LARGE_HEAD, Limit, Limits, Share};
 
 /// While requests are under way only slow readers are looked for, at least so often.
 const LOOK: Duration = Duration::from_secs(5);
@@ -50,6 +52,8 @@ pub(super) struct Activity {
     stalls: AtomicBool,
     /// Bytes from the peer since its last request that were none of a body.
     overhead: AtomicUsize,
+    portion: Portion,
+    share: Arc<Share>,
     close: Notify,
     leaving: AtomicBool,
 }
@@ -67,6 +71,8 @@ struct State {
     answers: [u32; TURNS],
     turn: usize,
     turned: Instant,
+    /// The turn of the head that is being read, if that is large.
+    head: Option<OwnedSemaphorePermit>,
     /// Why the connection has to end.
     cut: Option<Limit>,
     /// Why the library ends it.
@@ -82,7 +88,7 @@ enum Phase {
 }
 
 impl Activity {
-    pub(super) fn new(multiplexed: bool, limits: Arc<Limits>) -> Self {
+    pub(super) fn new(multiplexed: bool, limits: Arc<Limits>, share: Arc<Share>) -> Self {
         let now = Instant::now();
         let state = State {
             phase: Phase::Headers,
@@ -93,6 +99,7 @@ impl Activity {
             answers: [0; TURNS],
             turn: 0,
             turned: now,
+            head: None,
             cut: None,
             last_words: None,
         };
@@ -103,6 +110,8 @@ impl Activity {
             looks: AtomicUsize::new(0),
             stalls: AtomicBool::new(false),
             overhead: AtomicUsize::new(0),
+            portion: Portion::default(),
+            share,
             close: Notify::new(),
             leaving: AtomicBool::new(false),
         }
@@ -112,7 +121,14 @@ impl Activity {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The connection is about to be polled.
+    pub(super) fn polled(&self) {
+        self.portion.begin();
+    }
+
     /// A request's headers have arrived; it is under way until the guard's body is sent.
+    ///
+    /// Over HTTP/2 it counts among its caller's.
     pub(super) fn request(self: &Arc<Self>) -> UnderWay {
         let mut state = self.state();
         state.under_way += 1;
@@ -121,12 +137,34 @@ impl Activity {
             true => state.since,
             false => Instant::now(),
         };
+        // Its head is complete.
+        let turn = state.head.take();
+        drop(state);
+        drop(turn);
+        self.overhead.store(0, Relaxed);
+        let counts = self.multiplexed;
+        UnderWay {
+            activity: Arc::clone(self),
+            began,
+            turn: None,
+            counts,
+            too_many: counts && self.share.begin() >= self.limits.http2.streams_per_caller,
+        }
+    }
+
+    /// The body of a request, whose end is awaited, too.
+    fn body(self: &Arc<Self>) -> UnderWay {
+        let mut state = self.state();
+        state.under_way += 1;
+        let began = state.since;
         drop(state);
         self.overhead.store(0, Relaxed);
         UnderWay {
             activity: Arc::clone(self),
             began,
             turn: None,
+            counts: false,
+            too_many: false,
         }
     }
 
@@ -220,10 +258,20 @@ impl Activity {
             }
     }
 
+    /// Whether so much of a head has come that the rest has to wait until its caller has not too many large ones.
+    fn lacks_turn(&self) -> bool {
+        if self.overhead.load(Relaxed) < LARGE_HEAD {
+            return false;
+        }
+        let state = self.state();
+        // Beside a request it may be a body.
+        state.under_way == 0 && state.head.is_none()
+    }
+
     fn read(&self, bytes: usize) {
+        // Bytes between requests may be no request at all, but PINGs and window updates.
+        self.overhead.fetch_add(bytes, Relaxed);
         if self.multiplexed {
-            // Bytes between requests may be no request at all, but PINGs and window updates.
-            self.overhead.fetch_add(bytes, Relaxed);
             return;
         }
         let mut state = self.state();
@@ -277,12 +325,21 @@ pub(super) struct UnderWay {
     began: Instant,
     /// The turn in which something of its answer was taken last.
     turn: Option<usize>,
+    /// Whether its caller's share counts it.
+    counts: bool,
+    /// Whether that is more than it may have.
+    too_many: bool,
 }
 
 impl UnderWay {
     /// When its headers were there.
     pub(super) fn began(&self) -> Instant {
         self.began
+    }
+
+    /// Whether its caller has more of them than it may.
+    pub(super) fn is_too_many(&self) -> bool {
+        self.too_many
     }
 
     /// Its answer is there, or some of it was taken.
@@ -298,6 +355,9 @@ impl UnderWay {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
+        if self.counts {
+            self.activity.share.end();
+        }
         let mut state = self.activity.state();
         if let Some(turn) = self.turn {
             state.answers[turn] -= 1;
@@ -317,7 +377,7 @@ pub(super) struct Coming<B> {
 
 impl<B: Body> Coming<B> {
     pub(super) fn new(body: B, activity: &Arc<Activity>) -> Self {
-        let under_way = (!body.is_end_stream()).then(|| activity.request());
+        let under_way = (!body.is_end_stream()).then(|| activity.body());
         Self { body, under_way }
     }
 }
@@ -409,16 +469,26 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Going<B> {
 
 /// A connection's bytes, whose coming and going its activity sees.
 pub(super) struct Watched<S> {
-    stream: S,
+    stream: Take<S>,
+    heads: PollSemaphore,
     activity: Arc<Activity>,
 }
 
-impl<S> Watched<S> {
+impl<S: AsyncRead> Watched<S> {
     pub(super) fn new(stream: S, activity: Arc<Activity>) -> Self {
-        Self { stream, activity }
+        let stream = stream.take(0);
+        let heads = PollSemaphore::new(activity.share.coming());
+        Self {
+            stream,
+            heads,
+            activity,
+        }
     }
 
     fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = &written {
+            self.activity.portion.was_written(*bytes);
+        }
         self.activity.written(match &written {
             Poll::Ready(bytes) => Some(*bytes.as_ref().unwrap_or(&0)),
             Poll::Pending => None,
@@ -433,24 +503,37 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let left = self.activity.portion.left_to_read();
+        if left == 0 {
+            return later(context);
+        }
+        if self.activity.lacks_turn() {
+            let turn = ready!(self.heads.poll_acquire(context));
+            self.activity.state().head = turn;
+        }
         let before = buffer.filled().len();
+        self.stream.set_limit(left);
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         let bytes = buffer.filled().len() - before;
         if read.is_ready() && bytes > 0 {
+            self.activity.portion.was_read(bytes);
             self.activity.read(bytes);
         }
         read
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.activity.portion.is_written() {
+            return later(context);
+        }
         self.activity.listen(bytes);
-        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        let written = Pin::new(self.stream.get_mut()).poll_write(context, bytes);
         self.wrote(written)
     }
 
@@ -459,23 +542,26 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         context: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.activity.portion.is_written() {
+            return later(context);
+        }
         self.activity.listen(pieces.last().map_or(&[], |last| last));
-        let written = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
+        let written = Pin::new(self.stream.get_mut()).poll_write_vectored(context, pieces);
         self.wrote(written)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.stream.get_ref().is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        let flushed = Pin::new(self.stream.get_mut()).poll_flush(context);
         self.activity.written(flushed.is_ready().then_some(0));
         flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        Pin::new(self.stream.get_mut()).poll_shutdown(context)
     }
 }
 

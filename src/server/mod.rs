@@ -7,6 +7,7 @@ pub mod drain;
 mod handshake;
 mod metered;
 mod places;
+mod portion;
 
 use std::{
     convert::Infallible, future::poll_fn, io, net::SocketAddr, pin::Pin, sync::Arc, task::Poll,
@@ -196,7 +197,11 @@ impl Server {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let limits = Arc::clone(&self.generations.current().limits);
-        let activity = Arc::new(Activity::new(multiplexed, Arc::clone(&limits)));
+        let activity = Arc::new(Activity::new(
+            multiplexed,
+            Arc::clone(&limits),
+            session.caller().allowance.share(),
+        ));
         let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
         // One count of references for all that a request needs: the API's own would be counted by all threads.
         let session = Arc::new(session);
@@ -214,9 +219,12 @@ impl Server {
                 }
                 // The answer may be sent before the request's body has come.
                 let request = request.map(|body| Coming::new(body, activity));
-                let mut response = api
-                    .answer(session, caller, request, under_way.began())
-                    .await;
+                let began = under_way.began();
+                let mut response = if under_way.is_too_many() {
+                    api.too_many_streams(session, request, began)
+                } else {
+                    api.answer(session, caller, request, began).await
+                };
                 if activity.is_last() {
                     let close = HeaderValue::from_static("close");
                     response.headers_mut().insert(header::CONNECTION, close);
@@ -285,9 +293,12 @@ impl Server {
                 Phase::Finishing => activity.look_again(),
             };
             let open = matches!(phase, Phase::Open | Phase::Dismissed(_));
-            let served = poll_fn(|context| match runner.poll(connection.as_mut(), context) {
-                Poll::Pending if activity.floods() => Poll::Ready(None),
-                served => served.map(Some),
+            let served = poll_fn(|context| {
+                activity.polled();
+                match runner.poll(connection.as_mut(), context) {
+                    Poll::Pending if activity.floods() => Poll::Ready(None),
+                    served => served.map(Some),
+                }
             });
             tokio::select! {
                 ended = served => {

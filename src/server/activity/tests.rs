@@ -5,7 +5,7 @@ use super::*;
 use crate::limits::{Http2, Times};
 
 fn activity(multiplexed: bool) -> Arc<Activity> {
-    Arc::new(Activity::new(multiplexed, Arc::default()))
+    Arc::new(Activity::new(multiplexed, Arc::default(), Arc::default()))
 }
 
 fn times() -> Times {
@@ -189,4 +189,149 @@ async fn a_request_begins_when_all_of_its_headers_are_there() {
         advance(second).await;
         assert_eq!(activity.request().began(), connected + 5 * second);
     }
+}
+
+/// A peer that has sent more than anybody reads, and takes whatever is written.
+#[derive(Default)]
+struct Busy;
+
+impl AsyncRead for Busy {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let most = buffer.remaining();
+        buffer.put_slice(&vec![0; most]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Busy {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl std::task::Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+/// Reads until it has to wait; how many bytes that were.
+fn read(watched: &mut Watched<Busy>, context: &mut Context<'_>) -> usize {
+    let (mut bytes, mut space) = (0, [0; 8192]);
+    loop {
+        let mut buffer = ReadBuf::new(&mut space);
+        match Pin::new(&mut *watched).poll_read(context, &mut buffer) {
+            Poll::Ready(read) => read.unwrap(),
+            Poll::Pending => return bytes,
+        }
+        bytes += buffer.filled().len();
+        assert!(bytes < 1 << 20, "it never waits");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_reads_and_writes_a_portion_and_is_repeated_for_the_rest() {
+    for multiplexed in [false, true] {
+        let activity = activity(multiplexed);
+        let mut watched = Watched::new(Busy, Arc::clone(&activity));
+        let woken = Arc::new(Woken::default());
+        let waker = std::task::Waker::from(Arc::clone(&woken));
+        let context = &mut Context::from_waker(&waker);
+        for polls in 1..4 {
+            activity.polled();
+            assert_eq!(read(&mut watched, context), 512);
+            assert_eq!(woken.0.load(Relaxed), polls);
+        }
+        activity.polled();
+        let mut written = 0;
+        while let Poll::Ready(bytes) = Pin::new(&mut watched).poll_write(context, &[0; 16 << 10]) {
+            written += bytes.unwrap();
+            assert!(written < 1 << 20, "it never waits");
+        }
+        assert_eq!(written, 128 << 10);
+        assert_eq!(woken.0.load(Relaxed), 4);
+        assert_eq!(activity.overdue(), None, "nobody is slow");
+        activity.polled();
+        let more = Pin::new(&mut watched).poll_write(context, b"more");
+        assert!(matches!(more, Poll::Ready(Ok(4))));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_with_many_large_heads_waits_for_a_turn_with_the_next_and_nobody_else_does() {
+    let share = Arc::<Share>::default();
+    let connection =
+        |share: &Arc<Share>| Arc::new(Activity::new(true, Arc::default(), Arc::clone(share)));
+    let large = |activity: &Arc<Activity>| {
+        let mut watched = Watched::new(Busy, Arc::clone(activity));
+        let context = &mut Context::from_waker(std::task::Waker::noop());
+        let mut bytes = 0;
+        for _ in 0..32 {
+            activity.polled();
+            bytes += read(&mut watched, context);
+        }
+        bytes
+    };
+    let all = 32 * 512;
+    let mut coming = Vec::new();
+    loop {
+        let activity = connection(&share);
+        if large(&activity) < all {
+            break;
+        }
+        coming.push(activity);
+        assert!(coming.len() < 1000, "there is no bound");
+    }
+    assert_eq!(coming.len(), 128);
+    let next = connection(&share);
+    assert_eq!(large(&next), LARGE_HEAD, "small ones are read as ever");
+    assert_eq!(large(&connection(&Arc::default())), all, "somebody else's");
+    let complete = coming[0].request();
+    assert_eq!(large(&next), all);
+    // Beside a request it may be a body.
+    assert_eq!(large(&coming[0]), all);
+    drop(complete);
+    // A turn is given back with its connection, too.
+    let another = connection(&share);
+    assert_eq!(large(&another), LARGE_HEAD);
+    drop(next);
+    assert_eq!(large(&another), all);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_over_http_2_count_among_their_callers_until_they_are_over() {
+    let share = Arc::<Share>::default();
+    let most = Http2::default().streams_per_caller;
+    let connections: Vec<_> = (0..2)
+        .map(|_| Arc::new(Activity::new(true, Arc::default(), Arc::clone(&share))))
+        .collect();
+    let mut under_way: Vec<_> = (0..most).map(|n| connections[n % 2].request()).collect();
+    assert!(under_way.iter().all(|request| !request.is_too_many()));
+    assert!(connections[0].request().is_too_many());
+    under_way.pop();
+    assert!(!connections[1].request().is_too_many());
+    // A body that comes is no request more, and HTTP/1.1 has one at a time.
+    let _coming = Coming::new(Full::new(Bytes::from("x")), &connections[0]);
+    let plain = Arc::new(Activity::new(false, Arc::default(), Arc::clone(&share)));
+    let _plain = plain.request();
+    assert!(!connections[1].request().is_too_many());
 }

@@ -104,6 +104,32 @@ async fn compressed_lists_of_which_a_byte_is_taken_are_held_back_and_then_given_
 }
 
 #[tokio::test]
+async fn answers_that_nobody_takes_are_bounded_over_all_connections_of_a_caller() {
+    let attacked = Attacked::limited("http2: {streamsPerCaller: 300}").await;
+    let mut connections = Vec::new();
+    attacked
+        .withstands(async {
+            for _ in 0..32 {
+                let mut stream = attacked.connect("h2").await;
+                begin(&mut stream, &[(WINDOW, 0)]).await;
+                stream.write_all(&each(get)).await.unwrap();
+                connections.push(stream);
+            }
+            attacked.names("CallerStreams").await;
+            let answer = attacked.client("h2").get(super::COUNT).await;
+            assert_eq!(answer.status, 429);
+            assert_eq!(answer.header("retry-after"), "1");
+            // Whoever is told so has no window for a sentence, either.
+            assert_eq!(answer.text(), "");
+            connections.clear();
+            while attacked.client("h2").get(super::COUNT).await.status != 200 {
+                sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+}
+
+#[tokio::test]
 async fn a_list_taken_byte_by_byte_is_given_up_in_the_end() {
     let attacked = Attacked::with("times: {answer: 1s}", 3000).await;
     attacked
@@ -156,6 +182,29 @@ async fn large_headers_on_every_stream_cost_little() {
                 held.push(stream);
             }
             sleep(Duration::from_secs(1)).await;
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn large_headers_on_many_connections_are_refused_beyond_a_few() {
+    let attacked = Attacked::new().await;
+    let mut held = Vec::new();
+    attacked
+        .withstands(async {
+            let mut block = request("PUT", &format!("/api/v1{}", super::COUNT));
+            block.extend(header("content-type", "application/json"));
+            for number in 0..90 {
+                block.extend(header(&format!("x-{number}"), &"y".repeat(160)));
+            }
+            let large = |id| frame(HEADERS, END_HEADERS, id, &block);
+            for _ in 0..32 {
+                let mut stream = attacked.connect("h2").await;
+                begin(&mut stream, &[]).await;
+                stream.write_all(&each(large)).await.unwrap();
+                held.push(stream);
+            }
+            attacked.names("LargeHeads").await;
         })
         .await;
 }

@@ -119,7 +119,7 @@ async fn in_a_group(
 }
 
 /// Nothing but memory bounds the flood.
-const UNBOUNDED: &str = "limits:\n  rates: {writes: unlimited}\n  http2: {streams: 256}\n  requests: {atOnce: 8192, waiting: 8192, longestWait: 5s}\n";
+const UNBOUNDED: &str = "limits:\n  rates: {writes: unlimited}\n  http2: {streams: 256, streamsPerCaller: 8192}\n  requests: {atOnce: 8192, waiting: 8192, longestWait: 5s}\n";
 
 /// As many writes at once as a connection allows, whose bodies never end: sixty kilobytes each, which the server keeps. Says how
 /// many were refused with 503.
