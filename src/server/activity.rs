@@ -1,28 +1,28 @@
 //! What a connection is doing, and for how long: the deadlines of headers, idleness and slow readers, and what HTTP/2 costs besides
 //! requests.
 
+mod watched;
+
 use std::{
-    io,
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf, Take},
     sync::{Notify, OwnedSemaphorePermit},
     time::Instant,
 };
-use tokio_util::sync::PollSemaphore;
 
-use super::portion::{Portion, later};
+use super::portion::Portion;
 use crate::limits::{LARGE_HEAD, Limit, Limits, Share};
+pub(super) use watched::Watched;
 
 /// While requests are under way only slow readers are looked for, at least so often.
 const LOOK: Duration = Duration::from_secs(5);
@@ -165,6 +165,7 @@ impl Activity {
             turn: None,
             counts: false,
             too_many: false,
+            answered: false,
         }
     }
 
@@ -329,6 +330,8 @@ pub(super) struct UnderWay {
     counts: bool,
     /// Whether that is more than it may have.
     too_many: bool,
+    /// Whether all of its answer was taken.
+    answered: bool,
 }
 
 impl UnderWay {
@@ -357,6 +360,9 @@ impl Drop for UnderWay {
     fn drop(&mut self) {
         if self.counts {
             self.activity.share.end();
+            if !self.answered {
+                self.activity.portion.was_reset();
+            }
         }
         let mut state = self.activity.state();
         if let Some(turn) = self.turn {
@@ -393,6 +399,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Coming<B> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
         if let (Poll::Ready(Some(Ok(frame))), Some(under_way)) = (&polled, &self.under_way) {
             let bytes = frame.data_ref().map_or(0, Bytes::len);
+            under_way.activity.portion.was_body(bytes);
             under_way.activity.asked_for(bytes);
         }
         polled
@@ -418,9 +425,10 @@ pub(super) struct Going<B> {
     since: Option<Instant>,
 }
 
-impl<B> Going<B> {
+impl<B: Body> Going<B> {
     pub(super) fn new(body: B, mut under_way: UnderWay) -> Self {
         under_way.taken();
+        under_way.answered = body.is_end_stream();
         Self {
             body,
             looks: under_way.activity.looks.load(Relaxed),
@@ -450,8 +458,10 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Going<B> {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
+        let ended = self.body.is_end_stream();
+        self.under_way.answered = ended;
         let looks = self.under_way.activity.looks.load(Relaxed);
-        if looks != self.looks && polled.is_ready() && !self.body.is_end_stream() {
+        if looks != self.looks && polled.is_ready() && !ended {
             self.looks = looks;
             self.taken();
         }
@@ -464,104 +474,6 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Going<B> {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-/// A connection's bytes, whose coming and going its activity sees.
-pub(super) struct Watched<S> {
-    stream: Take<S>,
-    heads: PollSemaphore,
-    activity: Arc<Activity>,
-}
-
-impl<S: AsyncRead> Watched<S> {
-    pub(super) fn new(stream: S, activity: Arc<Activity>) -> Self {
-        let stream = stream.take(0);
-        let heads = PollSemaphore::new(activity.share.coming());
-        Self {
-            stream,
-            heads,
-            activity,
-        }
-    }
-
-    fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(Ok(bytes)) = &written {
-            self.activity.portion.was_written(*bytes);
-        }
-        self.activity.written(match &written {
-            Poll::Ready(bytes) => Some(*bytes.as_ref().unwrap_or(&0)),
-            Poll::Pending => None,
-        });
-        written
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let left = self.activity.portion.left_to_read();
-        if left == 0 {
-            return later(context);
-        }
-        if self.activity.lacks_turn() {
-            let turn = ready!(self.heads.poll_acquire(context));
-            self.activity.state().head = turn;
-        }
-        let before = buffer.filled().len();
-        self.stream.set_limit(left);
-        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        let bytes = buffer.filled().len() - before;
-        if read.is_ready() && bytes > 0 {
-            self.activity.portion.was_read(bytes);
-            self.activity.read(bytes);
-        }
-        read
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        if self.activity.portion.is_written() {
-            return later(context);
-        }
-        self.activity.listen(bytes);
-        let written = Pin::new(self.stream.get_mut()).poll_write(context, bytes);
-        self.wrote(written)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        pieces: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        if self.activity.portion.is_written() {
-            return later(context);
-        }
-        self.activity.listen(pieces.last().map_or(&[], |last| last));
-        let written = Pin::new(self.stream.get_mut()).poll_write_vectored(context, pieces);
-        self.wrote(written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.get_ref().is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(self.stream.get_mut()).poll_flush(context);
-        self.activity.written(flushed.is_ready().then_some(0));
-        flushed
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(self.stream.get_mut()).poll_shutdown(context)
     }
 }
 

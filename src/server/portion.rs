@@ -7,33 +7,54 @@ use std::{
     task::{Context, Poll},
 };
 
-/// Bytes that are read: some dozens of the smallest frames or requests, each some microseconds of work.
+/// Bytes that are read: some dozens of the smallest frames or requests, each some microseconds of work …
 const READ: usize = 512;
+/// … and so many more at most, for what is no such work.
+const MORE: usize = 16 * 1024;
+/// For a request that was reset: with so many bytes of them at once the library sees its bound on resets, and ends the connection.
+const RESET: usize = 8 * 1024;
 /// Bytes that are written, as far as whole calls allow: about a tenth of a millisecond of encryption and copying.
 const WRITTEN: usize = 128 * 1024;
 
-/// What was read and written in the present poll.
+/// What is left of the present poll.
 #[derive(Debug, Default)]
 pub(super) struct Portion {
-    read: AtomicUsize,
+    to_read: AtomicUsize,
     written: AtomicUsize,
+    /// What the next poll may read beyond the usual.
+    more: AtomicUsize,
 }
 
+// Polls of one connection never overlap, so that loads and stores are enough for what only they change.
 impl Portion {
     /// A poll begins.
     pub(super) fn begin(&self) {
-        self.read.store(0, Relaxed);
+        let more = match self.more.load(Relaxed) {
+            0 => 0,
+            _ => self.more.swap(0, Relaxed).min(MORE),
+        };
+        self.to_read.store(READ + more, Relaxed);
         self.written.store(0, Relaxed);
     }
 
     /// How many bytes may be read yet.
-    pub(super) fn left_to_read(&self) -> u64 {
-        READ.saturating_sub(self.read.load(Relaxed)) as u64
+    pub(super) fn left_to_read(&self) -> usize {
+        self.to_read.load(Relaxed)
     }
 
     pub(super) fn was_read(&self, bytes: usize) {
-        // Polls of one connection never overlap.
-        self.read.store(self.read.load(Relaxed) + bytes, Relaxed);
+        let left = self.left_to_read().saturating_sub(bytes);
+        self.to_read.store(left, Relaxed);
+    }
+
+    /// So many bytes were those of a body.
+    pub(super) fn was_body(&self, bytes: usize) {
+        self.more.fetch_add(bytes, Relaxed);
+    }
+
+    /// The peer didn't want the answer to what it had asked for.
+    pub(super) fn was_reset(&self) {
+        self.more.fetch_add(RESET, Relaxed);
     }
 
     /// Whether no more is to be written.

@@ -1,5 +1,10 @@
+use std::io;
+
 use http_body_util::Full;
-use tokio::time::advance;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::advance,
+};
 
 use super::*;
 use crate::limits::{Http2, Times};
@@ -273,6 +278,30 @@ async fn a_poll_reads_and_writes_a_portion_and_is_repeated_for_the_rest() {
         activity.polled();
         let more = Pin::new(&mut watched).poll_write(context, b"more");
         assert!(matches!(more, Poll::Ready(Ok(4))));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn bodies_and_behind_resets_whatever_comes_are_read_in_larger_portions() {
+    let activity = activity(true);
+    let mut watched = Watched::new(Busy, Arc::clone(&activity));
+    let context = &mut Context::from_waker(std::task::Waker::noop());
+    let mut portion = || {
+        activity.polled();
+        read(&mut watched, context)
+    };
+    let context = &mut Context::from_waker(std::task::Waker::noop());
+    let mut body = Coming::new(Full::new(Bytes::from(vec![0; 9000])), &activity);
+    assert!(Pin::new(&mut body).poll_frame(context).is_ready());
+    assert_eq!((portion(), portion()), (512 + 9000, 512));
+    let mut answer = Going::new(Full::new(Bytes::from("x")), activity.request());
+    assert!(Pin::new(&mut answer).poll_frame(context).is_ready());
+    drop(answer);
+    assert_eq!(portion(), 512, "it was taken");
+    for _ in 0..2 {
+        drop(Going::new(Full::new(Bytes::from("x")), activity.request()));
+        drop(activity.request());
+        assert_eq!((portion(), portion()), (512 + 16384, 512));
     }
 }
 
