@@ -149,6 +149,7 @@ impl Activity {
             turn: None,
             counts,
             too_many: counts && self.share.begin() >= self.limits.http2.streams_per_caller,
+            answered: false,
         }
     }
 
