@@ -27,7 +27,7 @@ use crate::{
 const BAD_CONFIGURATION: u8 = 64;
 /// How many polls a busy thread makes before it looks at sockets again: with tokio's 61 of them, of ready connections of one
 /// caller, somebody else's request isn't even seen for most of a millisecond.
-const POLLS: u32 = 8;
+const POLLS: u32 = 2;
 
 /// Reads and sets replica counts of Kubernetes Deployments over mutual TLS.
 #[derive(Parser)]

@@ -123,7 +123,7 @@ impl Activity {
 
     /// The connection is about to be polled.
     pub(super) fn polled(&self) {
-        self.portion.begin();
+        self.portion.begin(self.multiplexed);
     }
 
     /// A request's headers have arrived; it is under way until the guard's body is sent.

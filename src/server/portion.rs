@@ -7,9 +7,11 @@ use std::{
     task::{Context, Poll},
 };
 
-/// Bytes that are read: some dozens of the smallest frames or requests, each some microseconds of work …
+/// Bytes that are read over HTTP/1.1: the usual head, or eight small ones that came at once …
 const READ: usize = 512;
-/// … and so many more at most, for what is no such work.
+/// … and over HTTP/2, whose frames are smaller: a dozen, each some microseconds of work.
+const READ_OF_FRAMES: usize = 256;
+/// So many more at most, for what is no such work.
 const MORE: usize = 16 * 1024;
 /// For a request that was reset: with so many bytes of them at once the library sees its bound on resets, and ends the connection.
 const RESET: usize = 8 * 1024;
@@ -28,12 +30,13 @@ pub(super) struct Portion {
 // Polls of one connection never overlap, so that loads and stores are enough for what only they change.
 impl Portion {
     /// A poll begins.
-    pub(super) fn begin(&self) {
+    pub(super) fn begin(&self, multiplexed: bool) {
         let more = match self.more.load(Relaxed) {
             0 => 0,
             _ => self.more.swap(0, Relaxed).min(MORE),
         };
-        self.to_read.store(READ + more, Relaxed);
+        let usual = if multiplexed { READ_OF_FRAMES } else { READ };
+        self.to_read.store(usual + more, Relaxed);
         self.written.store(0, Relaxed);
     }
 

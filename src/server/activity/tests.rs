@@ -255,7 +255,7 @@ fn read(watched: &mut Watched<Busy>, context: &mut Context<'_>) -> usize {
 
 #[tokio::test(start_paused = true)]
 async fn a_poll_reads_and_writes_a_portion_and_is_repeated_for_the_rest() {
-    for multiplexed in [false, true] {
+    for (multiplexed, portion) in [(false, 512), (true, 256)] {
         let activity = activity(multiplexed);
         let mut watched = Watched::new(Busy, Arc::clone(&activity));
         let woken = Arc::new(Woken::default());
@@ -263,7 +263,7 @@ async fn a_poll_reads_and_writes_a_portion_and_is_repeated_for_the_rest() {
         let context = &mut Context::from_waker(&waker);
         for polls in 1..4 {
             activity.polled();
-            assert_eq!(read(&mut watched, context), 512);
+            assert_eq!(read(&mut watched, context), portion);
             assert_eq!(woken.0.load(Relaxed), polls);
         }
         activity.polled();
@@ -293,15 +293,15 @@ async fn bodies_and_behind_resets_whatever_comes_are_read_in_larger_portions() {
     let context = &mut Context::from_waker(std::task::Waker::noop());
     let mut body = Coming::new(Full::new(Bytes::from(vec![0; 9000])), &activity);
     assert!(Pin::new(&mut body).poll_frame(context).is_ready());
-    assert_eq!((portion(), portion()), (512 + 9000, 512));
+    assert_eq!((portion(), portion()), (256 + 9000, 256));
     let mut answer = Going::new(Full::new(Bytes::from("x")), activity.request());
     assert!(Pin::new(&mut answer).poll_frame(context).is_ready());
     drop(answer);
-    assert_eq!(portion(), 512, "it was taken");
+    assert_eq!(portion(), 256, "it was taken");
     for _ in 0..2 {
         drop(Going::new(Full::new(Bytes::from("x")), activity.request()));
         drop(activity.request());
-        assert_eq!((portion(), portion()), (512 + 16384, 512));
+        assert_eq!((portion(), portion()), (256 + 16384, 256));
     }
 }
 
@@ -314,13 +314,13 @@ async fn a_caller_with_many_large_heads_waits_for_a_turn_with_the_next_and_nobod
         let mut watched = Watched::new(Busy, Arc::clone(activity));
         let context = &mut Context::from_waker(std::task::Waker::noop());
         let mut bytes = 0;
-        for _ in 0..32 {
+        for _ in 0..64 {
             activity.polled();
             bytes += read(&mut watched, context);
         }
         bytes
     };
-    let all = 32 * 512;
+    let all = 64 * 256;
     let mut coming = Vec::new();
     loop {
         let activity = connection(&share);
