@@ -148,7 +148,7 @@ impl Default for Http2 {
             frame: 16 << 10,
             stream_window: 64 << 10,
             connection_window: 256 << 10,
-            send_buffer: 400 << 10,
+            send_buffer: 128 << 10,
         }
     }
 }

@@ -19,7 +19,7 @@ use http::{HeaderValue, Request, header};
 use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
-    service::service_fn,
+    service::{Service as _, service_fn},
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -246,6 +246,8 @@ impl Server {
                 .initial_connection_window_size(limits.connection_window as u32)
                 .max_send_buf_size(limits.send_buffer)
                 .max_header_list_size(u32::try_from(head).unwrap_or(u32::MAX));
+            // Boxed, so that an answer that nobody takes keeps nothing of how it was made.
+            let service = service_fn(move |request| Box::pin(service.call(request)));
             let connection = std::pin::pin!(http2.serve_connection(io, service));
             self.drive(connection, &served, &activity, |c| c.graceful_shutdown())
                 .await;
