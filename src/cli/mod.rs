@@ -89,7 +89,9 @@ pub fn main() -> ExitCode {
 /// Whether the command is one that a person runs and reads, who needs no log line, even if it can't be understood.
 fn is_for_a_person() -> bool {
     let command = std::env::args_os().nth(1);
-    command.is_some_and(|word| word == "pki" || word == "policy" || word == "audit" || word == "doctor")
+    command.is_some_and(|word| {
+        word == "pki" || word == "policy" || word == "audit" || word == "doctor"
+    })
 }
 
 /// Says to a person why nothing was done.

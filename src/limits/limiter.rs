@@ -198,7 +198,7 @@ impl Limiter {
         self.callers.of(key, others, new)
     }
 
-    /// What an address has left, with all those of its [`site`].
+    /// What an address has left, with all those of its site.
     pub fn address(&self, address: IpAddr, rate: Option<Rate>) -> Arc<Address> {
         let host = site(address);
         let others = || (Ipv6Addr::UNSPECIFIED.into(), rate);

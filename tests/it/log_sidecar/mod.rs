@@ -100,7 +100,9 @@ impl Volumes {
         let path = self.path("collector").join(format!("{stream}.jsonl"));
         let text = fs::read_to_string(path).unwrap_or_default();
         // The last line may be about to be written, and a kill may have left half of one: then its records come again.
-        let whole = text.lines().filter_map(|line| serde_json::from_str(line).ok());
+        let whole = text
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok());
         whole.flat_map(|line: Value| records(&line)).collect()
     }
 
