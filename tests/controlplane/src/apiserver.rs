@@ -1,9 +1,10 @@
 //! kube-apiserver: started, stopped, killed and started again on the same port.
 
+use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Request;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -19,6 +20,20 @@ pub(crate) const SERVICE_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 
 const READY_DEADLINE: Duration = Duration::from_secs(120);
 const PROBE_DEADLINE: Duration = Duration::from_secs(2);
+const STOP_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Whether a thread of this process isn't stopped (proc(5): state T).
+fn runs(pid: u32) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return false;
+    };
+    threads.flatten().any(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        // The name before it may have spaces and parentheses.
+        let state = stat.rsplit(") ").next().unwrap_or_default();
+        !state.is_empty() && !state.starts_with('T')
+    })
+}
 
 /// What all API servers of one cluster share.
 #[derive(Debug)]
@@ -108,7 +123,13 @@ impl ApiServer {
     ///
     /// [`Error::State`] while it is killed.
     pub fn stop(&self) -> Result<(), Error> {
-        self.signal(Signal::STOP)
+        self.signal(Signal::STOP)?;
+        // A thread on another core may answer one more request after the signal was sent.
+        let deadline = Instant::now() + STOP_DEADLINE;
+        while self.pid().is_some_and(runs) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
     }
 
     /// Lets a stopped server go on (SIGCONT).
