@@ -84,7 +84,7 @@ async fn retry_after_is_obeyed_by_lists_and_watches() {
                 .await;
             let gaps = gaps(&informer, fits);
             assert!(
-                gaps.iter().all(|g| *g > seconds(7) && *g < seconds(9)),
+                gaps.iter().all(|g| *g >= seconds(7) && *g < seconds(9)),
                 "{code} on {on:?}: {gaps:?}"
             );
             follows(&informer, 8, seconds(1)).await;
