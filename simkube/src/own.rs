@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::{Shared, lock};
 use crate::json;
+use crate::review::Attributes;
 use crate::status::Status;
 
 const API_VERSION: &str = "authorization.k8s.io/v1";
@@ -77,16 +78,6 @@ impl OwnRules {
 #[serde(rename_all = "camelCase", default)]
 struct Spec {
     resource_attributes: Option<Attributes>,
-    namespace: String,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Attributes {
-    verb: String,
-    group: String,
-    resource: String,
-    subresource: String,
     namespace: String,
 }
 

@@ -119,14 +119,15 @@ struct NonResourceAttributes {
     verb: String,
 }
 
+/// What a review is about.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Attributes {
-    verb: String,
-    group: String,
-    resource: String,
-    subresource: String,
-    namespace: String,
+pub(crate) struct Attributes {
+    pub(crate) verb: String,
+    pub(crate) group: String,
+    pub(crate) resource: String,
+    pub(crate) subresource: String,
+    pub(crate) namespace: String,
     name: String,
 }
 

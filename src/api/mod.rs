@@ -129,12 +129,7 @@ impl Api {
             Ok(response) => response,
             Err(error) => self.failed(session, &asked, &request, error),
         };
-        self.metrics
-            .http
-            .answered(label, &request.method, response.status(), began.elapsed());
-        response
-            .headers_mut()
-            .insert(&headers::REQUEST_ID, asked.id());
+        self.answered(label, &request.method, &asked, began, &mut response);
         let unread = !content.is_end_stream();
         let awaited = unread && request::awaited(&request);
         if awaited || request.headers.contains_key(header::TRANSFER_ENCODING) {
@@ -173,13 +168,28 @@ impl Api {
         let mut response = refused.map(|_| Body::empty());
         let route = Route::of(request.uri.path());
         let label = route.as_ref().map_or(Template::None, Route::template);
-        self.metrics
-            .http
-            .answered(label, &request.method, response.status(), began.elapsed());
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
-        headers.insert(&headers::REQUEST_ID, asked.id());
+        self.answered(label, &request.method, &asked, began, &mut response);
+        let length = HeaderValue::from_static("0");
         response
+            .headers_mut()
+            .insert(header::CONTENT_LENGTH, length);
+        response
+    }
+
+    /// What every answer has: a count, and the id of its request.
+    fn answered(
+        &self,
+        label: Template,
+        method: &Method,
+        asked: &OfRequest<'_>,
+        began: Instant,
+        response: &mut Response<Body>,
+    ) {
+        let http = &self.metrics.http;
+        http.answered(label, method, response.status(), began.elapsed());
+        response
+            .headers_mut()
+            .insert(&headers::REQUEST_ID, asked.id());
     }
 
     /// Whether there is memory for requests to this path.

@@ -141,16 +141,12 @@ impl Activity {
         let turn = state.head.take();
         drop(state);
         drop(turn);
-        self.overhead.store(0, Relaxed);
-        let counts = self.multiplexed;
-        UnderWay {
-            activity: Arc::clone(self),
-            began,
-            turn: None,
-            counts,
-            too_many: counts && self.share.begin() >= self.limits.http2.streams_per_caller,
-            answered: false,
+        let mut under_way = self.under_way(began);
+        if self.multiplexed {
+            under_way.counts = true;
+            under_way.too_many = self.share.begin() >= self.limits.http2.streams_per_caller;
         }
+        under_way
     }
 
     /// The body of a request, whose end is awaited, too.
@@ -159,6 +155,10 @@ impl Activity {
         state.under_way += 1;
         let began = state.since;
         drop(state);
+        self.under_way(began)
+    }
+
+    fn under_way(self: &Arc<Self>, began: Instant) -> UnderWay {
         self.overhead.store(0, Relaxed);
         UnderWay {
             activity: Arc::clone(self),

@@ -163,23 +163,28 @@ async fn pings_of_a_peer_that_reads_nothing_end_its_connection() {
     attacked.names("Http2Overhead").await;
 }
 
+/// Large headers on every stream of another connection; it lasts as long as what this returns.
+async fn large_headers(attacked: &Attacked) -> impl Sized + use<> {
+    let mut block = request("PUT", &format!("/api/v1{}", super::COUNT));
+    block.extend(header("content-type", "application/json"));
+    for number in 0..90 {
+        block.extend(header(&format!("x-{number}"), &"y".repeat(160)));
+    }
+    let large = |id| frame(HEADERS, END_HEADERS, id, &block);
+    let mut stream = attacked.connect("h2").await;
+    begin(&mut stream, &[]).await;
+    stream.write_all(&each(large)).await.unwrap();
+    stream
+}
+
 #[tokio::test]
 async fn large_headers_on_every_stream_cost_little() {
     let attacked = Attacked::new().await;
     let mut held = Vec::new();
     attacked
         .withstands(async {
-            let mut block = request("PUT", &format!("/api/v1{}", super::COUNT));
-            block.extend(header("content-type", "application/json"));
-            for number in 0..90 {
-                block.extend(header(&format!("x-{number}"), &"y".repeat(160)));
-            }
-            let large = |id| frame(HEADERS, END_HEADERS, id, &block);
             for _ in 0..4 {
-                let mut stream = attacked.connect("h2").await;
-                begin(&mut stream, &[]).await;
-                stream.write_all(&each(large)).await.unwrap();
-                held.push(stream);
+                held.push(large_headers(&attacked).await);
             }
             sleep(Duration::from_secs(1)).await;
         })
@@ -192,17 +197,8 @@ async fn large_headers_on_many_connections_are_refused_beyond_a_few() {
     let mut held = Vec::new();
     attacked
         .withstands(async {
-            let mut block = request("PUT", &format!("/api/v1{}", super::COUNT));
-            block.extend(header("content-type", "application/json"));
-            for number in 0..90 {
-                block.extend(header(&format!("x-{number}"), &"y".repeat(160)));
-            }
-            let large = |id| frame(HEADERS, END_HEADERS, id, &block);
             for _ in 0..32 {
-                let mut stream = attacked.connect("h2").await;
-                begin(&mut stream, &[]).await;
-                stream.write_all(&each(large)).await.unwrap();
-                held.push(stream);
+                held.push(large_headers(&attacked).await);
             }
             attacked.names("LargeHeads").await;
         })

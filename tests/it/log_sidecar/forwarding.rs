@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, io::Write as _};
 
 use serde_json::Value;
 
-use super::{Forwarded, PATIENCE, Volumes, ids, places};
+use super::{Forwarded, PATIENCE, Volumes, ids, places, write};
 use crate::support::{SimCluster, eventually, lines::Line};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -22,10 +22,7 @@ async fn everything_arrives_once_and_as_it_was(format: &str) {
         ("traceparent", &*format!("00-{TRACE}-b7ad6b7169203331-01")),
         ("x-reason", "incident 4711"),
     ];
-    for count in 0..WRITES {
-        let answer = serving.client.scale("web", "shop", 1 + count % 2, &traced);
-        assert_eq!(answer.await.status, 200);
-    }
+    write(&serving, WRITES, &traced).await;
     let ended = serving.terminated().await;
     assert_eq!(ended.code, Some(0));
     volumes.all_arrive().await;

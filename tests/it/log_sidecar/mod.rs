@@ -150,6 +150,14 @@ impl Volumes {
     }
 }
 
+/// Sets a count again and again, so that there are lines.
+async fn write(serving: &Serving, times: i64, headers: &[(&str, &str)]) {
+    for count in 0..times {
+        let answer = serving.client.scale("web", "shop", 1 + count % 2, headers);
+        assert_eq!(answer.await.status, 200);
+    }
+}
+
 /// The program, built once.
 async fn program() -> Arc<PathBuf> {
     static BUILT: OnceCell<Arc<PathBuf>> = OnceCell::const_new();

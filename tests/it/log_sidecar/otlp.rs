@@ -15,7 +15,7 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
-use super::{PATIENCE, Volumes};
+use super::{PATIENCE, Volumes, write};
 use crate::support::{SimCluster, eventually};
 
 #[tokio::test]
@@ -24,16 +24,7 @@ async fn by_otlp_every_record_arrives_though_the_receiver_fails_at_first() {
     cluster.create("web", "shop", 3);
     let volumes = Volumes::new("text");
     let serving = volumes.serve(&cluster).await;
-    for count in 0..50 {
-        assert_eq!(
-            serving
-                .client
-                .scale("web", "shop", 1 + count % 2, &[])
-                .await
-                .status,
-            200
-        );
-    }
+    write(&serving, 50, &[]).await;
     serving.terminated().await;
 
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();

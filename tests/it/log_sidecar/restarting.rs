@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::sleep;
 
-use super::{Volumes, ids, places};
+use super::{Volumes, ids, places, write};
 use crate::support::SimCluster;
 
 #[tokio::test]
@@ -58,16 +58,7 @@ async fn without_a_collector_headcount_serves_and_its_files_stay_within_their_bo
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, text.replace("keep: 100", "keep: 2")).unwrap();
     let serving = volumes.serve(&cluster).await;
-    for count in 0..1000 {
-        assert_eq!(
-            serving
-                .client
-                .scale("web", "shop", 1 + count % 2, &[])
-                .await
-                .status,
-            200
-        );
-    }
+    write(&serving, 1000, &[]).await;
     assert_eq!(serving.terminated().await.code, Some(0));
     let files: Vec<_> = std::fs::read_dir(volumes.logs())
         .unwrap()
