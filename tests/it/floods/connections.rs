@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use futures_util::future::join_all;
 use http::Method;
 use tokio::{
     io::AsyncReadExt as _,
@@ -62,9 +63,14 @@ async fn connections_beyond_those_of_an_address_are_closed_at_once() {
 async fn connections_beyond_all_that_there_may_be_are_closed_at_once() {
     let attacked = Attacked::limited("connections: {total: 10}").await;
     let mut open = Vec::new();
-    for _ in 0..10 {
-        open.push(attacked.tcp().await);
-    }
+    let opening = async {
+        // The first ones may meet connections that are just ending.
+        while open.len() < 10 {
+            let missing = (open.len()..10).map(|_| attacked.spare());
+            open.extend(join_all(missing).await.into_iter().flatten());
+        }
+    };
+    timeout(PATIENCE, opening).await.expect("ten open ones");
     eventually(PATIENCE, "no place", async || {
         closed_at_once(&attacked).await
     })

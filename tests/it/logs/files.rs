@@ -218,16 +218,16 @@ async fn a_stuck_stderr_makes_neither_requests_nor_the_informer_wait() {
     // More than a pipe and the queue hold.
     let mut replicas = 3;
     while dropped(&serving.metrics().await, "stderr") < 100 {
+        assert!(replicas < 100_000, "nothing is dropped");
         for _ in 0..500 {
             replicas += 1;
             cluster.cluster.scale("web", "shop", replicas);
         }
-        assert!(replicas < 100_000, "nothing is dropped");
+        // The informer follows all that, and requests are answered.
+        let last = i64::from(replicas);
+        let followed = async || serving.client.count("web", "shop").await == Ok(last);
+        eventually(Duration::from_secs(20), "the last count", followed).await;
     }
-    // The informer has followed all that, and requests are answered.
-    let last = i64::from(replicas);
-    let followed = async || serving.client.count("web", "shop").await == Ok(last);
-    eventually(Duration::from_secs(20), "the last count", followed).await;
     let answer = serving.client.scale("web", "shop", 1, &[]).await;
     assert_eq!(answer.status, 200);
     serving.program.read_stderr(true);
