@@ -2,6 +2,8 @@
 
 CARGO ?= cargo
 KUBECTL ?= kubectl
+HELM ?= helm
+NAMESPACE ?= headcount
 VERSION := $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 IMAGE ?= headcount:$(VERSION)
 # Further arguments: make run ARGS='--listen 127.0.0.1:9443', make bench ARGS=--quick.
@@ -42,11 +44,12 @@ fmt: ## Format everything
 	@.ci/prerequisites cargo
 	@.ci/lint --fix
 
-deploy: ## Apply the manifests to kubectl's cluster: IMAGE=…, KUBECTL=…, CERTIFICATES=folder, SET_IMAGES=1, LOG_SIDECAR=image
-	@IMAGE='$(IMAGE)' SET_IMAGES='$(SET_IMAGES)' LOG_SIDECAR='$(LOG_SIDECAR)' KUBECTL='$(KUBECTL)' deploy/deploy
+deploy: ## Install or upgrade the chart in kubectl's cluster: IMAGE=…, VALUES=files, CERTIFICATES=folder, NAMESPACE=…, ARGS=for helm
+	@IMAGE='$(IMAGE)' VALUES='$(VALUES)' CERTIFICATES='$(CERTIFICATES)' NAMESPACE='$(NAMESPACE)' HELM='$(HELM)' KUBECTL='$(KUBECTL)' \
+		deploy/deploy $(ARGS)
 
-undeploy: ## Remove from kubectl's cluster what deploy made
-	@KUBECTL='$(KUBECTL)' deploy/undeploy
+undeploy: ## Remove from kubectl's cluster what deploy put there, its namespace included: NAMESPACE=…
+	@NAMESPACE='$(NAMESPACE)' HELM='$(HELM)' KUBECTL='$(KUBECTL)' deploy/undeploy
 
 clean: ## Remove what was built here (the cache folder with the control plane and the linters stays)
 	$(CARGO) clean
