@@ -28,20 +28,31 @@ pub(super) const BEYOND: &str = "permissions.beyond";
 struct Need {
     right: Right,
     purpose: &'static str,
-    manifest: &'static str,
+    /// The chart's value that gives it.
+    value: &'static str,
     /// Whether it isn't a namespace's.
     cluster_wide: bool,
     /// What happens without it, where that isn't everybody's loss.
     otherwise: Option<&'static str>,
 }
 
-const RBAC: &str = "deploy/manifests/20-rbac.yaml";
+const RBAC: &str = "rbac.create";
 
-fn need(right: Right, purpose: &'static str, manifest: &'static str) -> Need {
+/// What adds nothing to another right. The chart grants it beside that one, so that a version that uses it can follow.
+const IMPLIED: [(Right, Right); 3] = [
+    (deployments("get", ""), deployments("list", "")),
+    (deployments("get", "scale"), deployments("update", "scale")),
+    (
+        deployments("patch", "scale"),
+        deployments("update", "scale"),
+    ),
+];
+
+fn need(right: Right, purpose: &'static str, value: &'static str) -> Need {
     Need {
         right,
         purpose,
-        manifest,
+        value,
         cluster_wide: false,
         otherwise: None,
     }
@@ -73,7 +84,7 @@ fn needs(config: &Config) -> Vec<Need> {
     }
     let kubernetes = matches!(config.authorization, Authorization::Kubernetes(_));
     if !config.writes.read_only && may(Verb::Image) {
-        let images = "deploy/optional/images-rbac.yaml";
+        let images = "images.enabled";
         needs.push(Need {
             otherwise: kubernetes.then_some("callers whom the cluster lets set images get a 502"),
             ..need(deployments("patch", ""), "setting images", images)
@@ -87,10 +98,10 @@ fn needs(config: &Config) -> Vec<Need> {
                 resource: "events",
                 subresource: "",
             };
-            let manifest = "deploy/optional/events-rbac.yaml";
+            let value = "config.kubernetesEvents";
             needs.push(Need {
                 otherwise: Some("Deployments have no Events that tell of writes"),
-                ..need(events, "Events on Deployments", manifest)
+                ..need(events, "Events on Deployments", value)
             });
         }
     }
@@ -101,10 +112,10 @@ fn needs(config: &Config) -> Vec<Need> {
             resource: "subjectaccessreviews",
             subresource: "",
         };
-        let manifest = "deploy/optional/subject-access-review-rbac.yaml";
+        let value = "config.authorization.mode: kubernetes";
         needs.push(Need {
             cluster_wide: true,
-            ..need(create, "asking the cluster who may do what", manifest)
+            ..need(create, "asking the cluster who may do what", value)
         });
     }
     needs
@@ -172,20 +183,30 @@ fn tell(report: &mut Report, need: &Need, lacking: &[String], managed: &[String]
         );
         return;
     }
-    let manifest = need.manifest;
+    let Need { right, value, .. } = need;
+    let Right {
+        verb,
+        group,
+        resource,
+        subresource,
+    } = right;
+    let slash = if subresource.is_empty() { "" } else { "/" };
+    let rule = format!(
+        "{{apiGroups: [\"{group}\"], resources: [{resource}{slash}{subresource}], verbs: [{verb}]}}"
+    );
     let (place, fix) = if lacking.iter().any(String::is_empty) {
-        let place = "in the whole cluster".to_owned();
-        let fix = if need.cluster_wide {
-            format!("kubectl apply --filename {manifest}, for the account that this runs as")
+        let or = if need.cluster_wide {
+            ""
         } else {
-            format!(
-                "kubectl apply --filename {manifest}, for the account that this runs as; or name with --namespace where it has a Role"
-            )
+            "; or name with --namespace where it has a Role"
         };
-        (place, fix)
+        let fix = format!(
+            "bind a ClusterRole with the rule {rule} to the account that this runs as, as the chart does with {value}{or}"
+        );
+        ("in the whole cluster".to_owned(), fix)
     } else {
         let fix = format!(
-            "bind a Role with the rules of {manifest} to the account in each of these namespaces"
+            "bind a Role with the rule {rule} to the account in each of these namespaces, as the chart does with {value}"
         );
         (format!("in {}", lacking.join(", ")), fix)
     };
@@ -249,8 +270,11 @@ async fn beyond(
     };
     report.warn(
         BEYOND,
-        format!("the account may do what this configuration doesn't need: {}{others} ({place})", named.join("; ")),
-        "give headcount an account of its own with the rules of deploy/manifests/20-rbac.yaml and no others",
+        format!(
+            "the account may do what this configuration doesn't need: {}{others} ({place})",
+            named.join("; ")
+        ),
+        "give headcount an account of its own with the rules that the chart gives it and no others",
     );
 }
 
@@ -268,21 +292,25 @@ fn unneeded(rule: &HeldRule, needs: &[Need]) -> Vec<String> {
                     "selfsubjectaccessreviews" | "selfsubjectrulesreviews"
                 ) | ("authentication.k8s.io", "selfsubjectreviews")
             );
-            let needed = |verb: &String| {
-                needs.iter().any(|need| {
-                    let Right {
-                        group: g,
-                        resource: r,
-                        subresource: s,
-                        verb: v,
-                    } = need.right;
-                    (g, r, s, v) == (group, plain, subresource, verb)
+            let is_this = |right: &Right, verb: &String| {
+                let Right {
+                    group: g,
+                    resource: r,
+                    subresource: s,
+                    verb: v,
+                } = *right;
+                (g, r, s, v) == (group, plain, subresource, verb)
+            };
+            let needed = |verb: &String| needs.iter().any(|need| is_this(&need.right, verb));
+            let implied = |verb: &String| {
+                IMPLIED.iter().any(|(right, by)| {
+                    is_this(right, verb) && needs.iter().any(|need| need.right == *by)
                 })
             };
             let verbs: Vec<_> = rule
                 .verbs
                 .iter()
-                .filter(|verb| !needed(verb))
+                .filter(|verb| !needed(verb) && !implied(verb))
                 .map(String::as_str)
                 .collect();
             if about_itself || verbs.is_empty() {
