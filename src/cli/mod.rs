@@ -1,9 +1,12 @@
 //! The command line: one file a subcommand.
 
 mod audit;
+mod completions;
 mod core_dumps;
 mod demo;
 mod doctor;
+mod health;
+mod man;
 mod pki;
 mod policy;
 mod serve;
@@ -52,6 +55,12 @@ enum Command {
     Policy(policy::PolicyArgs),
     /// Find out whether an audit trail is whole
     Audit(audit::AuditArgs),
+    /// Ask a running server whether it is healthy, over mutual TLS: exit code 0 healthy, 1 not, 64 usage or unusable files
+    Health(Box<health::HealthArgs>),
+    /// Write a shell's completions to stdout
+    Completions(completions::CompletionsArgs),
+    /// Write the manual page to stdout, or all of them into a folder
+    Man(man::ManArgs),
 }
 
 /// Runs the program; the exit code is 0, 64 for a bad configuration, 3 for what a policy denies, or 1 for another failure.
@@ -69,7 +78,7 @@ pub fn main() -> ExitCode {
         }
         Err(error) if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             return refused_unstarted(
-                &"the command is missing: serve, doctor, demo, pki, policy or audit; `headcount --help` tells more",
+                &"the command is missing: serve, doctor, demo, pki, policy, audit or health; `headcount --help` tells more",
             );
         }
         Err(error) => return refused_unstarted(&crate::config::sentence(&error)),
@@ -81,6 +90,9 @@ pub fn main() -> ExitCode {
         Command::Pki(args) => pki::run(*args),
         Command::Policy(args) => policy::run(args),
         Command::Audit(args) => audit::run(args),
+        Command::Health(args) => health::run(*args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
     };
     log::flush();
     code
@@ -88,10 +100,17 @@ pub fn main() -> ExitCode {
 
 /// Whether the command is one that a person runs and reads, who needs no log line, even if it can't be understood.
 fn is_for_a_person() -> bool {
+    const COMMANDS: [&str; 7] = [
+        "pki",
+        "policy",
+        "audit",
+        "doctor",
+        "health",
+        "completions",
+        "man",
+    ];
     let command = std::env::args_os().nth(1);
-    command.is_some_and(|word| {
-        word == "pki" || word == "policy" || word == "audit" || word == "doctor"
-    })
+    command.is_some_and(|word| COMMANDS.iter().any(|command| word == *command))
 }
 
 /// Says to a person why nothing was done.

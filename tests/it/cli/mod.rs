@@ -2,6 +2,8 @@
 
 mod admin;
 mod demo;
+mod health;
+mod pages;
 mod refusals;
 mod secrets;
 mod settings;
