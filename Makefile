@@ -32,7 +32,7 @@ bench: ## Measure against a Go server and the libraries' limit; ARGS=--quick tak
 	$(CARGO) run --quiet --release --locked --package bench --bin bench -- $(ARGS)
 
 lint: ## Check formatting, lints, documentation, scripts, licences and sources
-	@.ci/prerequisites cargo cc
+	@.ci/prerequisites cargo cc go
 	@.ci/lint
 
 sbom: ## Write what the program is made of (CycloneDX): target/headcount.cdx.json

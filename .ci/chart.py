@@ -1,0 +1,282 @@
+"""What .ci/chart asks of the chart beside its own lint and unit tests, of Helm 3 and Helm 4 alike.
+
+- Every mode (deploy/chart/ci/*.yaml) renders, both Helms to the same objects, and each is valid for every version of Kubernetes in VERSIONS, or
+  by its CustomResourceDefinition.
+- Wrong values (deploy/chart/tests/refused.yaml) are refused with the words that are expected there.
+- No text in a value becomes anything but text: neither an object, nor a key, nor a template.
+"""
+
+import concurrent.futures
+import copy
+import functools
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import jsonschema
+import kubernetes_validate
+import kubernetes_validate.utils
+import yaml
+
+# The oldest that the chart promises, and the one that the tests run.
+VERSIONS = ["1.31", "1.36"]
+# Nothing here takes more than a second by itself.
+DEADLINE = 60
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+CHART = ROOT / "deploy/chart"
+
+# Each of these is read again for every object otherwise.
+kubernetes_validate.utils.schema_contents = functools.lru_cache(maxsize=None)(kubernetes_validate.utils.schema_contents)
+
+
+class Strict(yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader):
+    """YAML in which a key that is there twice is an error: Kubernetes takes one of them, silently."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = {key for key in keys if keys.count(key) > 1}
+        if twice:
+            raise yaml.constructor.ConstructorError(None, None, f"the key {twice.pop()!r} is there twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+Strict.add_constructor("tag:yaml.org,2002:value", lambda loader, node: loader.construct_scalar(node))
+
+
+def objects(text):
+    return [item for item in yaml.load_all(text, Loader=Strict) if item]
+
+
+def name_of(item):
+    metadata = item.get("metadata", {})
+    return f"{item.get('kind')} {metadata.get('namespace', '')}/{metadata.get('name')}"
+
+
+class Refused(Exception):
+    """What Helm says of values that it doesn't render."""
+
+
+def template(helm, *values, arguments=()):
+    """The text that Helm renders of the chart with these values: paths of files."""
+    command = [helm, "template", "headcount", str(CHART), "--namespace=headcount", f"--kube-version={VERSIONS[-1]}"]
+    # Kinds that a cluster may lack: with them the chart's objects for Prometheus and cert-manager are as in a cluster that has them.
+    for api in ("cert-manager.io/v1", "monitoring.coreos.com/v1"):
+        command.append(f"--api-versions={api}")
+    command += [f"--values={path}" for path in values] + list(arguments)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, stdin=subprocess.DEVNULL, check=False)
+    if run.returncode != 0:
+        raise Refused(run.stderr.strip())
+    return run.stdout
+
+
+def with_values(helm, values, *others):
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        json.dump(values, file)
+        file.flush()
+        return template(helm, *others, file.name)
+
+
+# --- Schemas -------------------------------------------------------------------------------------
+
+
+def closed(schema):
+    """A CustomResourceDefinition's schema as JSON Schema, in which what it doesn't name is wrong."""
+    if isinstance(schema, list):
+        return [closed(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    result = {key: value for key, value in schema.items() if not key.startswith("x-") and key not in ("format", "default")}
+    for key in ("items", "not", "additionalProperties"):
+        if isinstance(result.get(key), dict):
+            result[key] = closed(result[key])
+    for key in ("allOf", "anyOf", "oneOf"):
+        if key in result:
+            # They repeat properties, to say more of them.
+            result[key] = [closed_not(item) for item in result[key]]
+    if "properties" in result:
+        result["properties"] = {key: closed(value) for key, value in result["properties"].items()}
+        if not schema.get("x-kubernetes-preserve-unknown-fields"):
+            result.setdefault("additionalProperties", False)
+    if schema.get("x-kubernetes-int-or-string"):
+        result.pop("type", None)
+    if result.pop("nullable", False) and "type" in result:
+        result["type"] = [result["type"], "null"]
+    return result
+
+
+def closed_not(schema):
+    return {key: value for key, value in schema.items() if not key.startswith("x-")}
+
+
+def custom_kinds(path):
+    kinds = {}
+    for item in objects(path.read_text()):
+        for version in item["spec"]["versions"]:
+            schema = closed(version["schema"]["openAPIV3Schema"])
+            # Every object has them, whatever its definition says of them.
+            schema["properties"].update(apiVersion={"type": "string"}, kind={"type": "string"}, metadata={"type": "object"})
+            kinds[f"{item['spec']['group']}/{version['name']}", item["spec"]["names"]["kind"]] = schema
+    return kinds
+
+
+def wrong_with(item, custom):
+    """What is wrong with an object, in one sentence each."""
+    kind = (item.get("apiVersion"), item.get("kind"))
+    try:
+        if kind in custom:
+            errors = list(jsonschema.Draft202012Validator(custom[kind]).iter_errors(item))
+            return [f"{'.'.join(map(str, error.path))}: {error.message}" for error in errors]
+        for version in VERSIONS:
+            kubernetes_validate.validate(item, version, strict=True)
+    except kubernetes_validate.ValidationError as error:
+        return [f"Kubernetes {error.version}: {'.'.join(map(str, error.path))}: {error.message}"]
+    except (kubernetes_validate.SchemaNotFoundError, kubernetes_validate.InvalidSchemaError) as error:
+        return [error.message]
+    except KeyError as error:
+        return [f"it has no {error}"]
+    return []
+
+
+# --- The checks ----------------------------------------------------------------------------------
+
+
+def check_mode(helms, custom, path):
+    """The objects of a mode, and what is wrong with them."""
+    rendered = {}
+    for name, helm in helms.items():
+        try:
+            rendered[name] = objects(template(helm, path))
+        except Refused as refused:
+            return [], [f"{name} does not render it: {refused}"]
+        except yaml.YAMLError as error:
+            return [], [f"{name} renders what is no YAML: {error}"]
+    wrong = []
+    first, *others = ({name_of(item): item for item in items} for items in rendered.values())
+    for name, items in rendered.items():
+        if len({name_of(item) for item in items}) < len(items):
+            wrong.append(f"{name} renders an object twice")
+    for other in others:
+        for key in sorted(first.keys() | other.keys()):
+            if first.get(key) != other.get(key):
+                wrong.append(f"{key}: the Helms differ: {json.dumps(first.get(key))} and {json.dumps(other.get(key))}")
+    for key, item in first.items():
+        wrong += [f"{key}: {error}" for error in wrong_with(item, custom)]
+    if not first:
+        wrong.append("it renders nothing")
+    return list(first.values()), wrong
+
+
+def check_refusal(helms, case):
+    wrong = []
+    for name, helm in helms.items():
+        try:
+            with_values(helm, case["values"])
+            wrong.append(f"{name} takes it")
+        except Refused as refused:
+            # A person reads the words, wherever the lines are broken.
+            said = " ".join(str(refused).split())
+            wrong += [f"{name} does not say {words!r}, but: {said}" for words in case["says"] if words not in said]
+    return wrong
+
+
+# One text with all that YAML, Go's templates, shells and Kubernetes' names end at.
+HOSTILE = 'x"y\'z: `$(id)` {{ fail "RUN" }} {{- .Values }} # \\ %s\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: escaped}\n'
+# What is no text by the time that YAML has read it without quotes.
+AMBIGUOUS = ["yes", "0440", "null", "1e3", "- x", "{}", "*x", "!!int 1", " x "]
+# These are rendered as templates and objects on purpose; docs/helm.md says so.
+TEMPLATES = {("extraObjects",)}
+
+
+def hostile(value, path=()):
+    """Where a hostile text goes: in the place of every text, and as a further key wherever there are keys. Without a text: an ambiguous one."""
+    if path[:1] in TEMPLATES:
+        return
+    if isinstance(value, dict):
+        yield (*path, HOSTILE), "x"
+        for key, item in value.items():
+            yield from hostile(item, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from hostile(item, (*path, index))
+    elif isinstance(value, str) or value is None:
+        yield path, HOSTILE
+        yield path, None
+
+
+def merged(values, others):
+    """What Helm makes of the chart's values and further ones."""
+    if not isinstance(values, dict) or not isinstance(others, dict):
+        return others
+    return {key: merged(values[key], others[key]) if key in values and key in others else {**values, **others}[key] for key in {**values, **others}}
+
+
+def replaced(values, path, text):
+    result = copy.deepcopy(values)
+    place = result
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = text
+    return result
+
+
+def check_hostile(helm, custom, values, usual, is_text):
+    """Whether a text stays a text where it was put, or is refused in so many words. Unknown keys of Kubernetes' own are the API server's to judge."""
+    try:
+        items = objects(with_values(helm, values))
+    except Refused as refused:
+        # The schema's words and the chart's own. Whatever else Helm says is that something broke.
+        meant = ("values don't meet the specifications of the schema", "These values can't be used:")
+        return [] if any(words in str(refused) for words in meant) else [f"it is not refused, but breaks something: {refused}"]
+    except yaml.YAMLError as error:
+        return [f"it makes what is no YAML: {error}"]
+    names = [name_of(item) for item in items]
+    if any(name.endswith("/escaped") for name in names) or len(names) > usual:
+        return [f"it makes further objects: {', '.join(names)}"]
+    return [f"{name_of(item)}: {error}" for item in items for error in wrong_with(item, custom)] if is_text else []
+
+
+def main():
+    helms = {"Helm 3": sys.argv[1] + "/helm3", "Helm 4": sys.argv[1] + "/helm4"}
+    custom = {}
+    for file in ("cert-manager-crds.yaml", "prometheus-operator-crds.yaml"):
+        custom.update(custom_kinds(pathlib.Path(sys.argv[1], file)))
+    failures = []
+
+    def judge(what, wrong):
+        failures.extend(f"{what}: {sentence}" for sentence in wrong)
+
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        modes = sorted((CHART / "ci").glob("*.yaml"))
+        results = pool.map(functools.partial(check_mode, helms, custom), modes)
+        count = 0
+        for path, (items, wrong) in zip(modes, results):
+            judge(path.relative_to(ROOT), wrong)
+            count += len(items)
+        print(f"{len(modes)} modes, {count} objects, by 2 Helms, for Kubernetes {' and '.join(VERSIONS)}")
+
+        cases = yaml.load((CHART / "tests/refused.yaml").read_text(), Loader=Strict)
+        for case, wrong in zip(cases, pool.map(functools.partial(check_refusal, helms), cases)):
+            judge(f"refused.yaml: {case['name']}", wrong)
+        print(f"{len(cases)} wrong values refused by 2 Helms")
+
+        values = merged(*(yaml.load((CHART / file).read_text(), Loader=Strict) for file in ("values.yaml", "ci/everything-values.yaml")))
+        usual = len(objects(with_values(helms["Helm 4"], values)))
+        runs = []
+        for number, (path, text) in enumerate(hostile(values)):
+            changed = replaced(values, path, AMBIGUOUS[number % len(AMBIGUOUS)] if text is None else text)
+            runs.append((path, pool.submit(check_hostile, helms["Helm 4"], custom, changed, usual, HOSTILE not in path)))
+        for path, run in runs:
+            judge("hostile text in " + ".".join(map(repr, path)), run.result())
+        print(f"{len(runs)} hostile texts in values stay texts, or are refused")
+
+    for failure in failures:
+        print(failure, file=sys.stderr)
+    return 1 if failures or not modes or not cases else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
