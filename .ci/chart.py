@@ -3,6 +3,7 @@
 - Every mode (deploy/chart/ci/*.yaml) renders, both Helms to the same objects, and each is valid for every version of Kubernetes in VERSIONS, or
   by its CustomResourceDefinition.
 - Wrong values (deploy/chart/tests/refused.yaml) are refused with the words that are expected there.
+- Each overlay of deploy/kustomize makes the objects that the chart makes of the overlay's values.yaml.
 - No text in a value becomes anything but text: neither an object, nor a key, nor a template.
 """
 
@@ -12,6 +13,7 @@ import functools
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -123,8 +125,19 @@ def custom_kinds(path):
     return kinds
 
 
+# Most objects are the same in most renderings.
+judged = {}
+
+
 def wrong_with(item, custom):
     """What is wrong with an object, in one sentence each."""
+    key = json.dumps(item, sort_keys=True)
+    if key not in judged:
+        judged[key] = judge(item, custom)
+    return judged[key]
+
+
+def judge(item, custom):
     kind = (item.get("apiVersion"), item.get("kind"))
     try:
         if kind in custom:
@@ -180,6 +193,45 @@ def check_refusal(helms, case):
             # A person reads the words, wherever the lines are broken.
             said = " ".join(str(refused).split())
             wrong += [f"{name} does not say {words!r}, but: {said}" for words in case["says"] if words not in said]
+    return wrong
+
+
+# What Helm alone has use for.
+HELMS_OWN = {"helm.sh/chart", "app.kubernetes.io/managed-by"}
+
+
+def without_helm(item):
+    if isinstance(item, dict):
+        rest = {key: without_helm(value) for key, value in item.items() if key not in HELMS_OWN}
+        if rest.get("kind") == "Secret":
+            # kustomize breaks the lines of base64.
+            rest["data"] = {key: "".join(value.split()) for key, value in rest["data"].items()}
+        return rest
+    return [without_helm(value) for value in item] if isinstance(item, list) else item
+
+
+def check_overlay(helm, kustomize, custom, overlay):
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder, "kustomize")
+        shutil.copytree(ROOT / "deploy/kustomize", folder)
+        build = folder / overlay.relative_to(ROOT / "deploy/kustomize")
+        arguments = ["--skip-tests"]
+        values = yaml.load((build / "values.yaml").read_text(), Loader=Strict)
+        if values.get("certificates", {}).get("mode") == "files":
+            for key, file in (("tlsCert", "server.crt"), ("tlsKey", "server.key"), ("clientCa", "ca.crt")):
+                path = build / "certificates" / file
+                path.parent.mkdir(exist_ok=True)
+                path.write_text(f"-----BEGIN EXAMPLE-----\n{key}\n-----END EXAMPLE-----\n")
+                arguments.append(f"--set-file=certificates.files.{key}={path}")
+        run = subprocess.run([kustomize, "build", build], capture_output=True, text=True, timeout=DEADLINE, check=False)
+        if run.returncode != 0:
+            return [f"kustomize does not build it: {run.stderr}"]
+        mine = {name_of(item): without_helm(item) for item in objects(run.stdout) if item["kind"] != "Namespace"}
+        chart = {name_of(item): without_helm(item) for item in objects(template(helm, build / "values.yaml", arguments=arguments))}
+    wrong = [f"{name}: {error}" for name, item in mine.items() for error in wrong_with(item, custom)]
+    for key in sorted(mine.keys() | chart.keys()):
+        if mine.get(key) != chart.get(key):
+            wrong.append(f"{key} is {json.dumps(mine.get(key))}, and the chart's {json.dumps(chart.get(key))}")
     return wrong
 
 
@@ -246,7 +298,7 @@ def main():
         custom.update(custom_kinds(pathlib.Path(sys.argv[1], file)))
     failures = []
 
-    def judge(what, wrong):
+    def note(what, wrong):
         failures.extend(f"{what}: {sentence}" for sentence in wrong)
 
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -254,14 +306,21 @@ def main():
         results = pool.map(functools.partial(check_mode, helms, custom), modes)
         count = 0
         for path, (items, wrong) in zip(modes, results):
-            judge(path.relative_to(ROOT), wrong)
+            note(path.relative_to(ROOT), wrong)
             count += len(items)
         print(f"{len(modes)} modes, {count} objects, by 2 Helms, for Kubernetes {' and '.join(VERSIONS)}")
 
         cases = yaml.load((CHART / "tests/refused.yaml").read_text(), Loader=Strict)
         for case, wrong in zip(cases, pool.map(functools.partial(check_refusal, helms), cases)):
-            judge(f"refused.yaml: {case['name']}", wrong)
+            note(f"refused.yaml: {case['name']}", wrong)
         print(f"{len(cases)} wrong values refused by 2 Helms")
+
+        overlays = sorted(path.parent for path in (ROOT / "deploy/kustomize").glob("**/kustomization.yaml"))
+        kustomize = sys.argv[1] + "/kustomize"
+        check = functools.partial(check_overlay, helms["Helm 4"], kustomize, custom)
+        for path, wrong in zip(overlays, pool.map(check, overlays)):
+            note(path.relative_to(ROOT), wrong)
+        print(f"{len(overlays)} kustomizations make the chart's objects")
 
         values = merged(*(yaml.load((CHART / file).read_text(), Loader=Strict) for file in ("values.yaml", "ci/everything-values.yaml")))
         usual = len(objects(with_values(helms["Helm 4"], values)))
@@ -270,12 +329,12 @@ def main():
             changed = replaced(values, path, AMBIGUOUS[number % len(AMBIGUOUS)] if text is None else text)
             runs.append((path, pool.submit(check_hostile, helms["Helm 4"], custom, changed, usual, HOSTILE not in path)))
         for path, run in runs:
-            judge("hostile text in " + ".".join(map(repr, path)), run.result())
+            note("hostile text in " + ".".join(map(repr, path)), run.result())
         print(f"{len(runs)} hostile texts in values stay texts, or are refused")
 
     for failure in failures:
         print(failure, file=sys.stderr)
-    return 1 if failures or not modes or not cases else 0
+    return 1 if failures or not (modes and cases and overlays and runs) else 0
 
 
 if __name__ == "__main__":

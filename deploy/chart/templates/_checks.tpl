@@ -58,8 +58,19 @@
   {{- if and $certificates.certManager.clients (not (include "headcount.ownClientAuthority" .)) }}
     {{- $wrong = append $wrong "certificates.certManager.clients can't be issued without certificates.certManager.clientAuthorities.enabled: set clients to []" }}
   {{- end }}
+  {{- $names := list }}
+  {{- range $certificates.certManager.clients }}
+    {{- if has .name $names }}
+      {{- $wrong = append $wrong (printf "two of certificates.certManager.clients have the name %s: each has a Secret of its own, so that names must differ" .name) }}
+    {{- end }}
+    {{- $names = append $names .name }}
+  {{- end }}
+  {{- $manager := $certificates.certManager }}
+  {{- if ge (include "headcount.seconds" $manager.renewBefore | int64) (include "headcount.seconds" $manager.duration | int64) }}
+    {{- $wrong = append $wrong (printf "certificates.certManager.renewBefore (%s) must be less than the duration (%s), or certificates would be renewed without end" $manager.renewBefore $manager.duration) }}
+  {{- end }}
 {{- end }}
-{{- if and (ne .Values.service.type "ClusterIP") (ne .Values.service.type "LoadBalancer") .Values.service.loadBalancerSourceRanges }}
+{{- if and (ne .Values.service.type "LoadBalancer") .Values.service.loadBalancerSourceRanges }}
   {{- $wrong = append $wrong "service.loadBalancerSourceRanges needs the type LoadBalancer" }}
 {{- end }}
 {{- if and (eq .Values.service.type "ClusterIP") .Values.service.nodePort }}
@@ -83,4 +94,13 @@
 {{- if $wrong }}
   {{- printf "\n\nThese values can't be used:\n- %s\n" (join "\n- " (uniq $wrong)) | fail }}
 {{- end }}
+{{- end }}
+
+{{/* A duration such as 1h30m, in seconds. */}}
+{{- define "headcount.seconds" -}}
+{{- $sum := 0 }}
+{{- range $unit, $seconds := dict "h" 3600 "m" 60 "s" 1 }}
+  {{- $sum = regexFind (printf "[0-9]+%s" $unit) $ | trimSuffix $unit | int64 | mul $seconds | add $sum }}
+{{- end }}
+{{- $sum }}
 {{- end }}
