@@ -13,6 +13,7 @@ mod floods;
 mod h2spec;
 mod histories;
 mod http;
+mod image;
 mod images;
 mod informer;
 mod lifecycle;
