@@ -24,6 +24,7 @@ mod memory;
 mod monitoring;
 mod pki;
 mod policy;
+mod release;
 mod sbom;
 mod scenarios;
 mod support;
