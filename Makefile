@@ -10,7 +10,7 @@ IMAGE ?= headcount:$(VERSION)
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test bench lint sbom fmt deploy undeploy clean
+.PHONY: help build run test bench lint sbom fmt image release deploy undeploy clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +43,12 @@ sbom: ## Write what the program is made of (CycloneDX): target/headcount.cdx.jso
 fmt: ## Format everything
 	@.ci/prerequisites cargo
 	@.ci/lint --fix
+
+image: ## Build the image with docker, podman or buildah: IMAGE=…, COLLECTOR=1 for the log sidecar's, ARGS='--platform …'
+	@IMAGE='$(if $(filter file,$(origin IMAGE)),,$(IMAGE))' COLLECTOR='$(COLLECTOR)' deploy/image $(ARGS)
+
+release: ## Build all of a release into target/release-VERSION: program, image, chart, checksums, …; DIRTY=1 for a trial
+	@DIRTY='$(DIRTY)' OUT='$(OUT)' PROGRAM='$(PROGRAM)' .ci/release
 
 deploy: ## Install or upgrade the chart in kubectl's cluster: IMAGE=…, VALUES=files, CERTIFICATES=folder, NAMESPACE=…, ARGS=for helm
 	@IMAGE='$(IMAGE)' VALUES='$(VALUES)' CERTIFICATES='$(CERTIFICATES)' NAMESPACE='$(NAMESPACE)' HELM='$(HELM)' KUBECTL='$(KUBECTL)' \

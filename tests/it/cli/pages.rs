@@ -120,7 +120,7 @@ fn formatted(pages: &Path) {
     for page in fs::read_dir(pages).unwrap() {
         let page = page.unwrap().path();
         let run = Command::new("groff")
-            .args(["-man", "-ww", "-Tutf8", "-P-cbou"])
+            .args(["-man", "-ww", "-Kutf8", "-Tutf8", "-P-cbou"])
             .arg(&page)
             .stdin(Stdio::null())
             .output();
