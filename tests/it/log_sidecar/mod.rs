@@ -83,7 +83,7 @@ impl Volumes {
     async fn collect(&self, more: &[(&str, &str)]) -> Program {
         let mut command = Command::new(&*program().await);
         let configuration =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/collector/config.yaml");
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/chart/files/collector.yaml");
         command.env_clear().arg("--config").arg(configuration);
         command.env("COLLECTOR_LOG_FILES", self.logs().join("headcount.log*"));
         command.env("COLLECTOR_AUDIT_FILES", self.logs().join("audit*.log"));
