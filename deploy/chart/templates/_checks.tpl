@@ -32,6 +32,12 @@
     {{- $wrong = append $wrong (printf "config.%s is decided by the chart: %s" $key $where) }}
   {{- end }}
 {{- end }}
+{{- range $section := list "logging" "audit" }}
+  {{- $path := dig $section "file" "path" "/var/log/headcount/" $.Values.config }}
+  {{- if not (or (hasPrefix "/var/log/headcount/" $path) $.Values.extraVolumeMounts) }}
+    {{- $wrong = append $wrong (printf "config.%s.file.path (%s) must be below /var/log/headcount, or in a volume of extraVolumeMounts: nothing else can be written to" $section $path) }}
+  {{- end }}
+{{- end }}
 {{- $sources := (include "headcount.clientCaSources" . | fromJson).sources }}
 {{- if not $sources }}
   {{- $wrong = append $wrong "no authority of clients is known, so that nobody could connect: name one under clientCa.secrets or clientCa.configMaps" }}

@@ -21,6 +21,12 @@ app.kubernetes.io/name: {{ include "headcount.name" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
+{{/* Of the Pod of `helm test`, which isn't one of those that are selected. */}}
+{{- define "headcount.testLabels" -}}
+app.kubernetes.io/name: {{ printf "%s-test" (include "headcount.name" .) | trunc 63 | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+{{- end }}
+
 {{- define "headcount.labels" -}}
 {{- $common := omit .Values.commonLabels "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "helm.sh/chart" }}
 {{- with $common }}
