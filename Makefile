@@ -31,7 +31,7 @@ bench: ## Measure against a Go server and the libraries' limit; ARGS=--quick tak
 	@.ci/prerequisites cargo cc go
 	$(CARGO) run --quiet --release --locked --package bench --bin bench -- $(ARGS)
 
-lint: ## Check formatting, lints, documentation, scripts, licences and sources
+lint: ## Check formatting, lints, documentation, scripts, images, workflows, licences and sources, and the chart
 	@.ci/prerequisites cargo cc go
 	@.ci/lint
 

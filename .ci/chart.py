@@ -196,6 +196,23 @@ def check_refusal(helms, case):
     return wrong
 
 
+# By docs/configuration.md, by Helm and by Kubernetes.
+DESCRIBED_ELSEWHERE = {"config", "global", "livenessProbe", "readinessProbe", "resources"}
+
+
+def check_documented(values, schema, definitions, path=()):
+    """Where values.yaml, which describes every value, and the schema of values don't have the same keys."""
+    if "$ref" in schema:
+        schema = definitions[schema["$ref"].rsplit("/", 1)[1]]
+    if not isinstance(values, dict) or "properties" not in schema or schema.get("additionalProperties", True):
+        return
+    for key in sorted((values.keys() ^ schema["properties"].keys()) - DESCRIBED_ELSEWHERE):
+        missing = "values.schema.json" if key in values else "values.yaml"
+        yield f"{'.'.join((*path, key))} is not in {missing}"
+    for key in sorted((values.keys() & schema["properties"].keys()) - DESCRIBED_ELSEWHERE):
+        yield from check_documented(values[key], schema["properties"][key], definitions, (*path, key))
+
+
 # What Helm alone has use for.
 HELMS_OWN = {"helm.sh/chart", "app.kubernetes.io/managed-by"}
 
@@ -329,6 +346,10 @@ def main():
         for case, wrong in zip(cases, pool.map(functools.partial(check_refusal, helms), cases)):
             note(f"refused.yaml: {case['name']}", wrong)
         print(f"{len(cases)} wrong values refused by 2 Helms")
+
+        schema = json.loads((CHART / "values.schema.json").read_text())
+        values = yaml.load((CHART / "values.yaml").read_text(), Loader=Strict)
+        note("values", check_documented(values, schema, schema["$defs"]))
 
         overlays = sorted(path.parent for path in (ROOT / "deploy/kustomize").glob("**/kustomization.yaml"))
         kustomize = sys.argv[1] + "/kustomize"
