@@ -7,7 +7,7 @@ use std::{
     process::{Command, Output},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::skipped;
@@ -219,11 +219,77 @@ fn what_is_not_committed_or_not_dated_is_not_released() {
     assert!(!small.path("target").exists());
 }
 
-/// The program under test, smaller where that can be had: it is packed four times.
-fn stripped(folder: &Path) -> PathBuf {
-    let program = folder.join("program");
-    fs::copy(env!("CARGO_BIN_EXE_headcount"), &program).unwrap();
-    let _ = Command::new("strip").arg(&program).status();
+#[test]
+fn workflows_run_what_a_person_runs_with_few_rights_and_an_end() {
+    let mut writing = Vec::new();
+    let mut run = Vec::new();
+    for name in ["ci", "release"] {
+        let path = checkout().join(format!(".github/workflows/{name}.yml"));
+        let text = fs::read_to_string(path).unwrap();
+        let workflow: Value = serde_saphyr::from_str(&text).unwrap();
+        assert_eq!(
+            workflow["permissions"],
+            json!({"contents": "read"}),
+            "{name}"
+        );
+        assert!(workflow["concurrency"]["group"].is_string(), "{name}");
+        for (job, is) in workflow["jobs"].as_object().unwrap() {
+            if is["permissions"] != Value::Null {
+                writing.push((job.clone(), is["permissions"].clone()));
+            }
+            if is["uses"] == "./.github/workflows/ci.yml" {
+                continue;
+            }
+            assert!(is["timeout-minutes"].is_u64(), "{name}: {job}");
+            for step in is["steps"].as_array().unwrap() {
+                run.extend(
+                    step["run"]
+                        .as_str()
+                        .map(|line| (job.clone(), line.to_owned())),
+                );
+                let Some(action) = step["uses"].as_str() else {
+                    continue;
+                };
+                assert!(action.starts_with("actions/"), "{name}: {action}");
+                if action.starts_with("actions/checkout@") {
+                    assert_eq!(step["with"]["persist-credentials"], false, "{name}: {job}");
+                }
+            }
+        }
+    }
+    // One job alone may write, and it runs nothing of the checkout's, nor of what was built.
+    assert_eq!(
+        writing,
+        [("publish".to_owned(), json!({"contents": "write"}))]
+    );
+    let of = |job: &str| -> Vec<_> {
+        let all = run.iter().filter(|(of, _)| of == job);
+        all.map(|(_, line)| line.as_str()).collect()
+    };
+    assert!(of("lint-and-test").contains(&".ci/run"));
+    assert!(of("build").contains(&"make release"));
+    for line in of("publish") {
+        assert!(
+            line.starts_with("sha256sum ") || line.starts_with("gh "),
+            "{line}"
+        );
+    }
+    let script = fs::read_to_string(checkout().join(".ci/run")).unwrap();
+    assert!(script.ends_with("exec make lint test\n"), "{script}");
+}
+
+/// A program that does what the one under test does, by becoming it: small, since it is packed four times.
+fn deputy(folder: &Path) -> PathBuf {
+    let (source, program) = (folder.join("deputy.rs"), folder.join("deputy"));
+    let text = format!(
+        "use std::{{env, os::unix::process::CommandExt as _, process::Command}};\n\
+         fn main() {{ panic!(\"{{}}\", Command::new({:?}).args(env::args_os().skip(1)).exec()) }}\n",
+        env!("CARGO_BIN_EXE_headcount")
+    );
+    fs::write(&source, text).unwrap();
+    let mut rustc = Command::new("rustc");
+    rustc.args(["--edition=2024", "-Cstrip=symbols", "-o"]);
+    done(rustc.arg(&program).arg(source));
     program
 }
 
@@ -235,7 +301,7 @@ fn released(program: &Path, out: &Path) {
         .env("OUT", out)
         .env("PROGRAM", program);
     // An epoch of its own: the checkout may have no commit.
-    done(script.env("SOURCE_DATE_EPOCH", "1800000000"));
+    done(script.env("SOURCE_DATE_EPOCH", "1700000000"));
 }
 
 #[test]
@@ -248,7 +314,7 @@ fn a_release_is_whole_is_what_its_checksums_say_and_comes_out_the_same_again() {
     // What was there is replaced, and not added to.
     fs::create_dir(&second).unwrap();
     fs::write(second.join("old"), "").unwrap();
-    let program = stripped(folder.path());
+    let program = deputy(folder.path());
     released(&program, &first);
     released(&program, &second);
     let sums = fs::read_to_string(first.join("SHA256SUMS")).unwrap();
@@ -270,11 +336,13 @@ fn a_release_is_whole_is_what_its_checksums_say_and_comes_out_the_same_again() {
         .unwrap();
     let architecture = target.split('-').next().unwrap();
     let program = format!("headcount-{VERSION}-{target}.tar.gz");
-    let image = format!("headcount-{VERSION}-image-{architecture}.oci.tar");
+    let image = |name: &str| format!("{name}-{VERSION}-image-{architecture}.oci.tar");
+    let (server, collector) = (image("headcount"), image("headcount-collector"));
     let chart = format!("headcount-{VERSION}.tgz");
     for file in [
         &program,
-        &image,
+        &server,
+        &collector,
         &chart,
         &format!("headcount-{VERSION}.cdx.json"),
         "NOTES.md",
@@ -287,7 +355,16 @@ fn a_release_is_whole_is_what_its_checksums_say_and_comes_out_the_same_again() {
 
     in_the_program(&first.join(program));
     in_the_chart(&first.join(chart));
-    in_the_image(&first.join(image));
+    let started = in_the_image("headcount", &first.join(server));
+    assert_eq!(started["Cmd"], json!(["serve"]));
+    assert_eq!(
+        started["ExposedPorts"],
+        json!({"8443/tcp": {}, "8081/tcp": {}})
+    );
+    let started = in_the_image("headcount-collector", &first.join(collector));
+    let configured = "--config=/etc/headcount-collector/config.yaml";
+    assert_eq!(started["Cmd"], json!([configured]));
+    assert_eq!(started["ExposedPorts"], json!({}));
 }
 
 /// Unpacks an archive and returns the folder and the paths of all files in it, as tar lists them.
@@ -357,10 +434,10 @@ fn in_the_chart(archive: &Path) {
     }
 }
 
-/// Each descriptor's digest and size are its blob's, and what the image is started with is what deploy/Dockerfile says.
-fn in_the_image(archive: &Path) {
+/// Each descriptor's digest and size are its blob's, and what the image is called is what its Dockerfile says. Returns what it is started with.
+fn in_the_image(name: &str, archive: &Path) -> Value {
     let (folder, _) = unpacked(archive);
-    let json = |path: &Path| -> Value { serde_json::from_slice(&fs::read(path).unwrap()).unwrap() };
+    let read = |path: &Path| -> Value { serde_json::from_slice(&fs::read(path).unwrap()).unwrap() };
     let blob = |descriptor: &Value| -> PathBuf {
         let digest = descriptor["digest"]
             .as_str()
@@ -377,16 +454,16 @@ fn in_the_image(archive: &Path) {
         path
     };
     assert_eq!(
-        json(&folder.path().join("oci-layout"))["imageLayoutVersion"],
+        read(&folder.path().join("oci-layout"))["imageLayoutVersion"],
         "1.0.0"
     );
-    let index = json(&folder.path().join("index.json"));
+    let index = read(&folder.path().join("index.json"));
     let named = &index["manifests"][0]["annotations"]["org.opencontainers.image.ref.name"];
-    assert_eq!(named, &format!("headcount:{VERSION}"));
-    let manifest = json(&blob(&index["manifests"][0]));
-    let config = json(&blob(&manifest["config"]));
+    assert_eq!(named, &format!("{name}:{VERSION}"));
+    let manifest = read(&blob(&index["manifests"][0]));
+    let config = read(&blob(&manifest["config"]));
     let layer = blob(&manifest["layers"][0]);
-    let for_docker = json(&folder.path().join("manifest.json"));
+    let for_docker = read(&folder.path().join("manifest.json"));
     for (path, own) in [
         (&for_docker[0]["Config"], &manifest["config"]),
         (&for_docker[0]["Layers"][0], &manifest["layers"][0]),
@@ -409,19 +486,19 @@ fn in_the_image(archive: &Path) {
     assert_eq!(started["User"], "65532:65532");
     assert_eq!(
         started["Entrypoint"],
-        serde_json::json!(["/usr/local/bin/headcount"])
+        json!([format!("/usr/local/bin/{name}")])
     );
-    assert_eq!(started["Cmd"], serde_json::json!(["serve"]));
-    assert_eq!(
-        started["ExposedPorts"],
-        serde_json::json!({"8443/tcp": {}, "8081/tcp": {}})
-    );
-    let dockerfile = fs::read_to_string(checkout().join("deploy/Dockerfile")).unwrap();
+    let dockerfile = match name {
+        "headcount" => "deploy/Dockerfile",
+        _ => "deploy/collector/Dockerfile",
+    };
+    let dockerfile = fs::read_to_string(checkout().join(dockerfile)).unwrap();
     let labels = started["Labels"].as_object().unwrap();
     assert_eq!(
         labels.len(),
         dockerfile.matches("org.opencontainers.image.").count()
     );
+    assert_eq!(labels["org.opencontainers.image.title"], name);
     assert_eq!(labels["org.opencontainers.image.version"], VERSION);
     for value in labels.values() {
         assert!(!value.as_str().unwrap().contains('$'), "{labels:?}");
@@ -438,13 +515,12 @@ fn in_the_image(archive: &Path) {
     );
     for line in list.lines() {
         assert!(
-            line.contains(" 0/0 ") && !line[..10].contains("w-r-w") && &line[7..8] == "r",
+            line.contains(" 0/0 ") && &line[4..6] == "r-" && &line[7..9] == "r-",
             "{line}"
         );
     }
-    assert!(
-        list.lines()
-            .any(|l| l.starts_with("-rwxr-xr-x") && l.ends_with(" usr/local/bin/headcount")),
-        "{list}"
-    );
+    let program = format!(" usr/local/bin/{name}");
+    let runs = |line: &str| line.starts_with("-rwxr-xr-x") && line.ends_with(&program);
+    assert!(list.lines().any(runs), "{list}");
+    started.clone()
 }

@@ -88,6 +88,26 @@ fn bash_takes_its_completions_and_completes_with_them() {
 }
 
 #[test]
+fn zsh_and_fish_take_theirs() {
+    let folder = tempfile::tempdir().unwrap();
+    for shell in ["zsh", "fish"] {
+        let file = folder.path().join(shell);
+        fs::write(&file, written(&["completions", shell])).unwrap();
+        match Command::new(shell).arg("-n").arg(&file).output() {
+            Ok(output) => {
+                assert!(
+                    output.status.success() && output.stderr.is_empty(),
+                    "{output:?}"
+                );
+            }
+            Err(_) => skipped(&format!(
+                "{shell}'s completions are not read, because it is missing"
+            )),
+        }
+    }
+}
+
+#[test]
 fn there_is_a_manual_page_of_every_command_with_each_of_its_flags() {
     let folder = tempfile::tempdir().unwrap();
     let pages = folder.path().join("new/man1");

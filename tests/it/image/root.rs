@@ -22,8 +22,12 @@ use crate::support::{
 /// The name that a caller in the cluster knows the server by.
 const NAME: &str = "headcount.headcount.svc.cluster.local";
 
-/// A folder with what the last stage of deploy/Dockerfile copies.
-struct Root(TempDir);
+/// A folder with what the last stage of a Dockerfile copies.
+struct Root {
+    folder: TempDir,
+    /// The program's path in it.
+    program: String,
+}
 
 impl Drop for Root {
     fn drop(&mut self) {
@@ -33,33 +37,45 @@ impl Drop for Root {
 }
 
 impl Root {
+    /// headcount's.
     fn new() -> Self {
-        let dockerfile = fs::read_to_string(checkout().join("deploy/Dockerfile")).unwrap();
+        Self::of("deploy", Path::new(env!("CARGO_BIN_EXE_headcount")))
+    }
+
+    /// That of the Dockerfile and the script in a folder, for a program that is built already.
+    fn of(folder: &str, program: &Path) -> Self {
+        let deploy = checkout().join(folder);
+        let dockerfile = fs::read_to_string(deploy.join("Dockerfile")).unwrap();
         let stages = stages(&dockerfile);
         let [build, last] = &stages[..] else {
             panic!("{stages:#?}")
         };
         assert_eq!(all(last, "FROM"), ["scratch"]);
-        // All of it is one folder, which this script has made in the stage before: here of the program under test.
+        // All of it is one folder, which a script makes of the program in the stage before: here of one that is built already.
         assert_eq!(all(last, "COPY"), ["--from=build /image/ /"]);
         assert!(all(last, "ADD").is_empty() && all(last, "RUN").is_empty());
         let runs = all(build, "RUN").concat();
+        let made: Vec<_> = runs.rsplit(' ').take(3).collect();
         assert!(
-            runs.ends_with("deploy/image-root target/release/headcount /image"),
+            made[0] == "/image" && made[2].ends_with("/image-root"),
             "{runs}"
         );
-        let folder = tempfile::tempdir().unwrap();
-        let made = Command::new(checkout().join("deploy/image-root"))
-            .arg(env!("CARGO_BIN_EXE_headcount"))
-            .arg(folder.path().join("image"))
+        let entry = all(last, "ENTRYPOINT").concat();
+        let into = tempfile::tempdir().unwrap();
+        let output = Command::new(deploy.join("image-root"))
+            .arg(program)
+            .arg(into.path().join("image"))
             .output()
             .unwrap();
-        assert!(made.status.success(), "{made:?}");
-        Self(folder)
+        assert!(output.status.success(), "{output:?}");
+        Self {
+            folder: into,
+            program: entry.trim_matches(['[', ']', '"']).to_owned(),
+        }
     }
 
     fn path(&self) -> PathBuf {
-        self.0.path().join("image")
+        self.folder.path().join("image")
     }
 
     /// Puts a file there, as a kubelet mounts it.
@@ -97,7 +113,7 @@ impl Root {
     }
 
     /// The program in it, as the image's user and without any capability; `None` where that isn't allowed.
-    fn headcount(&self, arguments: &[&str]) -> Option<Command> {
+    fn run(&self, arguments: &[&str]) -> Option<Command> {
         self.set_folders(0o555);
         let command = || {
             let mut command = Command::new("unshare");
@@ -107,17 +123,14 @@ impl Root {
                 .env_clear()
                 .env("PATH", std::env::var_os("PATH").unwrap());
             command.stdin(Stdio::null());
-            command.arg("/usr/local/bin/headcount");
+            command.arg(&self.program);
             command
         };
         let tried = command().arg("--version").output();
         match tried {
             Ok(output) if output.status.success() => {
                 let said = String::from_utf8_lossy(&output.stdout);
-                assert_eq!(
-                    said.trim_end(),
-                    concat!("headcount ", env!("CARGO_PKG_VERSION"))
-                );
+                assert!(said.starts_with("headcount"), "{said}");
             }
             Ok(output) if output.stderr.starts_with(b"unshare: ") => {
                 let said = String::from_utf8_lossy(&output.stderr);
@@ -207,7 +220,7 @@ async fn the_program_serves_from_a_root_of_nothing_but_the_image_and_asks_by_a_n
         );
     }
 
-    let Some(mut command) = root.headcount(&[
+    let Some(mut command) = root.run(&[
         "serve",
         "--listen=127.0.0.1:0",
         "--admin-listen=127.0.0.1:0",
@@ -233,7 +246,7 @@ async fn the_program_serves_from_a_root_of_nothing_but_the_image_and_asks_by_a_n
         }
     }
     for name in names {
-        let asked = root.headcount(&[
+        let asked = root.run(&[
             "health",
             &format!("--server=https://{name}:{}", serving.address.port()),
             "--ca=/etc/headcount/client-ca.crt",
@@ -249,6 +262,33 @@ async fn the_program_serves_from_a_root_of_nothing_but_the_image_and_asks_by_a_n
     }
     let ended = serving.terminated().await;
     assert_eq!(ended.code, Some(0), "{ended:#?}");
+}
+
+#[test]
+fn the_log_sidecar_runs_from_a_root_of_its_program_its_configuration_and_public_authorities() {
+    let built = Command::new(checkout().join("deploy/collector/build"))
+        .output()
+        .unwrap();
+    assert!(built.status.success(), "{built:?}");
+    let program = String::from_utf8(built.stdout).unwrap();
+    let root = Root::of("deploy/collector", Path::new(program.trim()));
+    assert_eq!(
+        root.files(),
+        [
+            "etc/headcount-collector/config.yaml",
+            "etc/ssl/certs/ca-certificates.crt",
+            "usr/local/bin/headcount-collector",
+        ]
+    );
+    let Some(mut command) = root.run(&["components"]) else {
+        return;
+    };
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("file_log"),
+        "{output:?}"
+    );
 }
 
 /// A DNS server that knows one name, at an address of its own; `None` where its port can't be had.
