@@ -33,8 +33,8 @@ fn documented(section: &str) -> Vec<String> {
         .collect()
 }
 
-/// A folder with kubectl and helm, by the names that users know.
-async fn programs(folder: &Path) -> PathBuf {
+/// A folder with kubectl and this version of Helm, by the names that users know.
+async fn programs(folder: &Path, helm: &str) -> PathBuf {
     let build = Command::new(checkout().join("tests/tools/build"))
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
@@ -46,7 +46,7 @@ async fn programs(folder: &Path) -> PathBuf {
     fs::create_dir(&bin).unwrap();
     let kubectl = binaries().await.unwrap().join("kubectl");
     symlink(kubectl, bin.join("kubectl")).unwrap();
-    symlink(Path::new(tools.trim()).join("helm4"), bin.join("helm")).unwrap();
+    symlink(Path::new(tools.trim()).join(helm), bin.join("helm")).unwrap();
     bin
 }
 
@@ -71,11 +71,21 @@ async fn ready(cluster: &ControlPlane) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_first_versions_objects_become_the_charts_while_a_server_always_is_ready() {
+    upgraded_by("helm4", "").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn helm_3_takes_them_over_too() {
+    upgraded_by("helm3", "--force-conflicts ").await;
+}
+
+/// Does it with a version of Helm, which doesn't know some flag.
+async fn upgraded_by(helm: &str, unknown: &str) {
     let cluster = ControlPlane::start(Options::with_nodes(2))
         .await
         .unwrap_or_else(|e| panic!("{}", e.chain()));
     let folder = tempfile::tempdir().unwrap();
-    let bin = programs(folder.path()).await;
+    let bin = programs(folder.path(), helm).await;
     let files = pki::write_demo(&folder.path().join("pki")).unwrap();
     let objects = fs::read_to_string(checkout().join("tests/first-version/objects.yaml")).unwrap();
     cluster.apply(&objects).await.unwrap();
@@ -122,6 +132,7 @@ async fn the_first_versions_objects_become_the_charts_while_a_server_always_is_r
         tokio::time::timeout(PATIENCE, run).await.unwrap().unwrap()
     };
     let commands = documented("From 0.1's manifests to the chart");
+    let commands: Vec<_> = commands.iter().map(|c| c.replace(unknown, "")).collect();
     assert_eq!(commands.len(), 4, "{commands:#?}");
     // Without them, Helm takes nothing that isn't its own.
     let refused = run(&commands[2]
