@@ -4,8 +4,13 @@
 
 mod address;
 mod delay;
+pub mod deprecated;
+mod document;
 mod environment;
+mod in_force;
 mod logging;
+mod problems;
+mod schema;
 mod settings;
 mod source;
 
@@ -20,6 +25,10 @@ use clap::Args;
 
 pub use address::{Address, NotAnAddress};
 pub use delay::{Delay, NotADelay};
+pub use deprecated::{Deprecated, Migrated, migrate};
+pub use in_force::InForce;
+pub use problems::problems;
+pub use schema::json_schema;
 pub use settings::Settings;
 pub use source::Source;
 
@@ -70,6 +79,8 @@ pub struct Config {
     pub log: LogSettings,
     /// Whom a client's certificate names.
     pub identity: IdentityRules,
+    /// Old keys that its file has.
+    pub deprecated: Vec<Deprecated>,
     /// What it was made of, for reading it again.
     pub source: Source,
 }
@@ -148,6 +159,7 @@ impl Config {
             limits: Limits::default(),
             audit: AuditSettings::default(),
             kubernetes_events: false,
+            deprecated: Vec::new(),
             source: Source::default(),
         }
     }
@@ -203,7 +215,7 @@ impl Config {
                 "kubernetesEvents",
                 self.kubernetes_events != next.kubernetes_events,
             ),
-            ("logFormat", self.log.format != next.log.format),
+            ("logging.format", self.log.format != next.log.format),
             ("logging.stderr", self.log.stderr != next.log.stderr),
             ("logging.file", self.log.file != next.log.file),
         ];
@@ -217,7 +229,11 @@ impl Config {
     ///
     /// As [`Config::load`], for what the file gives.
     pub fn access(file: &Path) -> Result<AccessSettings, ConfigError> {
-        let (settings, authorization) = from_file(file, &read_file(file)?)?;
+        let FromFile {
+            settings,
+            authorization,
+            ..
+        } = from_file(file, &read_file(file)?)?;
         Ok(AccessSettings {
             authorization,
             server: Bounds::up_to(settings.max_replicas()),
@@ -268,12 +284,38 @@ fn read_file(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path).map_err(|e| ConfigError::Read(path.to_owned(), e))
 }
 
-fn from_file(path: &Path, text: &str) -> Result<(Settings, Authorization), ConfigError> {
-    let wrong = |line, why| ConfigError::File {
+/// A file with its old keys at their new places. Nothing is written.
+///
+/// # Errors
+///
+/// As [`Config::load`], for what the file gives: what can't be read isn't rewritten.
+pub fn migrate_file(path: &Path) -> Result<Migrated, ConfigError> {
+    let text = read_file(path)?;
+    from_file(path, &text)?;
+    migrate(&text).map_err(|error| ConfigError::File {
+        path: path.to_owned(),
+        line: Some(error.line),
+        why: error.why,
+    })
+}
+
+/// What a configuration file says.
+#[derive(Default)]
+struct FromFile {
+    settings: Settings,
+    authorization: Authorization,
+    deprecated: Vec<Deprecated>,
+}
+
+fn from_file(path: &Path, text: &str) -> Result<FromFile, ConfigError> {
+    let in_file = |line, why| ConfigError::File {
         path: path.to_owned(),
         line,
         why,
     };
+    let migrated = migrate(text).map_err(|error| in_file(Some(error.line), error.why))?;
+    let wrong = |line: Option<u64>, why| in_file(line.map(|line| migrated.old_line(line)), why);
+    let text = migrated.text.as_str();
     let mut settings: Settings = serde_saphyr::from_str(text).map_err(|e| {
         let (line, why) = crate::yaml::fault(&e, text);
         wrong(line, why)
@@ -307,7 +349,11 @@ fn from_file(path: &Path, text: &str) -> Result<(Settings, Authorization), Confi
             let line = line_of(text, &key);
             Err(wrong(line, format!("{key} {value:?} can't be: {why}")))
         }
-        other => other.map(|()| (settings, authorization)),
+        other => other.map(|()| FromFile {
+            settings,
+            authorization,
+            deprecated: migrated.moved.clone(),
+        }),
     }
 }
 

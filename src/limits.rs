@@ -24,7 +24,7 @@ pub(crate) use limiter::site;
 pub use limiter::{Address, Allowance, CallerId, Limiter};
 pub(crate) use memory::Looking;
 pub use memory::{Memory, MemoryBudget, Pressure, Reservation};
-pub(crate) use quantity::{bytes_within, time};
+pub(crate) use quantity::{Bytes, Time, written};
 pub use rates::{CallerRates, Override, Rate, Rates};
 pub use reached::{Limit, LimitMetrics, Who};
 pub(crate) use runs::{InRuns, Runner, Runs, in_runs};
@@ -33,10 +33,11 @@ pub use turns::{NoTurn, Places, Turn, Turns};
 
 use std::{num::NonZeroUsize, time::Duration};
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// `limits`, as it stands in the configuration file.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Limits {
     /// How many connections there may be.
@@ -73,7 +74,7 @@ impl Default for Limits {
 }
 
 /// Requests that wait for something: Kubernetes, a version, a body. What is read from the copy doesn't, and isn't counted.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Requests {
     /// Under way at once, of all callers together; a caller has a quarter of them at most.
@@ -81,7 +82,7 @@ pub struct Requests {
     /// In line for that.
     pub waiting: usize,
     /// How long one is in line.
-    #[serde(deserialize_with = "quantity::time")]
+    #[serde(with = "quantity::Time")]
     pub longest_wait: Duration,
 }
 

@@ -21,7 +21,7 @@ use tracing::{info, warn};
 
 use crate::{
     access::{KubernetesNames, Reviewer, Rules},
-    config::{Config, ConfigError},
+    config::{Config, ConfigError, deprecated},
     generation::{Generation, Generations},
     kubernetes::{AccessReviews, InformerStatus},
     limits::Limiter,
@@ -259,6 +259,9 @@ impl Reloader {
         let waiting = self.started_with.waits_for_restart(&config);
         if !waiting.is_empty() && waiting != self.started_with.waits_for_restart(&self.config) {
             warn!(name: "reload.restart.needed", settings = waiting.join(", "), "changed settings take effect with the next start only");
+        }
+        if config.deprecated != self.config.deprecated {
+            deprecated::warn_of(&config.deprecated);
         }
         let number = generation.number;
         self.generations.replace(generation);

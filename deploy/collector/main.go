@@ -90,7 +90,7 @@ func main() {
 		BuildInfo: component.BuildInfo{
 			Command:     "headcount-collector",
 			Description: "reads headcount's log and audit files and forwards them",
-			Version:     "0.1.0",
+			Version:     "0.2.0",
 		},
 		Factories: factories,
 		ConfigProviderSettings: otelcol.ConfigProviderSettings{

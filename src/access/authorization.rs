@@ -3,8 +3,10 @@
 //! Whatever could mean more than was meant is an error: an empty list, a key without a value, a pattern that no name matches.
 
 mod rules;
+mod schema;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_saphyr::Spanned;
 
 use self::rules::{RuleFile, verbs};
@@ -46,36 +48,52 @@ pub struct PolicyError {
 }
 
 /// `authorization`, as it stands in the configuration file.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("allOf" = schema::each_for_its_mode()))]
 pub struct AuthorizationFile {
+    /// Who decides.
     #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Mode", extend("default" = Mode::Any))]
     mode: Option<Spanned<Mode>>,
+    /// Verbs beside get, list, watch and scale that any client of a known CA may use: for mode `any`.
     #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "schema::Verbs")]
     enable: Option<List>,
+    /// Rules, of which the first that matches decides: for mode `policy`.
     #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Vec<RuleFile>", length(min = 1))]
     rules: Option<Spanned<Vec<RuleFile>>>,
+    /// What callers are named to the cluster: for mode `kubernetes`.
     #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "KubernetesFile")]
     kubernetes: Option<Spanned<KubernetesFile>>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 enum Mode {
+    /// Any client of a known CA may do everything that is enabled.
     Any,
+    /// The rules decide.
     Policy,
+    /// The cluster decides (SubjectAccessReview).
     Kubernetes,
 }
 
 type Text = Spanned<String>;
 type List = Spanned<Vec<Text>>;
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct KubernetesFile {
+    /// What stands before a principal's name.
     #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "schema::Prefix", extend("default" = KubernetesNames::PREFIX))]
     user_prefix: Option<Text>,
+    /// What stands before a group's name.
     #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "schema::Prefix", extend("default" = KubernetesNames::PREFIX))]
     group_prefix: Option<Text>,
 }
 

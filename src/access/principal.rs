@@ -9,6 +9,7 @@ use std::{
 
 use super::policy::Glob;
 use rustls::pki_types::CertificateDer;
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use x509_parser::{asn1_rs::Tag, parse_x509_certificate, prelude::GeneralName};
 
@@ -29,7 +30,7 @@ pub struct Principal {
 }
 
 /// A place in a certificate that can hold its bearer's name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum NameKind {
     /// A URI of the subject alternative name, such as a SPIFFE ID.
@@ -41,25 +42,28 @@ pub enum NameKind {
 }
 
 /// What stands in the configuration's `identity`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct IdentityRules {
     /// The kinds of names that are looked for, in this order: the first kind that a certificate has names its bearer.
+    #[schemars(length(min = 1), extend("uniqueItems" = true))]
     pub principal: Vec<NameKind>,
     /// Where groups come from.
     pub groups: GroupSource,
     /// What some CAs may vouch for; the others may vouch for anybody.
     #[serde(deserialize_with = "some")]
+    #[schemars(length(min = 1))]
     pub authorities: Vec<AuthorityRule>,
 }
 
 /// What the CAs of one bundle may vouch for.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AuthorityRule {
     /// The bundle: one of those whose clients are let in.
     pub client_ca: PathBuf,
     /// Names, of which a principal's must match one.
+    #[schemars(length(min = 1))]
     names: Vec<Glob>,
     /// Groups that count when these CAs name them; none unless they are given.
     #[serde(default)]
@@ -78,7 +82,7 @@ fn some<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<AuthorityRule>
 }
 
 /// Where a principal's groups come from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum GroupSource {
     /// The subject's organizations (O).

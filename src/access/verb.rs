@@ -1,7 +1,8 @@
 //! What can be done to a Deployment.
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize, Serializer};
 
 /// One thing that a caller may be allowed to do. None implies another.
@@ -63,6 +64,20 @@ impl FromStr for Verb {
     fn from_str(text: &str) -> Result<Self, NotAVerb> {
         let verb = Self::ALL.into_iter().find(|verb| verb.as_str() == text);
         verb.ok_or_else(|| NotAVerb(text.to_owned()))
+    }
+}
+
+impl JsonSchema for Verb {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Verb".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "enum": Self::ALL.map(Self::as_str)})
     }
 }
 

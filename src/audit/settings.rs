@@ -2,9 +2,13 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use serde::{Deserialize, Deserializer, de::Error as _};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
-use crate::limits::{bytes_within, time};
+use crate::{
+    limits::{Bytes, Time},
+    yaml::given,
+};
 
 /// The least size at which a file is rotated, in bytes …
 const LEAST_SIZE: usize = 64 << 10;
@@ -12,7 +16,12 @@ const LEAST_SIZE: usize = 64 << 10;
 const LARGEST_SIZE: usize = 64 << 30;
 
 /// Where records of the audit trail go. By default nowhere.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(extend("anyOf" = [
+    {"required": ["file"]},
+    {"required": ["stdout"], "properties": {"stdout": {"const": true}}},
+]))]
 pub struct AuditSettings {
     /// A file, which is rotated.
     pub file: Option<TrailSettings>,
@@ -25,24 +34,22 @@ pub struct AuditSettings {
 }
 
 /// The file of an audit trail.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TrailSettings {
     /// The file that is written to; its folder must exist.
     pub path: PathBuf,
     /// From this size on, in bytes, another file is begun: 64Ki to 64Gi.
-    #[serde(
-        default = "usual_size",
-        deserialize_with = "bytes_within::<_, LEAST_SIZE, LARGEST_SIZE>"
-    )]
+    #[serde(default = "usual_size", with = "Bytes::<LEAST_SIZE, LARGEST_SIZE>")]
     pub max_size: usize,
     /// So many rotated files are kept beside it: 1 to 100000.
     #[serde(default = "usual_keep", deserialize_with = "keep")]
+    #[schemars(range(min = 1, max = 100_000))]
     pub keep: usize,
 }
 
 /// What becomes of writes while records can't be written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum FailurePolicy {
     /// They are refused before anything is sent to Kubernetes.
@@ -53,14 +60,15 @@ pub enum FailurePolicy {
 }
 
 /// When the log is told how far the trail has come, besides at its start and end and with each new file.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Checkpoints {
     /// After so many records: 1 to 1000000.
     #[serde(deserialize_with = "records")]
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub records: u64,
     /// After this time, if there were any.
-    #[serde(deserialize_with = "time")]
+    #[serde(with = "Time")]
     pub interval: Duration,
 }
 
@@ -96,6 +104,7 @@ impl<'de> Deserialize<'de> for AuditSettings {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase", deny_unknown_fields)]
         struct Given {
+            #[serde(default, deserialize_with = "given")]
             file: Option<TrailSettings>,
             #[serde(default)]
             stdout: bool,

@@ -11,7 +11,7 @@ mod permissions;
 mod report;
 mod system;
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use clap::Args;
 
@@ -69,6 +69,25 @@ pub(super) fn run(args: DoctorArgs) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Does `work` on this thread, and tells what `serve` would have warned of.
+pub(super) fn warnings_of<T>(work: impl FnOnce() -> T) -> (T, Vec<String>) {
+    let (done, warnings) = heard::warnings_of(work);
+    (
+        done,
+        warnings.into_iter().map(|warning| warning.words).collect(),
+    )
+}
+
+/// The files that can't be written: their settings, paths, why, and what to do.
+pub(super) fn unwritable(config: &Config) -> Vec<(&'static str, &Path, String, &'static str)> {
+    let files = outputs::written(config);
+    let trouble = files.filter_map(|(_, setting, path)| {
+        let (why, fix) = outputs::trouble(path)?;
+        Some((setting, path, why, fix))
+    });
+    trouble.collect()
 }
 
 async fn check(report: &mut Report, config: &Config) {

@@ -2,6 +2,7 @@
 
 mod audit;
 mod completions;
+mod config;
 mod core_dumps;
 mod demo;
 mod doctor;
@@ -61,6 +62,8 @@ enum Command {
     Completions(completions::CompletionsArgs),
     /// Write the manual page to stdout, or all of them into a folder
     Man(man::ManArgs),
+    /// Check a configuration, print what is in force, rewrite deprecated keys, print the file's JSON Schema
+    Config(Box<config::ConfigArgs>),
 }
 
 /// Runs the program; the exit code is 0, 64 for a bad configuration, 3 for what a policy denies, or 1 for another failure.
@@ -78,7 +81,7 @@ pub fn main() -> ExitCode {
         }
         Err(error) if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             return refused_unstarted(
-                &"the command is missing: serve, doctor, demo, pki, policy, audit or health; `headcount --help` tells more",
+                &"the command is missing: serve, doctor, demo, pki, policy, audit, config or health; `headcount --help` tells more",
             );
         }
         Err(error) => return refused_unstarted(&crate::config::sentence(&error)),
@@ -93,6 +96,7 @@ pub fn main() -> ExitCode {
         Command::Health(args) => health::run(*args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
+        Command::Config(args) => config::run(*args),
     };
     log::flush();
     code
@@ -100,10 +104,11 @@ pub fn main() -> ExitCode {
 
 /// Whether the command is one that a person runs and reads, who needs no log line, even if it can't be understood.
 fn is_for_a_person() -> bool {
-    const COMMANDS: [&str; 7] = [
+    const COMMANDS: [&str; 8] = [
         "pki",
         "policy",
         "audit",
+        "config",
         "doctor",
         "health",
         "completions",
@@ -115,10 +120,19 @@ fn is_for_a_person() -> bool {
 
 /// Says to a person why nothing was done.
 fn say(error: &dyn Display) {
-    let text = error.to_string();
+    tell("error", error);
+}
+
+/// Says to a person what to look at.
+fn warn(warning: &dyn Display) {
+    tell("warning", warning);
+}
+
+fn tell(what: &str, said: &dyn Display) {
+    let text = said.to_string();
     let lines: Vec<_> = text.lines().map(crate::pki::printable).collect();
-    // A closed stderr changes nothing about what wasn't done.
-    let _ = writeln!(io::stderr(), "error: {}", lines.join("\n"));
+    // A closed stderr changes nothing about what was or wasn't done.
+    let _ = writeln!(io::stderr(), "{what}: {}", lines.join("\n"));
 }
 
 /// Starts the log lines and a runtime, and runs `work` on it.

@@ -7,7 +7,7 @@ use tracing::warn;
 use super::{Signals, core_dumps, failed, not_started, on_runtime, refused_unstarted};
 use crate::{
     Headcount,
-    config::{Config, ServeArgs},
+    config::{Config, ServeArgs, deprecated},
 };
 
 pub(super) fn run(args: ServeArgs) -> ExitCode {
@@ -22,6 +22,7 @@ async fn serve(config: Config) -> ExitCode {
     if let Err(error) = core_dumps::forbid() {
         warn!(name: "server.core_dumps.possible", error = %error, "failed to forbid core dumps: if this process crashes, one may have its private key");
     }
+    deprecated::warn_of(&config.deprecated);
     // Before anything else, so that a signal during the start ends it.
     let signals = match Signals::listen() {
         Ok(signals) => signals,

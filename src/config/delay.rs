@@ -2,15 +2,18 @@
 
 use std::{str::FromStr, time::Duration};
 
+use crate::limits::written;
 use jiff::SignedDuration;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// Nobody waits longer for an end.
 const LONGEST: Duration = Duration::from_secs(10 * 60);
 
 /// A time to wait, which may be none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = "[0-9]"))]
 pub struct Delay(pub(super) Duration);
 
 /// Not a time that can be waited.
@@ -28,6 +31,12 @@ impl FromStr for Delay {
             return Err(NotADelay);
         }
         Ok(Self(time))
+    }
+}
+
+impl From<Delay> for String {
+    fn from(delay: Delay) -> Self {
+        written(delay.0)
     }
 }
 

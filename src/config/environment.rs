@@ -24,57 +24,78 @@ struct AsFlag {
 pub(super) fn read(
     variables: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<ServeArgs, ConfigError> {
-    let mut all = ServeArgs::default();
+    let (all, wrong) = read_all(variables);
+    match wrong.into_iter().next() {
+        Some(first) => Err(first),
+        None => Ok(all),
+    }
+}
+
+/// The settings that these variables give, and what is wrong with the others.
+pub(super) fn read_all(
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+) -> (ServeArgs, Vec<ConfigError>) {
+    let (mut all, mut wrong) = (ServeArgs::default(), Vec::new());
     for (name, value) in variables {
-        let Some(name) = name
-            .to_str()
-            .filter(|n| n.starts_with(PREFIX) && !is_service_link(n, &value))
-        else {
-            continue;
-        };
-        // Set and empty means not set, as it does in shells and in manifests.
-        if value.is_empty() {
-            continue;
+        match read_one(&name, &value) {
+            Ok(None) => {}
+            Ok(Some(args)) => {
+                all = ServeArgs {
+                    config: all.config.or(args.config),
+                    settings: all.settings.or(args.settings),
+                };
+            }
+            Err(error) => wrong.push(error),
         }
-        let wrong = |why: String| ConfigError::Environment {
-            name: plain(name),
-            why,
-        };
-        let value = value
-            .to_str()
-            .ok_or_else(|| wrong("it isn't UTF-8".into()))?;
-        let flag = name[PREFIX.len()..].to_ascii_lowercase().replace('_', "-");
-        let values: Vec<&str> = match flag.as_str() {
-            "client-ca" | "client-crl" | "namespace" | "enable" | "tls-cipher-suite"
-            | "tls-group" => value
+    }
+    (all, wrong)
+}
+
+/// What one variable gives, if it is one of ours.
+fn read_one(name: &OsStr, value: &OsStr) -> Result<Option<ServeArgs>, ConfigError> {
+    let Some(name) = name
+        .to_str()
+        .filter(|n| n.starts_with(PREFIX) && !is_service_link(n, value))
+    else {
+        return Ok(None);
+    };
+    // Set and empty means not set, as it does in shells and in manifests.
+    if value.is_empty() {
+        return Ok(None);
+    }
+    let wrong = |why: String| ConfigError::Environment {
+        name: plain(name),
+        why,
+    };
+    let value = value
+        .to_str()
+        .ok_or_else(|| wrong("it isn't UTF-8".into()))?;
+    let flag = name[PREFIX.len()..].to_ascii_lowercase().replace('_', "-");
+    let values: Vec<&str> = match flag.as_str() {
+        "client-ca" | "client-crl" | "namespace" | "enable" | "tls-cipher-suite" | "tls-group" => {
+            value
                 .split(',')
                 .map(str::trim)
                 .filter(|v| !v.is_empty())
-                .collect(),
-            _ => vec![value],
-        };
-        if values.is_empty() {
-            return Err(wrong(format!(
-                "{value:?} names nothing; unset it to leave it out"
-            )));
+                .collect()
         }
-        let read = AsFlag::try_parse_from(values.iter().map(|value| format!("--{flag}={value}")));
-        let args = read
-            .map_err(|e| {
-                wrong(match e.kind() {
-                    clap::error::ErrorKind::UnknownArgument => {
-                        "there is no such setting; `headcount serve --help` lists them".into()
-                    }
-                    _ => sentence(&e),
-                })
-            })?
-            .args;
-        all = ServeArgs {
-            config: all.config.or(args.config),
-            settings: all.settings.or(args.settings),
-        };
+        _ => vec![value],
+    };
+    if values.is_empty() {
+        return Err(wrong(format!(
+            "{value:?} names nothing; unset it to leave it out"
+        )));
     }
-    Ok(all)
+    let read = AsFlag::try_parse_from(values.iter().map(|value| format!("--{flag}={value}")));
+    let args = read.map_err(|e| {
+        wrong(match e.kind() {
+            clap::error::ErrorKind::UnknownArgument => {
+                "there is no such setting; `headcount serve --help` lists them".into()
+            }
+            _ => sentence(&e),
+        })
+    })?;
+    Ok(Some(args.args))
 }
 
 /// What Kubernetes puts into the environment of Pods beside a Service whose name starts with `headcount`:

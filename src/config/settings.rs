@@ -3,9 +3,10 @@
 use std::{fmt::Display, path::PathBuf, str::FromStr};
 
 use clap::Args;
-use serde::{Deserialize, Deserializer, de::Error as _};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
-use super::{Address, Config, ConfigError, Delay, logging::Logging};
+use super::{API_VERSION, Address, Config, ConfigError, Delay, KIND, logging::Logging, schema};
 use crate::{
     access::{Authorization, AuthorizationFile, IdentityRules, Verb, Verbs, WriteRules},
     audit::AuditSettings,
@@ -13,18 +14,27 @@ use crate::{
     limits::Limits,
     name,
     selector::LabelSelector,
-    telemetry::log::{Format, LogSettings, Severity},
+    telemetry::log::{Format, Severity},
     tls::{Checks, CipherSuite, Group, TlsFiles, TlsSettings},
     yaml::given,
 };
 
+/// The largest count that may be set, unless another is given.
+const MAX_REPLICAS: i32 = 10_000;
+
 /// The flags of `headcount serve`, which the environment (`HEADCOUNT_…`) and the file (camelCase) have too.
-#[derive(Debug, Default, Clone, Args, Deserialize)]
+///
+/// Serialized, it is what flags or variables give, as the file would have it.
+#[derive(Debug, Default, Clone, Args, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Settings {
+    /// The version of this file's form
     #[arg(skip)]
+    #[schemars(required, extend("const" = API_VERSION))]
     pub(super) api_version: Option<String>,
+    /// What this file is
     #[arg(skip)]
+    #[schemars(required, extend("const" = KIND))]
     pub(super) kind: Option<String>,
     /// Kubeconfig of the cluster [default: the usual kubeconfig, then the Pod's own account]
     #[arg(long, value_name = "FILE")]
@@ -37,10 +47,12 @@ pub struct Settings {
     /// Where callers connect, with mutual TLS 1.3 [default: 0.0.0.0:8443]
     #[arg(long, value_name = "ADDR")]
     #[serde(default, deserialize_with = "given")]
+    #[schemars(extend("default" = "0.0.0.0:8443"))]
     listen: Option<Address>,
     /// Where /livez, /readyz and /metrics are, in plain HTTP [default: 127.0.0.1:8081]
     #[arg(long, value_name = "ADDR")]
     #[serde(default, deserialize_with = "given")]
+    #[schemars(extend("default" = "127.0.0.1:8081"))]
     admin_listen: Option<Address>,
     /// The server's certificate chain (PEM, leaf first)
     #[arg(long, value_name = "FILE")]
@@ -53,76 +65,92 @@ pub struct Settings {
     /// CAs whose clients are let in (PEM bundle); repeatable
     #[arg(long, value_name = "FILE")]
     #[serde(default, deserialize_with = "one_or_many")]
+    #[schemars(with = "schema::OneOrMany::<String>")]
     client_ca: Vec<PathBuf>,
     /// Certificate revocation lists of the CAs and of intermediates (PEM or DER); repeatable
     #[arg(long, value_name = "FILE")]
     #[serde(default, deserialize_with = "one_or_many")]
+    #[schemars(with = "schema::OneOrMany::<String>")]
     client_crl: Vec<PathBuf>,
     /// Certificates that are let in no more, by serial number, key or name (YAML)
     #[arg(long, value_name = "FILE")]
     #[serde(default, deserialize_with = "given")]
     deny_list: Option<PathBuf>,
+    /// The checks of clients' certificates, each with a switch
     #[arg(skip)]
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given", skip_serializing)]
     client_certificates: Option<Checks>,
     /// Cipher suite of TLS 1.3 that may be used; repeatable [default: all three]
     #[arg(long, value_name = "NAME")]
     #[serde(default, deserialize_with = "named")]
+    #[schemars(with = "schema::OneOrMany::<CipherSuite>", extend("default" = CipherSuite::all()))]
     tls_cipher_suite: Vec<CipherSuite>,
     /// Key-exchange group that may be used; repeatable [default: x25519, secp256r1, secp384r1, X25519MLKEM768]
     #[arg(long, value_name = "NAME")]
     #[serde(default, deserialize_with = "named")]
+    #[schemars(with = "schema::OneOrMany::<Group>", extend("default" = Group::usual()))]
     tls_group: Vec<Group>,
     /// Manage this namespace only; repeatable [default: all]
     #[arg(long, value_name = "NAME")]
     #[serde(default, deserialize_with = "one_or_many")]
+    #[schemars(with = "schema::OneOrMany::<schema::Namespace>")]
     namespace: Vec<String>,
     /// Manage only Deployments with these labels (Kubernetes' selector syntax)
     #[arg(long, value_name = "SEL")]
     #[serde(default, deserialize_with = "given")]
+    #[schemars(extend("pattern" = "\\S"))]
     label_selector: Option<String>,
     /// Refuse every write
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     #[serde(default, deserialize_with = "given")]
+    #[schemars(extend("default" = false))]
     read_only: Option<bool>,
     /// How long a shutdown goes on serving, so that whoever sends clients here notices [default: 3s]
     #[arg(long, value_name = "TIME")]
     #[serde(default, deserialize_with = "given")]
+    #[schemars(extend("default" = "3s"))]
     drain_delay: Option<Delay>,
-    /// Form of the log lines on stderr [default: text]
+    /// Form of the log lines [default: text]
     #[arg(long, value_name = "FORMAT")]
-    #[serde(default, deserialize_with = "given")]
+    #[serde(skip_deserializing)]
     log_format: Option<Format>,
     /// Least severity that is logged [default: info]
     #[arg(long, value_name = "LEVEL")]
-    #[serde(default, deserialize_with = "given")]
+    #[serde(skip_deserializing)]
     log_level: Option<Severity>,
+    /// What is logged, how, and where to
     #[arg(skip)]
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given", skip_serializing)]
     logging: Option<Logging>,
     /// Largest count that may be set [default: 10000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
     #[serde(default, deserialize_with = "given")]
+    #[schemars(range(min = 0), extend("default" = MAX_REPLICAS))]
     max_replicas: Option<i32>,
+    /// Whom a client's certificate names
     #[arg(skip)]
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given", skip_serializing)]
     pub(super) identity: Option<IdentityRules>,
     /// Allow this verb to every client of a known CA, beside get, list, watch and scale; repeatable
     #[arg(long, value_name = "VERB")]
-    #[serde(skip)]
+    #[serde(skip_deserializing)]
     enable: Vec<Verb>,
+    /// Who may do what
     #[arg(skip)]
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given", skip_serializing)]
     pub(super) authorization: Option<AuthorizationFile>,
+    /// How much of everything a peer may have
     #[arg(skip)]
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given", skip_serializing)]
     limits: Option<Limits>,
+    /// Where it is recorded who did what, and what becomes of writes when it can't be
     #[arg(skip)]
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given", skip_serializing)]
     audit: Option<AuditSettings>,
     /// Tell of writes in Kubernetes Events on the Deployment
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     #[serde(default, deserialize_with = "given")]
+    #[schemars(extend("default" = false))]
     kubernetes_events: Option<bool>,
 }
 
@@ -252,30 +280,44 @@ impl Settings {
 
     /// The largest count that may be set.
     pub(super) fn max_replicas(&self) -> i32 {
-        self.max_replicas.unwrap_or(10_000)
+        self.max_replicas.unwrap_or(MAX_REPLICAS)
     }
 
-    pub(super) fn validate(self, file: Authorization) -> Result<Config, ConfigError> {
-        self.check()?;
-        let authorization = self.authorization(file)?;
-        let max_replicas = self.max_replicas();
-        let mut namespaces = self.namespace;
-        namespaces.sort();
-        namespaces.dedup();
-        if self.client_ca.is_empty() {
-            return Err(ConfigError::Missing("--client-ca"));
-        }
+    /// Everything that is wrong with them together.
+    pub(super) fn problems(&self, file: &Authorization) -> Vec<ConfigError> {
+        let mut problems: Vec<_> = self.check().err().into_iter().collect();
+        problems.extend(self.authorization(file.clone()).err());
+        let missing = [
+            ("--client-ca", self.client_ca.is_empty()),
+            ("--tls-cert", self.tls_cert.is_none()),
+            ("--tls-key", self.tls_key.is_none()),
+        ];
+        let missing = missing.into_iter().filter(|(_, missing)| *missing);
+        problems.extend(missing.map(|(flag, _)| ConfigError::Missing(flag)));
         let bound = self.identity.iter().flat_map(|rules| &rules.authorities);
-        if let Some(unknown) = bound
-            .map(|rule| &rule.client_ca)
-            .find(|bundle| !self.client_ca.contains(bundle))
+        let mut bundles = bound.map(|rule| &rule.client_ca);
+        if let Some(unknown) = bundles.find(|bundle| !self.client_ca.contains(bundle))
+            && !self.client_ca.is_empty()
         {
-            return Err(ConfigError::Invalid {
+            problems.push(ConfigError::Invalid {
                 setting: "identity.authorities.clientCa",
                 value: unknown.display().to_string(),
                 why: "it is none of the bundles of clientCa (--client-ca), written as it is there",
             });
         }
+        problems
+    }
+
+    pub(super) fn validate(self, file: Authorization) -> Result<Config, ConfigError> {
+        if let Some(first) = self.problems(&file).into_iter().next() {
+            return Err(first);
+        }
+        let authorization = self.authorization(file)?;
+        let max_replicas = self.max_replicas();
+        let mut namespaces = self.namespace;
+        namespaces.sort();
+        namespaces.dedup();
+        let logging = self.logging.unwrap_or_default();
         let defaults = Config::of(TlsFiles {
             cert: self.tls_cert.ok_or(ConfigError::Missing("--tls-cert"))?,
             key: self.tls_key.ok_or(ConfigError::Missing("--tls-key"))?,
@@ -307,13 +349,7 @@ impl Settings {
             audit: self.audit.unwrap_or_default(),
             kubernetes_events: self.kubernetes_events.unwrap_or_default(),
             drain_delay: self.drain_delay.map_or(defaults.drain_delay, |d| d.0),
-            log: LogSettings {
-                format: self.log_format.unwrap_or_default(),
-                ..self
-                    .logging
-                    .unwrap_or_default()
-                    .from(self.log_level.unwrap_or_default())
-            },
+            log: logging.settings(self.log_format, self.log_level),
             identity: self.identity.unwrap_or_default(),
             ..defaults
         })

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Config, ConfigError, Settings, from_file, read_file};
+use super::{Config, ConfigError, FromFile, Settings, from_file, read_file};
 
 /// What a configuration is made of, so that its file can be read again.
 #[derive(Debug, Clone, Default)]
@@ -28,13 +28,18 @@ impl Source {
     }
 
     pub(super) fn config(&self, text: Option<&str>) -> Result<Config, ConfigError> {
-        let (file, authorization) = match (&self.file, text) {
+        let FromFile {
+            settings: file,
+            authorization,
+            deprecated,
+        } = match (&self.file, text) {
             (Some(path), Some(text)) => from_file(path, text)?,
-            _ => Default::default(),
+            _ => FromFile::default(),
         };
         let settings = self.settings.clone().unwrap_or_default();
         Ok(Config {
             source: self.clone(),
+            deprecated,
             ..settings.or(file).validate(authorization)?
         })
     }

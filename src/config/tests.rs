@@ -55,7 +55,7 @@ fn what_is_not_given_has_a_default() {
 
 #[test]
 fn flags_win_then_the_environment_then_the_file() {
-    let file = "apiVersion: headcount/v1alpha1\nkind: Configuration\nmaxReplicas: 1\nlogFormat: json\nreadOnly: true\nnamespace: [a, b]\nlisten: \"[::1]:0\"\n";
+    let file = "apiVersion: headcount/v1alpha1\nkind: Configuration\nmaxReplicas: 1\nlogging: {format: json}\nreadOnly: true\nnamespace: [a, b]\nlisten: \"[::1]:0\"\n";
     let environment = [
         ("HEADCOUNT_MAX_REPLICAS", "2"),
         ("HEADCOUNT_LOG_FORMAT", "text"),
@@ -215,6 +215,7 @@ fn a_bound_that_was_emptied_is_no_wider_one() {
         ("maxReplicas: ~", "line 3"),
         ("listen: ~", "line 3"),
         ("logFormat: ~", "line 3"),
+        ("logging: {level: ~}", "line 3"),
     ] {
         let error = load_file(&format!("{head}{line}\n"), &[], &[]).unwrap_err();
         assert!(error.contains(part), "{line}: {error}");

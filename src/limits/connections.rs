@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::quantity;
@@ -10,20 +11,20 @@ use super::quantity;
 const LARGEST_WINDOW: usize = (1 << 31) - 1;
 
 /// How many connections there may be at once, and how many handshakes.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Connections {
     /// All together.
-    #[serde(deserialize_with = "quantity::count")]
+    #[serde(with = "quantity::Count")]
     pub total: usize,
     /// From one address, before it is known who that is. A load balancer or NAT is one address; of IPv6 the first 64 bits count.
-    #[serde(deserialize_with = "quantity::count")]
+    #[serde(with = "quantity::Count")]
     pub per_address: usize,
     /// Of one identity.
-    #[serde(deserialize_with = "quantity::count")]
+    #[serde(with = "quantity::Count")]
     pub per_identity: usize,
     /// Handshakes under way, of all addresses together.
-    #[serde(deserialize_with = "quantity::count")]
+    #[serde(with = "quantity::Count")]
     pub handshakes: usize,
 }
 
@@ -39,26 +40,26 @@ impl Default for Connections {
 }
 
 /// How long a peer may take.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Times {
     /// For the handshake.
-    #[serde(deserialize_with = "quantity::time")]
+    #[serde(with = "quantity::Time")]
     pub handshake: Duration,
     /// From the handshake, or a request's first byte, to its last header.
-    #[serde(deserialize_with = "quantity::time")]
+    #[serde(with = "quantity::Time")]
     pub headers: Duration,
     /// For a request's body.
-    #[serde(deserialize_with = "quantity::time")]
+    #[serde(with = "quantity::Time")]
     pub body: Duration,
     /// Between two requests.
-    #[serde(deserialize_with = "quantity::time")]
+    #[serde(with = "quantity::Time")]
     pub idle: Duration,
     /// Without taking anything of an answer.
-    #[serde(deserialize_with = "quantity::time")]
+    #[serde(with = "quantity::Time")]
     pub stalled: Duration,
     /// For taking an answer, however steadily.
-    #[serde(deserialize_with = "quantity::time")]
+    #[serde(with = "quantity::Time")]
     pub answer: Duration,
 }
 
@@ -76,20 +77,20 @@ impl Default for Times {
 }
 
 /// How much a peer may send, in bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Sizes {
     /// Before the handshake is over; the connection is cut.
-    #[serde(deserialize_with = "quantity::bytes")]
+    #[serde(with = "quantity::Size")]
     pub handshake: usize,
     /// Of a URI; a longer one is 414.
-    #[serde(deserialize_with = "quantity::bytes")]
+    #[serde(with = "quantity::Size")]
     pub uri: usize,
     /// Of all headers together; larger ones are 431.
-    #[serde(deserialize_with = "quantity::bytes")]
+    #[serde(with = "quantity::Size")]
     pub headers: usize,
     /// Of a body; a larger one is 413.
-    #[serde(deserialize_with = "quantity::bytes")]
+    #[serde(with = "quantity::Size")]
     pub body: usize,
 }
 
@@ -105,35 +106,35 @@ impl Default for Sizes {
 }
 
 /// What one HTTP/2 connection may have at once.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Http2 {
     /// Requests at once (SETTINGS_MAX_CONCURRENT_STREAMS, RFC 9113, 6.5.2).
-    #[serde(deserialize_with = "quantity::count")]
+    #[serde(with = "quantity::Count")]
     pub streams: usize,
     /// Of one caller, on all of its connections together.
-    #[serde(deserialize_with = "quantity::count")]
+    #[serde(with = "quantity::Count")]
     pub streams_per_caller: usize,
     /// Requests that the peer resets before this server has looked at them.
-    #[serde(deserialize_with = "quantity::count")]
+    #[serde(with = "quantity::Count")]
     pub resets: usize,
     /// Requests that this server has to reset for the peer's mistakes, in the connection's whole life.
-    #[serde(deserialize_with = "quantity::count")]
+    #[serde(with = "quantity::Count")]
     pub mistakes: usize,
     /// Bytes that are neither requests nor bodies (PING, SETTINGS, WINDOW_UPDATE, PRIORITY, …), since the last request.
-    #[serde(deserialize_with = "quantity::bytes")]
+    #[serde(with = "quantity::Size")]
     pub overhead: usize,
     /// Of a frame from the peer (SETTINGS_MAX_FRAME_SIZE).
-    #[serde(deserialize_with = "quantity::bytes_within::<_, 16_384, 16_777_215>")]
+    #[serde(with = "quantity::Bytes::<16_384, 16_777_215>")]
     pub frame: usize,
     /// Of a request's body that was sent and not read yet.
-    #[serde(deserialize_with = "quantity::bytes_within::<_, 1024, LARGEST_WINDOW>")]
+    #[serde(with = "quantity::Bytes::<1024, LARGEST_WINDOW>")]
     pub stream_window: usize,
     /// The same of all bodies of the connection.
-    #[serde(deserialize_with = "quantity::bytes_within::<_, 65_535, LARGEST_WINDOW>")]
+    #[serde(with = "quantity::Bytes::<65_535, LARGEST_WINDOW>")]
     pub connection_window: usize,
     /// Of an answer that was made and not taken yet.
-    #[serde(deserialize_with = "quantity::bytes_within::<_, 16_384, LARGEST_WINDOW>")]
+    #[serde(with = "quantity::Bytes::<16_384, LARGEST_WINDOW>")]
     pub send_buffer: usize,
 }
 

@@ -16,6 +16,7 @@ use prometheus_client::{
     metrics::gauge::Gauge,
     registry::{Registry, Unit},
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
@@ -32,11 +33,11 @@ const SMALLEST_MARGIN: u64 = 8 << 20;
 const LARGEST_MARGIN: u64 = 128 << 20;
 
 /// `limits.memory`
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct MemoryBudget {
     /// What the process may use, in bytes; `None`: what its control group allows.
-    #[serde(deserialize_with = "quantity::some_bytes")]
+    #[serde(with = "quantity::SomeBytes")]
     pub budget: Option<usize>,
 }
 

@@ -1,65 +1,221 @@
 //! How quantities are written in the configuration: `64Ki`, `5s`.
+//!
+//! Each is a type to name in `#[serde(with = "…")]`: how it is read, how it is written, and its JSON Schema.
 
-use std::{fmt, marker::PhantomData, time::Duration};
+use std::{borrow::Cow, fmt, marker::PhantomData, time::Duration};
 
 use jiff::SignedDuration;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize, Serializer,
     de::{Error, IntoDeserializer as _, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-/// Bytes: a whole number, alone or with Ki, Mi or Gi behind it, as Kubernetes writes them; at least 1.
-pub(super) fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
-    deserializer.deserialize_any(Bytes)
-}
+/// Bytes between two bounds, both included: a whole number, alone or with Ki, Mi or Gi behind it, as Kubernetes writes them.
+pub(crate) struct Bytes<const LEAST: usize, const MOST: usize>;
 
-/// Bytes that are given.
-pub(super) fn some_bytes<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<usize>, D::Error> {
-    bytes(deserializer).map(Some)
-}
+/// Bytes, of which there is at least one.
+pub(super) type Size = Bytes<1, { usize::MAX }>;
 
-/// Bytes between two bounds, both included.
-pub(crate) fn bytes_within<'de, D: Deserializer<'de>, const LEAST: usize, const MOST: usize>(
-    deserializer: D,
-) -> Result<usize, D::Error> {
-    let bytes = bytes(deserializer)?;
-    if (LEAST..=MOST).contains(&bytes) {
-        return Ok(bytes);
+impl<const LEAST: usize, const MOST: usize> Bytes<LEAST, MOST> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<usize, D::Error> {
+        let bytes = deserializer.deserialize_any(BytesVisitor)?;
+        if (LEAST..=MOST).contains(&bytes) {
+            return Ok(bytes);
+        }
+        let why = format!("{bytes} bytes can't be: write {LEAST} to {MOST}");
+        Err(D::Error::custom(why))
     }
-    let why = format!("{bytes} bytes can't be: write {LEAST} to {MOST}");
-    Err(D::Error::custom(why))
+
+    pub(crate) fn serialize<S: Serializer>(
+        bytes: &usize,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match [("Gi", 30), ("Mi", 20), ("Ki", 10)]
+            .into_iter()
+            .find(|(_, shift)| *bytes > 0 && bytes.trailing_zeros() >= *shift)
+        {
+            Some((unit, shift)) => format!("{}{unit}", bytes >> shift).serialize(serializer),
+            None => bytes.serialize(serializer),
+        }
+    }
+}
+
+impl<const LEAST: usize, const MOST: usize> JsonSchema for Bytes<LEAST, MOST> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("Bytes{LEAST}To{MOST}").into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let mut number = json_schema!({"type": "integer", "minimum": LEAST});
+        if MOST < usize::MAX {
+            number.insert("maximum".into(), MOST.into());
+        }
+        json_schema!({"anyOf": [number, {"type": "string", "pattern": "^0*[1-9][0-9]*(Ki|Mi|Gi)?$"}]})
+    }
+}
+
+/// Bytes that may be left out.
+pub(super) struct SomeBytes;
+
+impl SomeBytes {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<usize>, D::Error> {
+        Size::deserialize(deserializer).map(Some)
+    }
+
+    pub(super) fn serialize<S: Serializer>(
+        bytes: &Option<usize>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        bytes.serialize(serializer)
+    }
+}
+
+impl JsonSchema for SomeBytes {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "SomeBytes".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Size::json_schema(generator)
+    }
 }
 
 /// How many of something there may be: 1 to 2147483647, since with none nobody would be served.
-pub(super) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
-    let count = u32::deserialize(deserializer)?;
-    match usize::try_from(count) {
-        Ok(fits) if (1..=i32::MAX as u32).contains(&count) => Ok(fits),
-        _ => Err(D::Error::custom(format!(
-            "{count} can't be a limit: write 1 to 2147483647"
-        ))),
+pub(super) struct Count;
+
+impl Count {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<usize, D::Error> {
+        let count = u32::deserialize(deserializer)?;
+        match usize::try_from(count) {
+            Ok(fits) if (1..=i32::MAX as u32).contains(&count) => Ok(fits),
+            _ => Err(D::Error::custom(format!(
+                "{count} can't be a limit: write 1 to 2147483647"
+            ))),
+        }
+    }
+
+    pub(super) fn serialize<S: Serializer>(
+        count: &usize,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        count.serialize(serializer)
+    }
+}
+
+impl JsonSchema for Count {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Count".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "integer", "minimum": 1, "maximum": i32::MAX})
     }
 }
 
 /// A time: `5s`, `1m30s`, `250ms`; more than none, and at most a day.
-pub(crate) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    deserializer.deserialize_any(Time)
+pub(crate) struct Time;
+
+impl Time {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Duration, D::Error> {
+        deserializer.deserialize_any(TimeVisitor)
+    }
+
+    pub(crate) fn serialize<S: Serializer>(
+        time: &Duration,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        written(*time).serialize(serializer)
+    }
+}
+
+impl JsonSchema for Time {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Time".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "pattern": "[0-9]", "examples": ["5s", "250ms", "1m30s"]})
+    }
+}
+
+/// A time as a configuration has it: `1m30s`.
+pub(crate) fn written(time: Duration) -> String {
+    // Nothing here is longer than a day.
+    let time = SignedDuration::try_from(time).unwrap_or_default();
+    format!("{time:#}").replace(' ', "")
 }
 
 /// A value, or `unlimited`, which is none.
-pub(super) fn unless_unlimited<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    deserializer.deserialize_any(UnlessUnlimited(PhantomData))
+pub(super) struct UnlessUnlimited<T>(PhantomData<T>);
+
+const UNLIMITED: &str = "unlimited";
+
+impl<T> UnlessUnlimited<T> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<T>, D::Error>
+    where
+        T: Deserialize<'de>,
+    {
+        deserializer.deserialize_any(UnlessUnlimitedVisitor(PhantomData))
+    }
+
+    pub(super) fn serialize<S: Serializer>(
+        value: &Option<T>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error>
+    where
+        T: Serialize,
+    {
+        match value {
+            Some(value) => value.serialize(serializer),
+            None => UNLIMITED.serialize(serializer),
+        }
+    }
 }
 
-struct UnlessUnlimited<T>(PhantomData<T>);
+impl<T: JsonSchema> JsonSchema for UnlessUnlimited<T> {
+    fn inline_schema() -> bool {
+        true
+    }
 
-impl<'de, T: Deserialize<'de>> Visitor<'de> for UnlessUnlimited<T> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("{}UnlessUnlimited", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({"anyOf": [{"const": UNLIMITED}, generator.subschema_for::<T>()]})
+    }
+}
+
+struct UnlessUnlimitedVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for UnlessUnlimitedVisitor<T> {
     type Value = Option<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -68,7 +224,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for UnlessUnlimited<T> {
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Option<T>, E> {
         match text {
-            "unlimited" => Ok(None),
+            UNLIMITED => Ok(None),
             _ => Err(E::custom(format!(
                 "{text:?} is no limit; without one it is unlimited"
             ))),
@@ -84,9 +240,9 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for UnlessUnlimited<T> {
     }
 }
 
-struct Bytes;
+struct BytesVisitor;
 
-impl Visitor<'_> for Bytes {
+impl Visitor<'_> for BytesVisitor {
     type Value = usize;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -118,9 +274,9 @@ impl Visitor<'_> for Bytes {
     }
 }
 
-struct Time;
+struct TimeVisitor;
 
-impl Visitor<'_> for Time {
+impl Visitor<'_> for TimeVisitor {
     type Value = Duration;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -141,15 +297,13 @@ impl Visitor<'_> for Time {
 
 #[cfg(test)]
 mod tests {
-    use serde::Deserialize;
-
     use super::*;
 
     #[derive(Deserialize)]
     struct Read {
-        #[serde(deserialize_with = "bytes")]
+        #[serde(with = "Size")]
         bytes: usize,
-        #[serde(deserialize_with = "time")]
+        #[serde(with = "Time")]
         time: Duration,
     }
 
@@ -185,6 +339,14 @@ mod tests {
         }
         for bad in ["5", "0s", "-5s", "soon", "25h", "''", "~"] {
             assert_eq!(read("1", bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_time_is_written_as_it_is_read() {
+        for text in ["5s", "250ms", "1m30s", "24h", "5m"] {
+            let time = text.parse::<SignedDuration>().unwrap();
+            assert_eq!(written(time.try_into().unwrap()), text);
         }
     }
 }

@@ -7,26 +7,30 @@ use std::{
 };
 
 use governor::Quota;
-use serde::{Deserialize, Deserializer, de::Error as _};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use super::quantity;
-use crate::access::{Principal, Subject};
+use crate::{
+    access::{Principal, Subject},
+    yaml::given,
+};
 
 /// What stands in `limits.rates`; `None` is unlimited.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Rates {
     /// Of reads, by one caller.
-    #[serde(deserialize_with = "quantity::unless_unlimited")]
+    #[serde(with = "quantity::UnlessUnlimited::<Rate>")]
     pub reads: Option<Rate>,
     /// Of writes, by one caller.
-    #[serde(deserialize_with = "quantity::unless_unlimited")]
+    #[serde(with = "quantity::UnlessUnlimited::<Rate>")]
     pub writes: Option<Rate>,
     /// Pods that one caller's writes may change within a minute.
-    #[serde(deserialize_with = "quantity::unless_unlimited")]
+    #[serde(with = "quantity::UnlessUnlimited::<NonZeroU64>")]
     pub pods_per_minute: Option<NonZeroU64>,
     /// Of handshakes, from one address.
-    #[serde(deserialize_with = "quantity::unless_unlimited")]
+    #[serde(with = "quantity::UnlessUnlimited::<Rate>")]
     pub handshakes_per_address: Option<Rate>,
     /// For some callers other rates: the first that is about a caller counts.
     pub overrides: Vec<Override>,
@@ -48,16 +52,24 @@ impl Default for Rates {
 }
 
 /// Rates for some callers. What it doesn't give is as for all.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Override {
+    /// Principals by name, or by group (`group:NAME`); `*` stands for something or nothing.
     #[serde(deserialize_with = "some")]
+    #[schemars(length(min = 1))]
     subjects: Vec<Subject>,
+    /// Of reads.
     #[serde(default, deserialize_with = "other")]
+    #[schemars(with = "quantity::UnlessUnlimited::<Rate>")]
     reads: Option<Option<Rate>>,
+    /// Of writes.
     #[serde(default, deserialize_with = "other")]
+    #[schemars(with = "quantity::UnlessUnlimited::<Rate>")]
     writes: Option<Option<Rate>>,
+    /// Pods that writes may change within a minute.
     #[serde(default, deserialize_with = "other")]
+    #[schemars(with = "quantity::UnlessUnlimited::<NonZeroU64>")]
     pods_per_minute: Option<Option<NonZeroU64>>,
 }
 
@@ -76,23 +88,36 @@ where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
 {
-    quantity::unless_unlimited(deserializer).map(Some)
+    quantity::UnlessUnlimited::deserialize(deserializer).map(Some)
 }
 
 /// So many a second on average, and so many at once after a pause.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
-#[serde(try_from = "Given")]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "Given", into = "Given")]
 pub struct Rate {
     /// Thousandths of a second's number: exact, and an equal rate is the same one.
     thousandths: NonZeroU32,
     burst: NonZeroU32,
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Given {
+    /// So many a second on average.
+    #[schemars(range(min = 0.001, max = 1_000_000))]
     per_second: f64,
+    /// So many at once after a pause; without it as many as a second has.
+    #[serde(default, deserialize_with = "given")]
     burst: Option<NonZeroU32>,
+}
+
+impl From<Rate> for Given {
+    fn from(rate: Rate) -> Self {
+        Self {
+            per_second: rate.per_second(),
+            burst: Some(rate.burst),
+        }
+    }
 }
 
 impl TryFrom<Given> for Rate {
@@ -126,6 +151,10 @@ impl Rate {
             .allow_burst(self.burst)
     }
 
+    fn per_second(self) -> f64 {
+        f64::from(self.thousandths.get()) / 1000.0
+    }
+
     /// How many may come at once after a pause.
     pub(super) fn burst(self) -> NonZeroU32 {
         self.burst
@@ -140,7 +169,7 @@ impl fmt::Debug for Rate {
 
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let per_second = f64::from(self.thousandths.get()) / 1000.0;
+        let per_second = self.per_second();
         write!(f, "{per_second} a second, {} at once", self.burst)
     }
 }

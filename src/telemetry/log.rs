@@ -17,6 +17,8 @@ pub use levels::Levels;
 pub(crate) use line::hides;
 pub use outputs::{StartError, apply, flush, start};
 pub(crate) use queue::dropped;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tracing::{Event, Level, Subscriber, error, level_filters::LevelFilter};
 use tracing_subscriber::{
@@ -28,7 +30,9 @@ use tracing_subscriber::{
 use line::Line;
 
 /// The form of a log line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, serde::Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
     /// `TIME SEVERITY EVENT MESSAGE key=value …`
@@ -39,7 +43,9 @@ pub enum Format {
 }
 
 /// The least severity that is logged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, serde::Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The server, or a part of it, doesn't work.

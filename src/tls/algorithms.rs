@@ -1,6 +1,6 @@
 //! The cipher suites and key-exchange groups of TLS 1.3, by the names that IANA lists them under.
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
 use rustls::{
     SupportedCipherSuite,
@@ -14,7 +14,8 @@ use rustls::{
         },
     },
 };
-use serde::Deserialize;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// What a handshake may be encrypted with, the usual preference first; all of them are fit for use.
 const SUITES: [(&str, SupportedCipherSuite); 3] = [
@@ -107,6 +108,64 @@ fn find<T: Copy>(
                 known: known.join(", "),
             }
         })
+}
+
+/// Names of a table, or the same in other capitals.
+fn schema<T>(table: &[(&str, T)]) -> Schema {
+    let names: Vec<_> = table.iter().map(|(name, _)| *name).collect();
+    let any_case = |c: char| {
+        let (small, capital) = (c.to_ascii_lowercase(), c.to_ascii_uppercase());
+        match small == capital {
+            true => c.to_string(),
+            false => format!("[{small}{capital}]"),
+        }
+    };
+    let patterns: Vec<String> = names
+        .iter()
+        .map(|name| name.chars().map(any_case).collect())
+        .collect();
+    let pattern = format!("^({})$", patterns.join("|"));
+    json_schema!({"type": "string", "anyOf": [{"enum": names}, {"pattern": pattern}]})
+}
+
+impl JsonSchema for CipherSuite {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "CipherSuite".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schema(&SUITES)
+    }
+}
+
+impl JsonSchema for Group {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Group".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schema(&GROUPS)
+    }
+}
+
+impl Serialize for CipherSuite {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl Serialize for Group {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
 }
 
 impl FromStr for CipherSuite {

@@ -7,7 +7,8 @@
 use std::num::NonZeroU32;
 
 use rustls::{CertificateError, Error, OtherError, pki_types::UnixTime};
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::yaml::given;
 
@@ -22,7 +23,7 @@ const DAY: u64 = 24 * 60 * 60;
 
 /// Which checks are made beyond path building (the section `clientCertificates` of the configuration file). Switched off, a check lets
 /// in what it would refuse; numbers can only make stricter what the cryptography refuses anyway.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Checks {
     /// A client's certificate must name its purpose: an extended key usage with clientAuth (RFC 5280, 4.2.1.12). One that names other
@@ -72,8 +73,11 @@ impl Default for Checks {
 }
 
 /// A length of RSA keys in bits, from 2048 to 8192: what TLS's RSA signatures are verified with here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(try_from = "u32")]
+#[schemars(extend("minimum" = 2048, "maximum" = 8192))]
 pub struct RsaBits(u32);
 
 impl RsaBits {
@@ -103,7 +107,9 @@ impl TryFrom<u32> for RsaBits {
 }
 
 /// A hash under a signature, the weakest first.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Hash {
     /// SHA-256.
@@ -116,7 +122,7 @@ pub enum Hash {
 }
 
 /// What a revocation list whose nextUpdate has passed is worth.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ExpiredCrl {
     /// Nothing: the clients of its CA are refused until there is a newer one.

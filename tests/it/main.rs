@@ -29,4 +29,5 @@ mod sbom;
 mod scenarios;
 mod support;
 mod tls;
+mod upgrade;
 mod writes;

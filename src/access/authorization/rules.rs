@@ -1,9 +1,10 @@
 //! The form of a rule, and what is wrong with one.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use super::{List, PolicyError, Text, at, line, wrong};
+use super::{List, PolicyError, Text, at, line, schema, wrong};
 use crate::{
     access::{Bounds, Digest, Effect, ImageRules, Rule, Verb, Verbs, policy::Glob},
     image_reference::is_tag,
@@ -12,49 +13,87 @@ use crate::{
     yaml::given,
 };
 
-#[derive(Debug, Clone, Deserialize)]
+/// A rule of mode `policy`: whom it is about, what of, and what it decides.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct RuleFile {
+    /// What answers and logs call it; no other rule has this name.
+    #[schemars(with = "String", extend("pattern" = "\\S"))]
     pub(super) name: Text,
+    /// What it decides.
     #[serde(default)]
     effect: Effect,
+    /// Principals by name, or by group (`group:NAME`); `*` stands for something or nothing.
+    #[schemars(with = "schema::Names")]
     subjects: List,
+    /// What it is about.
+    #[schemars(with = "schema::Verbs")]
     verbs: List,
+    /// Namespaces, by name or pattern; without it all.
     #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "schema::Names")]
     namespaces: Option<List>,
+    /// Deployments, by name or pattern; without it all.
     #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "schema::Names")]
     deployments: Option<List>,
+    /// Deployments with these labels, in Kubernetes' selector syntax; without it with any.
     #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "String", extend("pattern" = "\\S"))]
     label_selector: Option<Text>,
+    /// Which counts may be set.
     #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "BoundsFile")]
     bounds: Option<Spanned<BoundsFile>>,
+    /// Which images may be set.
     #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "ImagesFile")]
     images: Option<Spanned<ImagesFile>>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+/// Counts that a rule allows.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1))]
 struct BoundsFile {
+    /// The least.
     #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "i32", range(min = 0))]
     min: Option<Spanned<i64>>,
+    /// The largest.
     #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "i32", range(min = 0))]
     max: Option<Spanned<i64>>,
+    /// The most by which one write may change a count.
     #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "i32", range(min = 1))]
     max_step: Option<Spanned<i64>>,
+    /// `false`: 0 is refused, whatever `min` is. `true`: 0 is allowed, whatever `min` is.
     #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "bool")]
     allow_zero: Option<bool>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+/// Images that a rule allows.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1))]
 struct ImagesFile {
+    /// Registries, or repositories, or what those begin with.
     #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "schema::Names")]
     registries: Option<List>,
+    /// Tags, by name or pattern.
     #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "schema::Names")]
     tags: Option<List>,
+    /// Tags that are refused, by name or pattern.
     #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "schema::Names")]
     deny_tags: Option<List>,
+    /// Whether an image must be named by its digest.
     #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Digest")]
     digest: Option<Digest>,
 }
 

@@ -1,7 +1,8 @@
 //! Patterns in which `*` stands for any run of characters, the empty one included, and everything else for itself.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
 /// A pattern: the text before the first star, and what is behind it.
@@ -51,6 +52,20 @@ impl Glob {
             return false;
         };
         self.first.is_empty() && last.is_empty() && middle.iter().all(|part| part.is_empty())
+    }
+}
+
+impl JsonSchema for Glob {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Pattern".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "minLength": 1})
     }
 }
 

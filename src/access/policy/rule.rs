@@ -2,7 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::glob::Glob;
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
 };
 
 /// What a rule that matches decides.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Effect {
     /// It may be done, within the rule's bounds.
@@ -40,8 +41,9 @@ pub struct Rule {
 }
 
 /// Whom a rule, or a limit, is about.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
+#[schemars(extend("minLength" = 1))]
 pub(crate) enum Subject {
     /// Principals whose name matches.
     Name(Glob),

@@ -7,6 +7,7 @@ use crate::{
 };
 
 const CHECK: &str = "configuration";
+const DEPRECATED: &str = "configuration.deprecated";
 const RULES: &str = "configuration.rules";
 
 pub(super) fn check(report: &mut Report, config: &Config) {
@@ -24,6 +25,13 @@ pub(super) fn check(report: &mut Report, config: &Config) {
         CHECK,
         format!("{from} can be used; authorization mode {mode}, {writes}"),
     );
+    for deprecated in &config.deprecated {
+        report.warn(
+            DEPRECATED,
+            deprecated.to_string(),
+            "`headcount config migrate` rewrites it",
+        );
+    }
     if let Authorization::Policy(policy) = &config.authorization {
         let rules = policy.rules().len();
         let unreachable = policy.unreachable(&config.managed.namespaces);

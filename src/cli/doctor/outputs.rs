@@ -12,18 +12,25 @@ use crate::config::Config;
 const LOG: &str = "files.log";
 const AUDIT: &str = "files.audit";
 
-pub(super) fn check(report: &mut Report, config: &Config) {
+/// The files that are written: their checks, settings and paths.
+pub(super) fn written(
+    config: &Config,
+) -> impl Iterator<Item = (&'static str, &'static str, &Path)> {
     let log = config
         .log
         .file
         .as_ref()
-        .map(|file| (LOG, "logging.file", &file.path));
+        .map(|file| (LOG, "logging.file", file.path.as_path()));
     let audit = config
         .audit
         .file
         .as_ref()
-        .map(|file| (AUDIT, "audit.file", &file.path));
-    for (check, setting, path) in log.into_iter().chain(audit) {
+        .map(|file| (AUDIT, "audit.file", file.path.as_path()));
+    log.into_iter().chain(audit)
+}
+
+pub(super) fn check(report: &mut Report, config: &Config) {
+    for (check, setting, path) in written(config) {
         match trouble(path) {
             None => report.ok(check, format!("{} can be written", path.display())),
             Some((why, fix)) => report.fail(
@@ -36,7 +43,7 @@ pub(super) fn check(report: &mut Report, config: &Config) {
 }
 
 /// Why a file couldn't be written, and what to do.
-fn trouble(path: &Path) -> Option<(String, &'static str)> {
+pub(super) fn trouble(path: &Path) -> Option<(String, &'static str)> {
     match OpenOptions::new().append(true).open(path) {
         Ok(_) => None,
         Err(error) if error.kind() == ErrorKind::NotFound => {

@@ -13,7 +13,7 @@ use std::{
 use serde::Deserialize;
 use tracing::warn;
 
-use crate::limits::bytes_within;
+use crate::limits::Bytes;
 
 /// The least size of a file: more than is written at once.
 const LEAST: usize = 64 * 1024;
@@ -23,19 +23,17 @@ const MOST: usize = 64 * 1024 * 1024 * 1024;
 const MODE: u32 = 0o600;
 
 /// Where the log file is, and how much room it takes: `maxSize` times one more than `keep`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FileSettings {
     /// The file.
     pub path: PathBuf,
     /// How large it gets, in bytes.
-    #[serde(
-        default = "usual_size",
-        deserialize_with = "bytes_within::<_, LEAST, MOST>"
-    )]
+    #[serde(default = "usual_size", with = "Bytes::<LEAST, MOST>")]
     pub max_size: usize,
     /// How many earlier ones are kept.
     #[serde(default = "usual_number", deserialize_with = "number")]
+    #[schemars(range(min = 1, max = 100))]
     pub keep: u32,
 }
 

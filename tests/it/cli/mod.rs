@@ -1,6 +1,7 @@
 //! The real program: what it starts with, what it refuses, what it tells a kubelet.
 
 mod admin;
+mod config;
 mod demo;
 mod health;
 mod pages;

@@ -172,7 +172,7 @@ async fn an_unknown_flag_or_command() {
     );
     refused(
         &run::<&str>([]).await,
-        &["serve, doctor, demo, pki, policy, audit or health"],
+        &["serve, doctor, demo, pki, policy, audit, config or health"],
     );
 }
 
@@ -237,7 +237,10 @@ async fn an_unknown_key_of_the_file_is_named_with_its_line() {
             &["line 4", "listen"],
         ),
         (format!("{head}maxReplicas: many\n"), &["line 3"]),
-        (format!("{head}logLevel: loud\n"), &["line 3", "loud"]),
+        (
+            format!("{head}logging: {{level: loud}}\n"),
+            &["line 3", "loud"],
+        ),
         (
             head.replace("v1alpha1", "v1"),
             &["line 1", "apiVersion", "headcount/v1", "headcount/v1alpha1"],

@@ -17,7 +17,7 @@ async fn flags_win_then_the_environment_then_the_file() {
     let (folder, files, _) = prepared();
     let file = folder.path().join("headcount.yaml");
     let settings = "apiVersion: headcount/v1alpha1\nkind: Configuration\nlisten: 127.0.0.1:0\nadminListen: 127.0.0.1:0\n\
-        maxReplicas: 1\nlogFormat: text\nreadOnly: true\nnamespace: [jobs]\n";
+        maxReplicas: 1\nlogging: {format: text}\nreadOnly: true\nnamespace: [jobs]\n";
     fs::write(&file, settings).unwrap();
     let mut command = headcount(["serve", "--max-replicas=3", "--read-only=false"]);
     command.args(tls_flags(&files)).arg("--config").arg(&file);

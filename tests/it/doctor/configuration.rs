@@ -45,6 +45,21 @@ async fn settings_are_those_of_serve_by_flag_variable_and_file() {
 }
 
 #[tokio::test]
+async fn keys_by_their_old_names_are_named() {
+    let cluster = SimCluster::start().await;
+    let found = Patient::of(cluster.kubeconfig())
+        .configured("\nlogLevel: debug\n")
+        .examined()
+        .await;
+    found.finds(
+        "configuration.deprecated",
+        "warning",
+        "logLevel is called logging.level now",
+    );
+    assert_eq!(found.code, Some(0));
+}
+
+#[tokio::test]
 async fn rules_that_never_decide_are_named() {
     let cluster = SimCluster::start().await;
     let rules = r#"

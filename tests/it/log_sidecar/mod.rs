@@ -57,8 +57,7 @@ impl Volumes {
             format!("{{path: {}, maxSize: 64Ki, keep: 100}}", path.display())
         };
         let text = format!(
-            "apiVersion: headcount/v1alpha1\nkind: Configuration\nlogFormat: {format}\nlogLevel: debug\n\
-             logging: {{file: {}}}\naudit: {{file: {}}}\nlimits: {{rates: {{writes: unlimited}}}}\n",
+            "apiVersion: headcount/v1alpha1\nkind: Configuration\nlogging: {{format: {format}, level: debug, file: {}}}\naudit: {{file: {}}}\nlimits: {{rates: {{writes: unlimited}}}}\n",
             file("headcount.log"),
             file("audit.log")
         );

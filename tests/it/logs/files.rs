@@ -26,7 +26,7 @@ impl Logged {
         let head = "apiVersion: headcount/v1alpha1\nkind: Configuration";
         let path = folder.path().join("headcount.log");
         let file = format!("file: {{path: {}, maxSize: 64Ki, keep: 2}}", path.display());
-        let text = format!("{head}\nlogFormat: {format}\nlogging:\n  {file}\n{logging}");
+        let text = format!("{head}\nlogging:\n  format: {format}\n  {file}\n{logging}");
         fs::write(folder.path().join("config.yaml"), text).unwrap();
         Self { folder, format }
     }

@@ -38,7 +38,7 @@ async fn leaves(serving: &Serving) {
 async fn levels_are_changed_by_a_reload_and_what_is_wrong_changes_nothing() {
     let cluster = SimCluster::start().await;
     cluster.create("web", "shop", 3);
-    let file = File::with("logLevel: info");
+    let file = File::with("logging: {level: info}");
     let flag = format!("--config={}", file.path().display());
     let serving = Serving::healthy(cluster.kubeconfig(), &[&flag]).await;
     let program = &serving.program;
@@ -74,7 +74,7 @@ async fn levels_are_changed_by_a_reload_and_what_is_wrong_changes_nothing() {
     }
 
     // A level in general, and none for what isn't worth a line.
-    file.becomes("logLevel: debug\nlogging: {levels: {tls: error, library.h2: debug}}");
+    file.becomes("logging: {level: debug, levels: {tls: error, library.h2: debug}}");
     let applied = program.line("log.levels.applied", 2).await;
     assert_eq!(applied.text("levels"), "debug, library.h2=debug, tls=error");
     let accepted = program.lines("tls.client.accepted").len();
