@@ -5,6 +5,7 @@
 mod audit;
 mod authorization;
 mod cert_manager;
+mod chart_configuration;
 mod cli;
 mod credentials;
 mod deploy;
