@@ -5,10 +5,11 @@
 mod audit;
 mod authorization;
 mod cert_manager;
+#[cfg(target_os = "linux")]
+mod chart;
 mod chart_configuration;
 mod cli;
 mod credentials;
-mod deploy;
 mod doctor;
 mod floods;
 mod h2spec;
@@ -23,6 +24,8 @@ mod log_sidecar;
 mod logs;
 mod memory;
 mod monitoring;
+#[cfg(target_os = "linux")]
+mod node;
 mod pki;
 mod policy;
 mod release;

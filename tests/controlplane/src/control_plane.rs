@@ -31,6 +31,8 @@ pub struct Options {
     pub workloads: bool,
     /// How many Nodes there are, each with room for more Pods than a machine can simulate. They need `workloads`.
     pub nodes: u32,
+    /// The Pods that kwok leaves alone, as a label selector: somebody else is their kubelet.
+    pub unmanaged_pods: Option<String>,
     /// Whether cert-manager's own controllers run, with CA issuers and self-signed ones.
     pub cert_manager: bool,
     /// Further flags of kube-apiserver.
@@ -77,6 +79,7 @@ impl ControlPlane {
         let Options {
             workloads,
             nodes,
+            unmanaged_pods,
             cert_manager,
             apiserver_flags,
             folder,
@@ -93,14 +96,9 @@ impl ControlPlane {
             flags: apiserver_flags,
         });
         let apiserver = ApiServer::create(Arc::clone(&setup), "kube-apiserver".to_owned()).await?;
-        let workloads = if workloads {
-            Some(Workloads::start(&setup, &apiserver, nodes).await?)
-        } else {
-            None
-        };
         let mut cluster = Self {
             cert_manager: None,
-            workloads,
+            workloads: None,
             apiserver,
             etcd,
             setup,
@@ -108,19 +106,31 @@ impl ControlPlane {
             extra: AtomicU32::new(0),
             folder,
         };
+        // The kinds first: what collects garbage looks for new ones every half a minute only.
         if cert_manager {
-            cluster.cert_manager = Some(cluster.start_cert_manager().await?);
+            cluster.apply_crds().await?;
+        }
+        if workloads {
+            let Self {
+                setup, apiserver, ..
+            } = &cluster;
+            let started = Workloads::start(setup, apiserver, nodes, unmanaged_pods.as_deref());
+            cluster.workloads = Some(started.await?);
+        }
+        if cert_manager {
+            let started = cert_manager::start(&cluster.setup, &cluster.apiserver).await?;
+            cluster.cert_manager = Some(started);
         }
         Ok(cluster)
     }
 
-    async fn start_cert_manager(&self) -> Result<Process, Error> {
+    async fn apply_crds(&self) -> Result<(), Error> {
         let crds = format!("--filename={}", cert_manager::crds(&self.setup).display());
         // They are larger than what a client-side apply can remember in an annotation.
         self.kubectl(&["apply", "--server-side", &crds]).await?;
         let established = ["wait", "--for=condition=Established", "--timeout=60s"];
         self.kubectl(&[&established[..], &[&crds]].concat()).await?;
-        cert_manager::start(&self.setup, &self.apiserver).await
+        Ok(())
     }
 
     /// The folder with data, certificates, kubeconfigs and, in `logs`, each program's log.

@@ -89,6 +89,7 @@ async fn serve(arguments: Arguments) -> Result<(), Error> {
     let cluster = ControlPlane::start(Options {
         workloads,
         nodes: nodes.unwrap_or(if workloads { 2 } else { 0 }),
+        unmanaged_pods: None,
         cert_manager,
         apiserver_flags: apiserver_flag,
         folder,

@@ -21,17 +21,19 @@ pub(crate) struct Workloads {
 }
 
 impl Workloads {
-    /// Starts them, makes `nodes` Nodes, and waits until Pods can be placed on all of those.
+    /// Starts them, makes `nodes` Nodes, and waits until Pods can be placed on all of those. kwok leaves the Pods alone that the
+    /// label selector `unmanaged` chooses.
     pub(crate) async fn start(
         setup: &Setup,
         apiserver: &ApiServer,
         nodes: u32,
+        unmanaged: Option<&str>,
     ) -> Result<Self, Error> {
         let mut workloads = Self {
             processes: [
                 controller_manager(setup, apiserver)?,
                 scheduler(setup, apiserver)?,
-                kwok(setup, apiserver)?,
+                kwok(setup, apiserver, unmanaged)?,
             ],
         };
         for i in 0..nodes {
@@ -96,15 +98,18 @@ fn scheduler(setup: &Setup, apiserver: &ApiServer) -> Result<Process, Error> {
 }
 
 /// kwok carries the stages that make a Node and its Pods ready at once in itself, and plays them unless told otherwise.
-fn kwok(setup: &Setup, apiserver: &ApiServer) -> Result<Process, Error> {
+fn kwok(setup: &Setup, apiserver: &ApiServer, unmanaged: Option<&str>) -> Result<Process, Error> {
     let name = "kwok";
     let kubeconfig = kubeconfig(setup, apiserver, name, name, Some("system:masters"))?;
     let reserved = port::Reserved::new().map_err(Error::io("find a free port for kwok"))?;
-    let arguments = [
+    let mut arguments = vec![
         kubeconfig,
         "--manage-all-nodes=true".to_owned(),
         format!("--server-address=127.0.0.1:{}", reserved.port()),
     ];
+    if let Some(selector) = unmanaged {
+        arguments.push(format!("--disregard-status-with-label-selector={selector}"));
+    }
     reserved.release();
     start(setup, name, &arguments)
 }

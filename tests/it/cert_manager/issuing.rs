@@ -1,13 +1,12 @@
-//! What cert-manager makes of the manifests.
+//! What cert-manager makes of the chart.
+
+use std::fs;
 
 use http::Method;
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use x509_parser::{oid_registry, parse_x509_certificate, prelude::GeneralName};
 
-use super::{
-    cluster::{BUNDLE, CLIENT, CLIENT_CA, Cluster, SERVER, SERVER_CA, checkout},
-    served::Served,
-};
+use super::issued::{CLIENT, CLIENT_CA, Issued, SERVER, SERVER_CA};
 
 /// What of a certificate its users judge.
 #[derive(Debug, PartialEq)]
@@ -21,8 +20,8 @@ struct Shown {
     days: i64,
 }
 
-async fn shown(cluster: &Cluster, secret: &str) -> Shown {
-    let pem = cluster.text(secret, "tls.crt").await;
+async fn shown(issued: &Issued, secret: &str) -> Shown {
+    let pem = issued.text(secret, "tls.crt").await;
     let der = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
     let (_, certificate) = parse_x509_certificate(&der).unwrap();
     let key = &certificate.public_key().algorithm;
@@ -58,10 +57,10 @@ async fn shown(cluster: &Cluster, secret: &str) -> Shown {
     }
 }
 
-pub(super) async fn certificates_have_the_usages_names_and_keys_that_they_need(cluster: &Cluster) {
+pub(super) async fn certificates_have_the_usages_names_and_keys_that_they_need(issued: &Issued) {
     for (secret, name) in [
-        (CLIENT_CA, "CN=headcount client CA 1"),
-        (SERVER_CA, "CN=headcount server CA 1"),
+        (CLIENT_CA, "CN=headcount-client-ca-1"),
+        (SERVER_CA, "CN=headcount-server-ca-1"),
     ] {
         let expected = Shown {
             subject: name.to_owned(),
@@ -72,11 +71,11 @@ pub(super) async fn certificates_have_the_usages_names_and_keys_that_they_need(c
             extended: vec![],
             days: 3_650,
         };
-        assert_eq!(shown(cluster, secret).await, expected);
+        assert_eq!(shown(issued, secret).await, expected);
     }
     let server = Shown {
         subject: String::new(),
-        issuer: "CN=headcount server CA 1".to_owned(),
+        issuer: "CN=headcount-server-ca-1".to_owned(),
         names: [
             "headcount.headcount.svc",
             "headcount.headcount.svc.cluster.local",
@@ -90,62 +89,69 @@ pub(super) async fn certificates_have_the_usages_names_and_keys_that_they_need(c
         extended: vec!["server"],
         days: 90,
     };
-    assert_eq!(shown(cluster, SERVER).await, server);
+    assert_eq!(shown(issued, SERVER).await, server);
     let client = Shown {
         subject: "O=team-a, CN=ci-deployer".to_owned(),
-        issuer: "CN=headcount client CA 1".to_owned(),
+        issuer: "CN=headcount-client-ca-1".to_owned(),
         names: vec!["spiffe://example.org/ns/team-a/sa/ci-deployer".to_owned()],
         authority: false,
         key_usage: "Digital Signature".to_owned(),
         extended: vec!["client"],
         days: 90,
     };
-    assert_eq!(shown(cluster, CLIENT).await, client);
+    assert_eq!(shown(issued, CLIENT).await, client);
 }
 
-pub(super) async fn the_bundle_is_made_of_authorities_alone(cluster: &Cluster) {
-    cluster.trust(&[CLIENT_CA]).await.unwrap();
-    let authority = cluster.text(CLIENT_CA, "tls.crt").await;
-    let bundle = cluster.text(BUNDLE, "ca.crt").await;
-    assert_eq!(bundle.trim(), authority.trim());
-    // The ca.crt beside the server's certificate is the other authority's.
-    assert_ne!(cluster.text(SERVER, "ca.crt").await, authority);
-
-    for (arguments, sentence) in [
-        (&[][..], "which authorities?"),
-        (&[CLIENT_CA, "nobody"], "not found"),
-        (&[BUNDLE], "holds no certificate in tls.crt"),
-    ] {
-        let error = cluster.trust(arguments).await.unwrap_err();
-        assert!(error.contains(sentence), "{error}");
-    }
-    assert_eq!(cluster.text(BUNDLE, "ca.crt").await, bundle);
+pub(super) fn of_the_authorities_of_clients_their_certificates_alone_are_in_the_pod(
+    issued: &Issued,
+) {
+    let pod = issued.pod();
+    let process = pod.program().as_ref().unwrap().id();
+    let names = |folder: &str| {
+        let folder = format!("/proc/{process}/root/etc/headcount/{folder}");
+        let names = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name());
+        let names = names.map(|name| name.into_string().unwrap());
+        let mut names: Vec<_> = names.filter(|name| !name.starts_with("..")).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names("client-ca"), ["headcount-client-ca-1.crt"]);
+    assert_eq!(names("server"), ["ca.crt", "tls.crt", "tls.key"]);
 }
 
 pub(super) async fn an_issued_client_is_let_in_and_one_of_another_authority_is_not(
-    cluster: &Cluster,
-    served: &Served,
+    issued: &Issued,
 ) {
-    let client = served.client(cluster, CLIENT).await;
-    served.becomes_healthy(&client).await;
+    let client = issued.client().await;
     for protocol in ["http/1.1", "h2"] {
         let answer = client.alpn(&[protocol]).get("/deployments").await;
         assert_eq!(answer.status, 200, "{protocol}");
         assert_eq!(answer.json()[0]["name"], "headcount", "{protocol}");
     }
-    let accepted = served.program.line("tls.client.accepted", 1).await;
+    let accepted = issued.line("tls.client.accepted", 1).await;
     assert_eq!(accepted.text("subject"), "O=team-a, CN=ci-deployer");
 
-    // The same client, as the authority of the server's certificate would vouch for it: the ca.crt beside that is no bundle.
-    let manifest = std::fs::read_to_string(checkout("deploy/cert-manager/30-client.yaml")).unwrap();
-    let manifest = manifest
-        .replace("headcount-clients", "headcount-servers")
-        .replace(CLIENT, "stranger");
-    cluster.apply(&manifest).await;
-    cluster.ready("stranger").await;
-    let stranger = served.client(cluster, "stranger").await;
+    // The same client, as the authority of the server's certificate would vouch for it.
+    issued.apply(STRANGER).await;
+    issued.ready("headcount-client-stranger").await;
+    let stranger = issued.world.client("stranger").await;
     let request = stranger.request(Method::GET, "/health", &[], "");
     assert!(stranger.try_send(request).await.is_err());
-    let refused = served.program.line("tls.client.refused", 1).await;
+    let refused = issued.line("tls.client.refused", 1).await;
     assert_eq!(refused.text("reason"), "UnknownIssuer");
 }
+
+const STRANGER: &str = "
+apiVersion: cert-manager.io/v1
+kind: Certificate
+metadata: {name: headcount-client-stranger, namespace: headcount}
+spec:
+  secretName: headcount-client-stranger
+  issuerRef: {name: headcount-servers}
+  commonName: ci-deployer
+  subject: {organizations: [team-a]}
+  usages: [digital signature, client auth]
+  privateKey: {algorithm: ECDSA, size: 256}
+";

@@ -56,9 +56,15 @@ async fn ask(client: Client, kept: bool, stop: Arc<AtomicBool>) -> Result<u32, S
     let mut answered = 0;
     while !stop.load(Ordering::Relaxed) {
         let one = async {
-            let mut connection = match open.take() {
-                Some(connection) => connection,
-                None => client.open().await?,
+            // One that the server has said goodbye on is replaced; what is sent must be answered.
+            let mut kept_open = open.take();
+            let goes_on = match &mut kept_open {
+                Some(connection) => connection.ready().await,
+                None => false,
+            };
+            let mut connection = match kept_open {
+                Some(connection) if goes_on => connection,
+                _ => client.open().await?,
             };
             let request = client.request(Method::GET, "/deployments", &[], "");
             let answer = connection.send(request).await?;
@@ -72,7 +78,7 @@ async fn ask(client: Client, kept: bool, stop: Arc<AtomicBool>) -> Result<u32, S
         if answer.status != 200 {
             return Err(format!("{context}: {answer:?}"));
         }
-        if kept {
+        if kept && answer.header("connection") != "close" {
             open = Some(connection);
         }
         answered += 1;

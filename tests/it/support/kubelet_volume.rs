@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs, io,
-    os::unix::fs::symlink,
+    os::unix::fs::{PermissionsExt as _, chown, lchown, symlink},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -11,21 +11,49 @@ use std::{
 const DATA: &str = "..data";
 const NEXT: &str = "..data_tmp";
 
+/// Who may read a volume's files.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ownership {
+    pub(crate) mode: u32,
+    /// `None`: the group of who mounts.
+    pub(crate) group: Option<u32>,
+}
+
 /// The folder of one volume. Each of its files is a link through `..data`, a link to the folder of one generation, which a rename
 /// replaces: no reader finds files of two generations under it, though one who reads file after file may still see two.
 pub(crate) struct KubeletVolume {
     folder: PathBuf,
+    ownership: Option<Ownership>,
     generations: AtomicU32,
 }
 
 impl KubeletVolume {
     /// A volume in a folder that is made for it, with these files.
     pub(crate) fn mount(folder: &Path, files: &BTreeMap<String, Vec<u8>>) -> io::Result<Self> {
+        Self::create(folder, files, None)
+    }
+
+    /// The same with a mode and a group, as a Pod's security context has them.
+    pub(crate) fn mount_as(
+        folder: &Path,
+        files: &BTreeMap<String, Vec<u8>>,
+        ownership: Ownership,
+    ) -> io::Result<Self> {
+        Self::create(folder, files, Some(ownership))
+    }
+
+    fn create(
+        folder: &Path,
+        files: &BTreeMap<String, Vec<u8>>,
+        ownership: Option<Ownership>,
+    ) -> io::Result<Self> {
         fs::create_dir(folder)?;
         let volume = Self {
             folder: folder.to_owned(),
+            ownership,
             generations: AtomicU32::new(0),
         };
+        volume.give_folder(folder)?;
         volume.update(files)?;
         Ok(volume)
     }
@@ -50,8 +78,14 @@ impl KubeletVolume {
         let generation = format!("..2026_01_02_03_04_05.{number:09}");
         let folder = self.folder.join(&generation);
         fs::create_dir(&folder)?;
+        self.give_folder(&folder)?;
         for (name, content) in files {
-            fs::write(folder.join(name), content)?;
+            let file = folder.join(name);
+            fs::write(&file, content)?;
+            if let Some(Ownership { mode, group }) = self.ownership {
+                chown(&file, None, group)?;
+                fs::set_permissions(&file, fs::Permissions::from_mode(mode))?;
+            }
         }
         symlink(&generation, self.folder.join(NEXT))?;
         fs::rename(self.folder.join(NEXT), &data)?;
@@ -65,6 +99,15 @@ impl KubeletVolume {
             Some(old) => fs::remove_dir_all(self.folder.join(old)),
             None => Ok(()),
         }
+    }
+
+    /// A folder is entered by whoever is of the group; its files' modes decide the rest.
+    fn give_folder(&self, folder: &Path) -> io::Result<()> {
+        let Some(Ownership { group, .. }) = self.ownership else {
+            return Ok(());
+        };
+        lchown(folder, None, group)?;
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o2755))
     }
 }
 

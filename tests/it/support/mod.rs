@@ -1,6 +1,7 @@
 //! What tests stand on: certificates, a server in this process, a client, a cluster on a port.
 
 mod balancer;
+mod callers;
 mod client;
 #[cfg(target_os = "linux")]
 mod clock;
@@ -17,11 +18,12 @@ mod sim;
 mod world;
 
 pub(crate) use balancer::Balancer;
+pub(crate) use callers::Callers;
 pub(crate) use client::{Answer, Client, Connection, Failure};
 #[cfg(target_os = "linux")]
 pub(crate) use clock::Clock;
 pub(crate) use inprocess::{InProcess, Sent};
-pub(crate) use kubelet_volume::KubeletVolume;
+pub(crate) use kubelet_volume::{KubeletVolume, Ownership};
 pub(crate) use proxy::Proxy;
 pub(crate) use secured::SecuredCluster;
 pub(crate) use server::{Setup, TestServer, eventually};

@@ -180,6 +180,11 @@ impl Program {
         kibibytes.parse::<usize>().unwrap() * 1024
     }
 
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Waits for its end.
     pub(crate) async fn ended(mut self) -> Ended {
         let deadline = Instant::now() + PATIENCE;
