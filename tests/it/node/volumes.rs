@@ -36,7 +36,7 @@ pub(super) struct Volumes {
 
 enum Mounted {
     Kept {
-        volume: Volume,
+        volume: Box<Volume>,
         files: KubeletVolume,
         folder: PathBuf,
     },
@@ -63,7 +63,7 @@ impl Volumes {
                 mounted.request_tokens(volume).await?;
                 let files = mounted.files(volume).await?;
                 Mounted::Kept {
-                    volume: volume.clone(),
+                    volume: Box::new(volume.clone()),
                     files: KubeletVolume::mount_as(&path, &files, mounted.ownership(volume))
                         .unwrap(),
                     folder: path,
