@@ -1,0 +1,213 @@
+//! Where the commands of a page run: a copy of the project, a cluster, and in PATH what a reader has.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+
+use super::script::Script;
+use crate::{
+    chart::{Cluster, checkout},
+    node::{Kubelet, Network, Services},
+};
+
+/// Pods that the test's kubelet runs; kwok makes all others ready.
+const OURS: &str = "app.kubernetes.io/instance=headcount";
+const HEADCOUNT: &str = "headcount";
+/// For all commands of a page.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// What commands of the documentation use of the project.
+const COPIED: [&str; 6] = [".ci", "Cargo.toml", "Makefile", "deploy", "docs", "LICENSE"];
+
+/// The cluster with its node, for one page after the other.
+pub(super) struct Stage {
+    pub(super) cluster: Cluster,
+    kubelet: Kubelet,
+    _services: Services,
+    /// The cluster's own.
+    namespaces: BTreeSet<String>,
+}
+
+impl Stage {
+    pub(super) async fn set(network: Arc<Network>) -> Self {
+        let cluster = Cluster::start(Some(OURS)).await;
+        let control_plane = &cluster.control_plane;
+        let api_server = control_plane.apiserver_url();
+        let api_server = api_server.strip_prefix("https://").unwrap().parse().unwrap();
+        let mut stage = Self {
+            _services: Services::start(control_plane.client(), api_server),
+            kubelet: Kubelet::start(control_plane.client(), HEADCOUNT, network),
+            cluster,
+            namespaces: BTreeSet::new(),
+        };
+        stage.namespaces = stage.namespaces().await;
+        stage
+    }
+
+    async fn namespaces(&self) -> BTreeSet<String> {
+        let names = self.cluster.kubectl(&["get", "namespaces", "--output=name"]).await;
+        names.lines().map(str::to_owned).collect()
+    }
+
+    /// Runs a page's commands in a folder of their own; what is wrong with them, if anything is.
+    pub(super) async fn run(&self, script: &Script) -> Result<(), String> {
+        let folder = tempfile::tempdir().unwrap();
+        let forwarding = forward(folder.path().join("forwards"));
+        let ended = self.ended(script, &folder).await;
+        forwarding.abort();
+        let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap_or_default();
+        for (number, said) in script.said.iter().enumerate() {
+            // None, where the script ended before it.
+            let Ok(text) = fs::read_to_string(folder.path().join(format!("said-{number}"))) else {
+                break;
+            };
+            if !said.is(&text) {
+                let (place, command, output) = (&said.place, &said.command, &said.output);
+                return Err(format!("{place}: {command}\nis shown to say\n{output}\nand says\n{text}"));
+            }
+        }
+        let servers = read("server");
+        ended.map_err(|how| format!("{}: {how}\n{}\n{servers}", read("at").trim(), read("output")))
+    }
+
+    async fn ended(&self, script: &Script, folder: &TempDir) -> Result<(), String> {
+        let path = folder.path();
+        let (project, programs) = (path.join("headcount"), path.join("programs"));
+        fs::create_dir(&project).unwrap();
+        for name in COPIED {
+            copy(&checkout(name), &project.join(name));
+        }
+        copy(&checkout("tests/it/docs/programs"), &programs);
+        symlink(env!("CARGO_BIN_EXE_headcount"), programs.join("headcount")).unwrap();
+        fs::create_dir(path.join("forwards")).unwrap();
+        fs::write(path.join("script"), &script.text).unwrap();
+        let output = fs::File::create(path.join("output")).unwrap();
+
+        let mut bash = self.cluster.shell("bash");
+        let given: BTreeMap<_, _> = bash
+            .as_std()
+            .get_envs()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
+            .collect();
+        let usual = given[std::ffi::OsStr::new("PATH")].to_str().unwrap();
+        let (real, _) = usual.split_once(':').unwrap();
+        bash.arg(path.join("script"))
+            .current_dir(&project)
+            .env("PATH", format!("{}:{usual}", programs.display()))
+            .env("STAGE", path)
+            .env("RUSTUP_HOME", rustup())
+            .env("FORWARDS", path.join("forwards"))
+            .env("REAL_KUBECTL", format!("{real}/kubectl"))
+            .env("PROGRAM", env!("CARGO_BIN_EXE_headcount"))
+            .stdout(output.try_clone().unwrap())
+            .stderr(output)
+            .process_group(0);
+        let mut child = bash.spawn().unwrap();
+        let group = child.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed())).unwrap();
+        let end = |signal| drop(rustix::process::kill_process_group(group, signal));
+        let status = match timeout(PATIENCE, child.wait()).await {
+            Ok(status) => status.unwrap(),
+            Err(_) => {
+                end(rustix::process::Signal::TERM);
+                let _ = timeout(Duration::from_secs(5), child.wait()).await;
+                end(rustix::process::Signal::KILL);
+                return Err(format!("it goes on after {PATIENCE:?}"));
+            }
+        };
+        // Whatever a script that was ended early left running.
+        end(rustix::process::Signal::KILL);
+        match status.success() {
+            true => Ok(()),
+            false => Err(format!("it ended with {status}")),
+        }
+    }
+
+    /// Leaves the cluster as it was before the page.
+    pub(super) async fn clear(&self) {
+        self.kubelet.has_not_failed();
+        let mut left: Vec<_> = self.namespaces().await.difference(&self.namespaces).cloned().collect();
+        let labelled = "--selector=app.kubernetes.io/name=headcount";
+        self.cluster
+            .kubectl(&["delete", "clusterrole,clusterrolebinding", labelled])
+            .await;
+        if !left.is_empty() {
+            let mut arguments = vec!["delete".to_owned(), "--timeout=60s".to_owned()];
+            arguments.append(&mut left);
+            let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+            self.cluster.kubectl(&arguments).await;
+        }
+    }
+}
+
+/// Where the compiler is looked for, since the commands have another home.
+fn rustup() -> std::ffi::OsString {
+    let home = std::env::var_os("HOME").unwrap_or_default();
+    std::env::var_os("RUSTUP_HOME").unwrap_or_else(|| Path::new(&home).join(".rustup").into())
+}
+
+/// Copies a file, or a folder with all that is in it.
+fn copy(from: &Path, to: &Path) {
+    if !from.is_dir() {
+        fs::copy(from, to).unwrap();
+        return;
+    }
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let name = entry.unwrap().file_name();
+        copy(&from.join(&name), &to.join(&name));
+    }
+}
+
+/// Forwards ports of 127.0.0.1: a file in the folder is named after one, holds where to, and is removed at the end.
+fn forward(folder: PathBuf) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut forwarded: BTreeMap<u16, JoinHandle<()>> = BTreeMap::new();
+        loop {
+            let asked = fs::read_dir(&folder).into_iter().flatten();
+            let asked: BTreeMap<u16, String> = asked
+                .filter_map(|entry| {
+                    let path = entry.ok()?.path();
+                    let port = path.file_name()?.to_str()?.parse().ok()?;
+                    Some((port, fs::read_to_string(&path).ok()?.trim().to_owned()))
+                })
+                .collect();
+            forwarded.retain(|port, listening| {
+                let wanted = asked.contains_key(port);
+                if !wanted {
+                    listening.abort();
+                }
+                wanted
+            });
+            for (port, target) in asked {
+                forwarded.entry(port).or_insert_with(|| tokio::spawn(listen(port, target)));
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    })
+}
+
+async fn listen(port: u16, target: String) {
+    let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    loop {
+        let (mut near, _) = listener.accept().await.unwrap();
+        let target = target.clone();
+        tokio::spawn(async move {
+            if let Ok(mut far) = TcpStream::connect(target).await {
+                // The client hangs up when it has its answer.
+                let _ = copy_bidirectional(&mut near, &mut far).await;
+            }
+        });
+    }
+}
