@@ -2,8 +2,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use super::page::Page;
-use crate::chart::checkout;
+use super::page::{Page, project};
 
 /// The targets of a page's links, those in blocks left out.
 fn targets(page: &Page) -> Vec<String> {
@@ -43,7 +42,7 @@ fn every_link_leads_to_a_file_and_a_heading_that_are_there() {
             }
             let (file, anchor) = target.split_once('#').unwrap_or((&target, ""));
             let path = if file.is_empty() { Path::new(&page.path).to_owned() } else { folder.join(file) };
-            let path = checkout(path.to_str().unwrap());
+            let path = project(path.to_str().unwrap());
             let there = path.exists()
                 && (anchor.is_empty() || anchors(&fs::read_to_string(&path).unwrap()).contains(anchor));
             if !there {

@@ -1,8 +1,9 @@
 //! A page of documentation, and what its fenced blocks are.
 
-use std::{fs, path::Path};
-
-use crate::chart::checkout;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// A page, by its path in the project.
 pub(super) struct Page {
@@ -33,6 +34,11 @@ pub(super) enum Note {
     NotRun(String),
 }
 
+/// A file or folder of this project.
+pub(super) fn project(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
 impl Page {
     /// README.md, everything below docs/, and the README.md of everything below deploy/.
     pub(super) fn all() -> Vec<Self> {
@@ -43,7 +49,7 @@ impl Page {
     }
 
     fn read(path: &str) -> Self {
-        let text = fs::read_to_string(checkout(path)).unwrap();
+        let text = fs::read_to_string(project(path)).unwrap();
         Self {
             path: path.to_owned(),
             blocks: blocks(path, &text),
@@ -60,7 +66,7 @@ impl Block {
 }
 
 fn collect(folder: &str, paths: &mut Vec<String>, wanted: &dyn Fn(&str) -> bool) {
-    let mut entries: Vec<_> = fs::read_dir(checkout(folder))
+    let mut entries: Vec<_> = fs::read_dir(project(folder))
         .unwrap()
         .map(Result::unwrap)
         .collect();

@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::yaml::rendered;
-use crate::chart::checkout;
+use super::{page::project, yaml::rendered};
 
 /// A line of the table: values, and the rights that they bring.
 struct Line {
@@ -20,7 +19,7 @@ struct Line {
 type Rights = BTreeSet<String>;
 
 fn table() -> Vec<Line> {
-    let page = std::fs::read_to_string(checkout("deploy/chart/README.md")).unwrap();
+    let page = std::fs::read_to_string(project("deploy/chart/README.md")).unwrap();
     let rows = page.lines().skip_while(|line| !line.starts_with("| with | API group |")).skip(2);
     let rows = rows.take_while(|line| line.starts_with('|'));
     rows.map(|row| {

@@ -5,7 +5,6 @@ use std::{
     fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
@@ -13,43 +12,30 @@ use tempfile::TempDir;
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
     time::{sleep, timeout},
 };
 
-use super::script::Script;
-use crate::{
-    chart::{Cluster, checkout},
-    node::{Kubelet, Network, Services},
-};
+use super::{page::project, script::Script};
+use crate::chart::{HEADCOUNT, World};
 
-/// Pods that the test's kubelet runs; kwok makes all others ready.
-const OURS: &str = "app.kubernetes.io/instance=headcount";
-const HEADCOUNT: &str = "headcount";
 /// For all commands of a page.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// What commands of the documentation use of the project.
-const COPIED: [&str; 6] = [".ci", "Cargo.toml", "Makefile", "deploy", "docs", "LICENSE"];
+const COPIED: [&str; 5] = [".ci", "Cargo.toml", "Makefile", "deploy", "tests/controlplane/go/go.mod"];
 
-/// The cluster with its node, for one page after the other.
+/// A world for one page after the other, each of which begins with nothing in it.
 pub(super) struct Stage {
-    pub(super) cluster: Cluster,
-    kubelet: Kubelet,
-    _services: Services,
+    world: World,
     /// The cluster's own.
     namespaces: BTreeSet<String>,
 }
 
 impl Stage {
-    pub(super) async fn set(network: Arc<Network>) -> Self {
-        let cluster = Cluster::start(Some(OURS)).await;
-        let control_plane = &cluster.control_plane;
-        let api_server = control_plane.apiserver_url();
-        let api_server = api_server.strip_prefix("https://").unwrap().parse().unwrap();
+    pub(super) async fn set(world: World) -> Self {
+        world.cluster.kubectl(&["delete", "namespace", HEADCOUNT]).await;
         let mut stage = Self {
-            _services: Services::start(control_plane.client(), api_server),
-            kubelet: Kubelet::start(control_plane.client(), HEADCOUNT, network),
-            cluster,
+            world,
             namespaces: BTreeSet::new(),
         };
         stage.namespaces = stage.namespaces().await;
@@ -57,7 +43,7 @@ impl Stage {
     }
 
     async fn namespaces(&self) -> BTreeSet<String> {
-        let names = self.cluster.kubectl(&["get", "namespaces", "--output=name"]).await;
+        let names = self.world.cluster.kubectl(&["get", "namespaces", "--output=name"]).await;
         names.lines().map(str::to_owned).collect()
     }
 
@@ -84,18 +70,20 @@ impl Stage {
 
     async fn ended(&self, script: &Script, folder: &TempDir) -> Result<(), String> {
         let path = folder.path();
-        let (project, programs) = (path.join("headcount"), path.join("programs"));
-        fs::create_dir(&project).unwrap();
+        let (copied, programs) = (path.join("headcount"), path.join("programs"));
+        fs::create_dir(&copied).unwrap();
         for name in COPIED {
-            copy(&checkout(name), &project.join(name));
+            let to = copied.join(name);
+            fs::create_dir_all(to.parent().unwrap()).unwrap();
+            copy(&project(name), &to);
         }
-        copy(&checkout("tests/it/docs/programs"), &programs);
+        copy(&project("tests/it/docs/programs"), &programs);
         symlink(env!("CARGO_BIN_EXE_headcount"), programs.join("headcount")).unwrap();
         fs::create_dir(path.join("forwards")).unwrap();
         fs::write(path.join("script"), &script.text).unwrap();
         let output = fs::File::create(path.join("output")).unwrap();
 
-        let mut bash = self.cluster.shell("bash");
+        let mut bash = self.world.cluster.shell("bash");
         let given: BTreeMap<_, _> = bash
             .as_std()
             .get_envs()
@@ -104,7 +92,7 @@ impl Stage {
         let usual = given[std::ffi::OsStr::new("PATH")].to_str().unwrap();
         let (real, _) = usual.split_once(':').unwrap();
         bash.arg(path.join("script"))
-            .current_dir(&project)
+            .current_dir(&copied)
             .env("PATH", format!("{}:{usual}", programs.display()))
             .env("STAGE", path)
             .env("RUSTUP_HOME", rustup())
@@ -116,7 +104,10 @@ impl Stage {
             .process_group(0);
         let mut child = bash.spawn().unwrap();
         let group = child.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed())).unwrap();
-        let end = |signal| drop(rustix::process::kill_process_group(group, signal));
+        let end = |signal| {
+            // It may be gone.
+            let _ = rustix::process::kill_process_group(group, signal);
+        };
         let status = match timeout(PATIENCE, child.wait()).await {
             Ok(status) => status.unwrap(),
             Err(_) => {
@@ -136,17 +127,18 @@ impl Stage {
 
     /// Leaves the cluster as it was before the page.
     pub(super) async fn clear(&self) {
-        self.kubelet.has_not_failed();
-        let mut left: Vec<_> = self.namespaces().await.difference(&self.namespaces).cloned().collect();
+        self.world.kubelet.has_not_failed();
+        let cluster = &self.world.cluster;
         let labelled = "--selector=app.kubernetes.io/name=headcount";
-        self.cluster
-            .kubectl(&["delete", "clusterrole,clusterrolebinding", labelled])
-            .await;
+        let delete = ["delete", "deployment,clusterrole,clusterrolebinding", "--all-namespaces", labelled];
+        cluster.kubectl(&delete).await;
+        // A namespace with Pods that end takes as long as they may take.
+        let pods = ["delete", "pods", "--namespace=headcount", "--all", "--force", "--grace-period=0"];
+        cluster.kubectl(&pods).await;
+        let left = self.namespaces().await;
+        let left: Vec<_> = left.difference(&self.namespaces).map(String::as_str).collect();
         if !left.is_empty() {
-            let mut arguments = vec!["delete".to_owned(), "--timeout=60s".to_owned()];
-            arguments.append(&mut left);
-            let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-            self.cluster.kubectl(&arguments).await;
+            cluster.kubectl(&[&["delete", "--timeout=60s"], &left[..]].concat()).await;
         }
     }
 }
@@ -173,7 +165,7 @@ fn copy(from: &Path, to: &Path) {
 /// Forwards ports of 127.0.0.1: a file in the folder is named after one, holds where to, and is removed at the end.
 fn forward(folder: PathBuf) -> JoinHandle<()> {
     tokio::spawn(async move {
-        let mut forwarded: BTreeMap<u16, JoinHandle<()>> = BTreeMap::new();
+        let mut forwarded: BTreeMap<u16, JoinSet<()>> = BTreeMap::new();
         loop {
             let asked = fs::read_dir(&folder).into_iter().flatten();
             let asked: BTreeMap<u16, String> = asked
@@ -183,15 +175,10 @@ fn forward(folder: PathBuf) -> JoinHandle<()> {
                     Some((port, fs::read_to_string(&path).ok()?.trim().to_owned()))
                 })
                 .collect();
-            forwarded.retain(|port, listening| {
-                let wanted = asked.contains_key(port);
-                if !wanted {
-                    listening.abort();
-                }
-                wanted
-            });
+            // Dropped, it listens no more.
+            forwarded.retain(|port, _| asked.contains_key(port));
             for (port, target) in asked {
-                forwarded.entry(port).or_insert_with(|| tokio::spawn(listen(port, target)));
+                forwarded.entry(port).or_insert_with(|| JoinSet::from_iter([listen(port, target)]));
             }
             sleep(Duration::from_millis(20)).await;
         }

@@ -4,11 +4,8 @@ use std::{fs, path::PathBuf, process::Command, sync::OnceLock};
 
 use serde_json::{Value, json};
 
-use super::page::{Block, Page};
-use crate::{
-    chart::{Cluster, checkout},
-    support::program::headcount,
-};
+use super::page::{Block, Page, project};
+use crate::{chart::World, support::program::headcount};
 
 /// Kinds of other projects, which this control plane doesn't know.
 const FOREIGN: [&str; 2] = ["policy.cert-manager.io/v1alpha1", "trust.cert-manager.io/v1alpha1"];
@@ -54,14 +51,14 @@ fn documents() -> Vec<(String, String, Value)> {
 }
 
 fn values() -> Value {
-    serde_saphyr::from_str(&fs::read_to_string(checkout("deploy/chart/values.yaml")).unwrap()).unwrap()
+    serde_saphyr::from_str(&fs::read_to_string(project("deploy/chart/values.yaml")).unwrap()).unwrap()
 }
 
 /// Helm, built once.
 fn helm() -> &'static PathBuf {
     static HELM: OnceLock<PathBuf> = OnceLock::new();
     HELM.get_or_init(|| {
-        let built = Command::new(checkout("tests/tools/build")).output().unwrap();
+        let built = Command::new(project("tests/tools/build")).output().unwrap();
         assert!(built.status.success(), "{built:?}");
         PathBuf::from(String::from_utf8(built.stdout).unwrap().trim()).join("helm4")
     })
@@ -72,7 +69,7 @@ fn template(values: &[&str]) -> Result<String, String> {
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new(helm());
     command.env("HOME", folder.path()).env("KUBECONFIG", "/dev/null");
-    command.args(["template", "headcount", "--namespace=headcount"]).arg(checkout("deploy/chart"));
+    command.args(["template", "headcount", "--namespace=headcount"]).arg(project("deploy/chart"));
     for (number, text) in values.iter().enumerate() {
         let file = folder.path().join(format!("{number}.yaml"));
         fs::write(&file, text).unwrap();
@@ -160,10 +157,13 @@ fn with_volumes(volumes: &Value) -> Value {
 }
 
 /// What the API server says against the objects that pages show; nothing is changed, but for the namespaces that they are in.
-pub(super) async fn objects(cluster: &Cluster) -> Vec<String> {
+pub(super) async fn objects(world: &World) -> Vec<String> {
+    let cluster = &world.cluster;
     let chart = values();
     let mut wrong = Vec::new();
-    let mut namespaces = Vec::new();
+    let names = cluster.kubectl(&["get", "namespaces", "--output=jsonpath={.items[*].metadata.name}"]).await;
+    let mut namespaces: Vec<_> = names.split(' ').map(str::to_owned).collect();
+    let there = namespaces.len();
     let file = cluster.folder.path().join("object.json");
     for (place, _, document) in documents() {
         let object = match kind(&document, &chart) {
@@ -173,7 +173,6 @@ pub(super) async fn objects(cluster: &Cluster) -> Vec<String> {
             _ => continue,
         };
         if let Some(namespace) = object["metadata"]["namespace"].as_str()
-            && namespace != "default"
             && !namespaces.iter().any(|known| known == namespace)
         {
             cluster.kubectl(&["create", "namespace", namespace]).await;
@@ -184,8 +183,8 @@ pub(super) async fn objects(cluster: &Cluster) -> Vec<String> {
         let apply = ["apply", "--dry-run=server", "--validate=strict", &filename];
         wrong.extend(cluster.control_plane.kubectl(&apply).await.err().map(|error| format!("{place}: {error}")));
     }
-    for namespace in namespaces {
-        cluster.kubectl(&["delete", "namespace", &namespace]).await;
+    for namespace in &namespaces[there..] {
+        cluster.kubectl(&["delete", "namespace", namespace]).await;
     }
     wrong
 }
