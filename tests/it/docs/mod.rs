@@ -60,11 +60,14 @@ fn few_commands_are_not_run_and_each_says_why() {
     assert!(not_run.len() <= MOST_NOT_RUN, "{not_run:#?}");
 }
 
-/// One page after another on one cluster, which each leaves as it was. `DOCS_PAGE=docs/faq.md` runs one alone.
+/// One page after another on one cluster, which each leaves as it was. `DOCS_PAGE=docs/pki.md` runs one alone and shows what it
+/// writes.
 #[test]
 fn the_commands_of_every_page_do_what_it_says() {
     in_a_world(|world| async {
+        let begun = std::time::Instant::now();
         let mut wrong = yaml::objects(&world).await;
+        println!("objects: {:.1} s", begun.elapsed().as_secs_f32());
         let stage = Stage::set(world).await;
         let only = std::env::var("DOCS_PAGE").ok();
         for page in Page::all() {

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use serde_json::json;
 use tempfile::TempDir;
 use tokio::{
     io::copy_bidirectional,
@@ -29,15 +30,20 @@ pub(super) struct Stage {
     world: World,
     /// The cluster's own.
     namespaces: BTreeSet<String>,
+    /// All that may be in one.
+    kinds: String,
 }
 
 impl Stage {
     pub(super) async fn set(world: World) -> Self {
-        world.cluster.kubectl(&["delete", "namespace", HEADCOUNT]).await;
+        let kinds = ["api-resources", "--namespaced", "--verbs=delete,list", "--output=name"];
+        let kinds = world.cluster.kubectl(&kinds).await;
         let mut stage = Self {
             world,
             namespaces: BTreeSet::new(),
+            kinds: kinds.lines().collect::<Vec<_>>().join(","),
         };
+        stage.end(HEADCOUNT).await;
         stage.namespaces = stage.namespaces().await;
         stage
     }
@@ -53,6 +59,9 @@ impl Stage {
         let forwarding = forward(folder.path().join("forwards"));
         let ended = self.ended(script, &folder).await;
         forwarding.abort();
+        if std::env::var_os("DOCS_PAGE").is_some() {
+            println!("{}", fs::read_to_string(folder.path().join("output")).unwrap_or_default());
+        }
         let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap_or_default();
         for (number, said) in script.said.iter().enumerate() {
             // None, where the script ended before it.
@@ -130,16 +139,26 @@ impl Stage {
         self.world.kubelet.has_not_failed();
         let cluster = &self.world.cluster;
         let labelled = "--selector=app.kubernetes.io/name=headcount";
-        let delete = ["delete", "deployment,clusterrole,clusterrolebinding", "--all-namespaces", labelled];
-        cluster.kubectl(&delete).await;
-        // A namespace with Pods that end takes as long as they may take.
-        let pods = ["delete", "pods", "--namespace=headcount", "--all", "--force", "--grace-period=0"];
-        cluster.kubectl(&pods).await;
+        cluster.kubectl(&["delete", "clusterrole,clusterrolebinding", labelled]).await;
         let left = self.namespaces().await;
-        let left: Vec<_> = left.difference(&self.namespaces).map(String::as_str).collect();
-        if !left.is_empty() {
-            cluster.kubectl(&[&["delete", "--timeout=60s"], &left[..]].concat()).await;
+        for namespace in left.difference(&self.namespaces) {
+            self.end(namespace.strip_prefix("namespace/").unwrap()).await;
         }
+    }
+
+    /// Ends a namespace with all that is in it at once: the controller would wait for five seconds, and for each Pod's end.
+    async fn end(&self, namespace: &str) {
+        let cluster = &self.world.cluster;
+        cluster.kubectl(&["delete", "namespace", namespace, "--wait=false"]).await;
+        let within = format!("--namespace={namespace}");
+        let all = [&within, "--all", "--force", "--grace-period=0", "--wait=false"];
+        cluster.kubectl(&[&["delete", &self.kinds], &all[..]].concat()).await;
+        let nothing = cluster.folder.path().join("finalized.json");
+        let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}, "spec": {"finalizers": []}});
+        fs::write(&nothing, object.to_string()).unwrap();
+        let path = format!("/api/v1/namespaces/{namespace}/finalize");
+        let nothing = format!("--filename={}", nothing.display());
+        cluster.kubectl(&["replace", "--raw", &path, &nothing]).await;
     }
 }
 
