@@ -11,7 +11,9 @@ fn targets(page: &Page) -> Vec<String> {
         text = text.replace(&block.text, "");
     }
     let links = text.split("](").skip(1);
-    links.filter_map(|rest| Some(rest.split_once(')')?.0.to_owned())).collect()
+    links
+        .filter_map(|rest| Some(rest.split_once(')')?.0.to_owned()))
+        .collect()
 }
 
 /// What headings are linked to by, as GitHub makes it of their words.
@@ -25,7 +27,9 @@ fn anchors(text: &str) -> BTreeSet<String> {
             continue;
         }
         let kept = heading.trim().to_lowercase();
-        let kept = kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+        let kept = kept
+            .chars()
+            .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
         anchors.insert(kept.map(|c| if c == ' ' { '-' } else { c }).collect());
     }
     anchors
@@ -41,10 +45,15 @@ fn every_link_leads_to_a_file_and_a_heading_that_are_there() {
                 continue;
             }
             let (file, anchor) = target.split_once('#').unwrap_or((&target, ""));
-            let path = if file.is_empty() { Path::new(&page.path).to_owned() } else { folder.join(file) };
+            let path = if file.is_empty() {
+                Path::new(&page.path).to_owned()
+            } else {
+                folder.join(file)
+            };
             let path = project(path.to_str().unwrap());
             let there = path.exists()
-                && (anchor.is_empty() || anchors(&fs::read_to_string(&path).unwrap()).contains(anchor));
+                && (anchor.is_empty()
+                    || anchors(&fs::read_to_string(&path).unwrap()).contains(anchor));
             if !there {
                 wrong.push(format!("{}: {target}", page.path));
             }
@@ -56,10 +65,18 @@ fn every_link_leads_to_a_file_and_a_heading_that_are_there() {
 #[test]
 fn the_index_names_every_page() {
     let pages = Page::all();
-    let index = pages.iter().find(|page| page.path == "docs/README.md").unwrap();
+    let index = pages
+        .iter()
+        .find(|page| page.path == "docs/README.md")
+        .unwrap();
     let targets = targets(index);
     for page in &pages {
-        let Some(name) = page.path.strip_prefix("docs/") else { continue };
-        assert!(name == "README.md" || targets.iter().any(|target| target == name), "docs/README.md lacks {name}");
+        let Some(name) = page.path.strip_prefix("docs/") else {
+            continue;
+        };
+        assert!(
+            name == "README.md" || targets.iter().any(|target| target == name),
+            "docs/README.md lacks {name}"
+        );
     }
 }

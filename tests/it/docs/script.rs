@@ -17,7 +17,7 @@ trap 'stop; kill $(jobs -p) 2>/dev/null || true' EXIT
 trap 'exit 143' TERM
 "#;
 
-/// In a page whose reader has installed headcount before, with values of no matter.
+/// In a page whose reader has installed headcount before, with values of no matter in `values.yaml`.
 const ASSUMES: &str = "<!-- assumes a release in the cluster -->\n";
 
 /// What a page runs, and what it says comes out.
@@ -45,7 +45,7 @@ impl Script {
             said: vec![],
         };
         if page.text.contains(ASSUMES) {
-            script.say("make deploy");
+            script.say("echo '{}' >values.yaml && make deploy VALUES=values.yaml");
         }
         for block in &page.blocks {
             script.add(block);
@@ -58,12 +58,16 @@ impl Script {
         match (&block.note, block.language.as_str()) {
             (Note::NotRun(_), _) => {}
             (Note::File(name), _) => {
-                self.say(&format!("cat >{name} <<'END OF THE FILE'\n{text}END OF THE FILE"));
+                self.say(&format!(
+                    "cat >{name} <<'END OF THE FILE'\n{text}END OF THE FILE"
+                ));
             }
             (Note::Server, "sh") => {
                 self.at(place);
                 self.say("stop\nset -m");
-                self.say(&format!("{{\n{text}}} >\"$STAGE/server\" 2>&1 &\nserver=$!\nset +m"));
+                self.say(&format!(
+                    "{{\n{text}}} >\"$STAGE/server\" 2>&1 &\nserver=$!\nset +m"
+                ));
                 self.say(
                     "until grep --quiet ' server.listening ' \"$STAGE/server\"; do\n\
                      kill -0 \"$server\" || { cat \"$STAGE/server\"; exit 1; }\nsleep 0.05\ndone",
@@ -97,7 +101,9 @@ impl Script {
             }
             self.at(&block.place);
             let number = self.said.len();
-            self.say(&format!("{{ {command}\n}} >\"$STAGE/said-{number}\" 2>&1 || true"));
+            self.say(&format!(
+                "{{ {command}\n}} >\"$STAGE/said-{number}\" 2>&1 || true"
+            ));
             self.said.push(Said {
                 place: block.place.clone(),
                 command,
@@ -119,7 +125,10 @@ impl Said {
     /// Whether a text is what is shown.
     pub(super) fn is(&self, text: &str) -> bool {
         let mut parts = self.output.split('…');
-        let Some(mut rest) = text.trim_end().strip_prefix(parts.next().unwrap_or_default()) else {
+        let Some(mut rest) = text
+            .trim_end()
+            .strip_prefix(parts.next().unwrap_or_default())
+        else {
             return false;
         };
         let parts: Vec<_> = parts.collect();

@@ -23,7 +23,13 @@ use crate::chart::{HEADCOUNT, World};
 /// For all commands of a page.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// What commands of the documentation use of the project.
-const COPIED: [&str; 5] = [".ci", "Cargo.toml", "Makefile", "deploy", "tests/controlplane/go/go.mod"];
+const COPIED: [&str; 5] = [
+    ".ci",
+    "Cargo.toml",
+    "Makefile",
+    "deploy",
+    "tests/controlplane/go/go.mod",
+];
 
 /// A world for one page after the other, each of which begins with nothing in it.
 pub(super) struct Stage {
@@ -36,7 +42,12 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) async fn set(world: World) -> Self {
-        let kinds = ["api-resources", "--namespaced", "--verbs=delete,list", "--output=name"];
+        let kinds = [
+            "api-resources",
+            "--namespaced",
+            "--verbs=delete,list",
+            "--output=name",
+        ];
         let kinds = world.cluster.kubectl(&kinds).await;
         let mut stage = Self {
             world,
@@ -49,7 +60,11 @@ impl Stage {
     }
 
     async fn namespaces(&self) -> BTreeSet<String> {
-        let names = self.world.cluster.kubectl(&["get", "namespaces", "--output=name"]).await;
+        let names = self
+            .world
+            .cluster
+            .kubectl(&["get", "namespaces", "--output=name"])
+            .await;
         names.lines().map(str::to_owned).collect()
     }
 
@@ -60,7 +75,10 @@ impl Stage {
         let ended = self.ended(script, &folder).await;
         forwarding.abort();
         if std::env::var_os("DOCS_PAGE").is_some() {
-            println!("{}", fs::read_to_string(folder.path().join("output")).unwrap_or_default());
+            println!(
+                "{}",
+                fs::read_to_string(folder.path().join("output")).unwrap_or_default()
+            );
         }
         let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap_or_default();
         for (number, said) in script.said.iter().enumerate() {
@@ -70,11 +88,25 @@ impl Stage {
             };
             if !said.is(&text) {
                 let (place, command, output) = (&said.place, &said.command, &said.output);
-                return Err(format!("{place}: {command}\nis shown to say\n{output}\nand says\n{text}"));
+                return Err(format!(
+                    "{place}: {command}\nis shown to say\n{output}\nand says\n{text}"
+                ));
             }
         }
-        let servers = read("server");
-        ended.map_err(|how| format!("{}: {how}\n{}\n{servers}", read("at").trim(), read("output")))
+        ended.map_err(|how| {
+            let mut text = format!(
+                "{}: {how}\n{}\n{}",
+                read("at").trim(),
+                read("output"),
+                read("server")
+            );
+            for (name, ended) in self.world.kubelet.ended() {
+                if ended.code != Some(0) {
+                    text += &format!("\n{name} ended with {:?}: {:#?}", ended.code, ended.stderr);
+                }
+            }
+            text
+        })
     }
 
     async fn ended(&self, script: &Script, folder: &TempDir) -> Result<(), String> {
@@ -112,7 +144,10 @@ impl Stage {
             .stderr(output)
             .process_group(0);
         let mut child = bash.spawn().unwrap();
-        let group = child.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed())).unwrap();
+        let group = child
+            .id()
+            .and_then(|id| rustix::process::Pid::from_raw(id.cast_signed()))
+            .unwrap();
         let end = |signal| {
             // It may be gone.
             let _ = rustix::process::kill_process_group(group, signal);
@@ -139,26 +174,41 @@ impl Stage {
         self.world.kubelet.has_not_failed();
         let cluster = &self.world.cluster;
         let labelled = "--selector=app.kubernetes.io/name=headcount";
-        cluster.kubectl(&["delete", "clusterrole,clusterrolebinding", labelled]).await;
+        cluster
+            .kubectl(&["delete", "clusterrole,clusterrolebinding", labelled])
+            .await;
         let left = self.namespaces().await;
         for namespace in left.difference(&self.namespaces) {
-            self.end(namespace.strip_prefix("namespace/").unwrap()).await;
+            self.end(namespace.strip_prefix("namespace/").unwrap())
+                .await;
         }
     }
 
     /// Ends a namespace with all that is in it at once: the controller would wait for five seconds, and for each Pod's end.
     async fn end(&self, namespace: &str) {
         let cluster = &self.world.cluster;
-        cluster.kubectl(&["delete", "namespace", namespace, "--wait=false"]).await;
+        cluster
+            .kubectl(&["delete", "namespace", namespace, "--wait=false"])
+            .await;
         let within = format!("--namespace={namespace}");
-        let all = [&within, "--all", "--force", "--grace-period=0", "--wait=false"];
-        cluster.kubectl(&[&["delete", &self.kinds], &all[..]].concat()).await;
+        let all = [
+            &within,
+            "--all",
+            "--force",
+            "--grace-period=0",
+            "--wait=false",
+        ];
+        cluster
+            .kubectl(&[&["delete", &self.kinds], &all[..]].concat())
+            .await;
         let nothing = cluster.folder.path().join("finalized.json");
         let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}, "spec": {"finalizers": []}});
         fs::write(&nothing, object.to_string()).unwrap();
         let path = format!("/api/v1/namespaces/{namespace}/finalize");
         let nothing = format!("--filename={}", nothing.display());
-        cluster.kubectl(&["replace", "--raw", &path, &nothing]).await;
+        cluster
+            .kubectl(&["replace", "--raw", &path, &nothing])
+            .await;
     }
 }
 
@@ -197,7 +247,9 @@ fn forward(folder: PathBuf) -> JoinHandle<()> {
             // Dropped, it listens no more.
             forwarded.retain(|port, _| asked.contains_key(port));
             for (port, target) in asked {
-                forwarded.entry(port).or_insert_with(|| JoinSet::from_iter([listen(port, target)]));
+                forwarded
+                    .entry(port)
+                    .or_insert_with(|| JoinSet::from_iter([listen(port, target)]));
             }
             sleep(Duration::from_millis(20)).await;
         }
