@@ -10,6 +10,8 @@ mod chart;
 mod chart_configuration;
 mod cli;
 mod credentials;
+#[cfg(target_os = "linux")]
+mod docs;
 mod doctor;
 mod floods;
 mod h2spec;
