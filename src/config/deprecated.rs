@@ -120,12 +120,21 @@ pub fn migrate(text: &str) -> Result<Migrated, CannotMove> {
     };
     // From the last on, since each becomes the first of its section.
     for moved in MOVED.iter().rev() {
+        // A file is read every two seconds, and hardly ever has one.
+        if !done.text.contains(moved.old) {
+            continue;
+        }
         let Some(root) = Node::read(&done.text) else {
             break;
         };
         let Some(at) = root.entries().iter().position(|(key, _)| key.is(moved.old)) else {
             continue;
         };
+        serde_saphyr::from_str::<Value>(&done.text).map_err(|error| {
+            let (line, why) = crate::yaml::fault(&error, &done.text);
+            let line = done.old_line(line.unwrap_or_default());
+            CannotMove { line, why }
+        })?;
         let line = done.old_line(root.entries()[at].0.line as u64);
         let edited = edit(&done.text, &root, at, moved);
         let edited = edited.and_then(|edits| {

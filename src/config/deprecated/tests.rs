@@ -113,6 +113,8 @@ fn what_cannot_be_moved_is_said_and_nothing_is_changed() {
         ),
         ("logging: true\nlogLevel: info\n", 2, "no mapping"),
         ("logging:\nlogLevel: info\n", 2, "no mapping"),
+        ("logLevel: info\na: 1\nlogLevel: info\n", 3, "duplicate"),
+        ("logLevel: info\na: 1\na: 2\n", 3, "duplicate"),
         ("? logLevel\n: info\n", 1, "logging.level"),
         (
             "logLevel: >\n  info\nlogging: {stderr: true}\n",

@@ -69,6 +69,7 @@ impl Stage {
     }
 
     /// Runs a page's commands in a folder of their own; what is wrong with them, if anything is.
+    #[allow(clippy::print_stdout, reason = "for whoever asks for one page")]
     pub(super) async fn run(&self, script: &Script) -> Result<(), String> {
         let folder = tempfile::tempdir().unwrap();
         let forwarding = forward(folder.path().join("forwards"));
