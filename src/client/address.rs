@@ -68,7 +68,8 @@ impl FromStr for ServerAddress {
         }
         let port = match authority.port() {
             Some(port) => port.as_str().parse().map_err(|_| NotAnAddress)?,
-            None if authority.as_str().ends_with(':') => return Err(NotAnAddress),
+            // None is also what is no number, or too large a one.
+            None if authority.as_str() != authority.host() => return Err(NotAnAddress),
             None => HTTPS,
         };
         if port == 0 {

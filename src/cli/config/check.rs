@@ -1,6 +1,6 @@
 //! `headcount config check`: what `headcount serve` would refuse, all of it at once. It changes nothing and never listens.
 
-use std::process::ExitCode;
+use std::{fs::File, io::Read as _, path::Path, process::ExitCode};
 
 use clap::Args;
 
@@ -61,6 +61,13 @@ fn refused(problems: impl IntoIterator<Item = String>) -> ExitCode {
     ExitCode::from(BAD_CONFIGURATION)
 }
 
+/// Why a file can't be read.
+fn unreadable(path: &Path) -> Option<String> {
+    let read = File::open(path).and_then(|mut file| file.read(&mut [0]));
+    let error = read.err()?;
+    Some(format!("failed to read {path:?}: {error}"))
+}
+
 /// What is wrong with the files that a configuration names.
 fn of_files(config: &Config) -> Vec<String> {
     let mut problems = Vec::new();
@@ -68,7 +75,11 @@ fn of_files(config: &Config) -> Vec<String> {
     for warning in warnings {
         warn(&warning);
     }
-    problems.extend(tls.err().map(|error| error.to_string()));
+    let unreadable: Vec<_> = config.files().into_iter().filter_map(unreadable).collect();
+    match unreadable.is_empty() {
+        true => problems.extend(tls.err().map(|error| error.to_string())),
+        false => problems.extend(unreadable),
+    }
     for (setting, path, why, fix) in doctor::unwritable(config) {
         problems.push(format!(
             "{} can't be written ({why}): {fix} ({setting})",
