@@ -192,13 +192,9 @@ async fn the_clusters_roles_decide_and_what_they_do_not_say_is_denied() {
     let cluster = ControlPlane::start(Options::default())
         .await
         .unwrap_or_else(|e| panic!("{}", e.chain()));
-    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
-    let apply = async |path: &str| {
-        let manifest = std::fs::read_to_string(deploy.join(path)).unwrap();
-        cluster.apply(&manifest).await.unwrap();
-    };
-    apply("manifests/10-namespace.yaml").await;
-    apply("manifests/20-rbac.yaml").await;
+    let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kustomize/base");
+    let kubectl = async |arguments: &[&str]| cluster.kubectl(arguments).await.unwrap();
+    kubectl(&["apply", "--kustomize", base.to_str().unwrap()]).await;
     let account = cluster
         .serviceaccount_kubeconfig("headcount", "headcount")
         .await
@@ -216,7 +212,17 @@ async fn the_clusters_roles_decide_and_what_they_do_not_say_is_denied() {
     );
     assert!(credentials, "{may:?}");
 
-    apply("optional/subject-access-review-rbac.yaml").await;
+    let reviews = "--resource=subjectaccessreviews.authorization.k8s.io";
+    kubectl(&["create", "clusterrole", "ask", "--verb=create", reviews]).await;
+    let account_name = "--serviceaccount=headcount:headcount";
+    kubectl(&[
+        "create",
+        "clusterrolebinding",
+        "ask",
+        "--clusterrole=ask",
+        account_name,
+    ])
+    .await;
     cluster.apply(ROLES).await.unwrap();
     // The authorizer learns of each binding a moment after it was made.
     let learnt = async || {
