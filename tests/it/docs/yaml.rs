@@ -150,6 +150,8 @@ fn configurations_are_taken_by_the_program() {
             "--tls-cert=server.crt",
             "--tls-key=server.key",
             "--client-ca=ca.crt",
+            // What pages bind to names.
+            "--client-ca=/etc/headcount/ci-ca.crt",
         ]);
         let output = check.current_dir(folder.path()).output().unwrap();
         let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
