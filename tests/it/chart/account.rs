@@ -1,6 +1,6 @@
 //! What the account of headcount's Pods may do.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs};
 
 use k8s_openapi::api::authorization::v1::{
     SelfSubjectRulesReview, SelfSubjectRulesReviewSpec, SubjectRulesReviewStatus,
@@ -11,23 +11,36 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 
-use super::cluster::{Cluster, HEADCOUNT};
+use super::cluster::{Cluster, HEADCOUNT, checkout};
 
 /// Rights, each as `VERB RESOURCE.GROUP`.
 pub(super) type Rights = BTreeSet<String>;
 
-/// The rights that each mode is documented to have.
-pub(super) const DEPLOYMENTS: [&str; 6] = [
-    "get deployments.apps",
-    "list deployments.apps",
-    "watch deployments.apps",
-    "get deployments/scale.apps",
-    "patch deployments/scale.apps",
-    "update deployments/scale.apps",
-];
-pub(super) const IMAGES: [&str; 1] = ["patch deployments.apps"];
-pub(super) const EVENTS: [&str; 2] = ["create events", "patch events"];
-pub(super) const QUESTIONS: [&str; 1] = ["create subjectaccessreviews.authorization.k8s.io"];
+/// The rights that the chart's page documents: those of every release, and those that come with these values.
+pub(super) fn documented(values: &[&str]) -> Rights {
+    let page = fs::read_to_string(checkout("deploy/chart/README.md")).unwrap();
+    let (_, section) = page.split_once("\n## Rights\n").unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| "));
+    let (mut rights, mut known) = (Rights::new(), 0);
+    for row in rows.skip(1) {
+        let cells: Vec<_> = row.split(" | ").map(|cell| cell.replace('`', "")).collect();
+        let [with, group, resource, verbs, ..] = &cells[..] else {
+            panic!("{row}")
+        };
+        let named = values.contains(&with.as_str());
+        known += usize::from(named);
+        if named || with == "always" {
+            let of = match group.as_str() {
+                "core" => resource.clone(),
+                group => format!("{resource}.{group}"),
+            };
+            rights.extend(verbs.split(", ").map(|verb| format!("{verb} {of}")));
+        }
+    }
+    assert_eq!(known, values.len(), "each of {values:?} has one row");
+    rights
+}
 
 /// An account of headcount's namespace, by a token of its own.
 pub(super) struct Account(Client);
@@ -97,9 +110,4 @@ fn of(told: SubjectRulesReviewStatus) -> Rights {
         }
     }
     rights
-}
-
-/// These rights.
-pub(super) fn rights(lists: &[&[&str]]) -> Rights {
-    lists.concat().into_iter().map(str::to_owned).collect()
 }

@@ -255,6 +255,7 @@ async fn with_make_deploy(cluster: &Cluster, before: &BTreeSet<String>) {
         "{labels}"
     );
     run("deploy/undeploy", None).await;
+    with_kustomize(cluster).await;
     let objects = cluster.objects().await;
     let of_the_namespace = |object: &&String| {
         object.contains(&format!(" {HEADCOUNT} "))
@@ -266,6 +267,20 @@ async fn with_make_deploy(cluster: &Cluster, before: &BTreeSet<String>) {
         .cloned()
         .collect();
     assert_eq!(objects, others);
+}
+
+/// The overlay for cert-manager, which has the namespace too.
+async fn with_kustomize(cluster: &Cluster) {
+    let overlay = checkout("deploy/kustomize/overlays/cert-manager");
+    let overlay = format!("--kustomize={}", overlay.display());
+    // Applied twice: what is there already is updated.
+    for _ in 0..2 {
+        cluster.kubectl(&["apply", &overlay]).await;
+    }
+    let rollout = ["rollout", "status", "deployment/headcount", "--timeout=60s"];
+    let ours = ["--namespace", HEADCOUNT];
+    cluster.kubectl(&[&ours[..], &rollout].concat()).await;
+    cluster.kubectl(&["delete", &overlay]).await;
 }
 
 /// Uninstalls; whatever was there before is there, and beside that these Secrets alone, which are then removed.

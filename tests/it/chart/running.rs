@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, os::unix::fs::MetadataExt as _, sync::Arc, 
 use controlplane::{Seed, SeedReplicas};
 
 use super::{
-    account::{Account, DEPLOYMENTS, EVENTS, IMAGES, QUESTIONS, Rights, rights},
+    account::{Account, Rights, documented},
     cluster::HEADCOUNT,
     first_request, offered,
     offered::Target,
@@ -83,8 +83,7 @@ impl Release {
         assert_eq!(pods.len(), 2);
         pods.iter().for_each(|pod| is_confined(pod));
         let namespaces = [HEADCOUNT, &self.target.namespace, "kube-system"];
-        self.has_these_rights(&rights(&[&DEPLOYMENTS]), &namespaces)
-            .await;
+        self.has_these_rights(&documented(&[]), &namespaces).await;
 
         let listed = first_request::as_the_notes_say(&self.world.cluster, &notes).await;
         assert!(listed.as_array().unwrap().len() > 30, "{listed}");
@@ -140,7 +139,7 @@ impl Release {
             managed.join(", ")
         );
         self.world.apply(&values).await;
-        let all = rights(&[&DEPLOYMENTS, &IMAGES, &EVENTS]);
+        let all = documented(&["images.enabled: true", "config.kubernetesEvents: true"]);
         self.has_these_rights(&all, &managed).await;
         let others = [
             &*self.elsewhere.namespace,
@@ -165,7 +164,7 @@ impl Release {
         self.world
             .apply("config: {authorization: {mode: kubernetes}}")
             .await;
-        let expected = rights(&[&DEPLOYMENTS, &QUESTIONS]);
+        let expected = documented(&["config.authorization.mode: kubernetes"]);
         let namespaces = [HEADCOUNT, &self.target.namespace, &self.elsewhere.namespace];
         self.has_these_rights(&expected, &namespaces).await;
 

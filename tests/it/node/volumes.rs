@@ -20,7 +20,7 @@ use k8s_openapi::{
 use kube::{Api, Client, api::PostParams};
 
 use super::environment::field;
-use crate::support::{KubeletVolume, Ownership};
+use crate::support::{KubeletVolume, Ownership, keep_secrets_in};
 
 /// Name and content.
 pub(super) type Files = BTreeMap<String, Vec<u8>>;
@@ -62,6 +62,7 @@ impl Volumes {
             } else {
                 mounted.request_tokens(volume).await?;
                 let files = mounted.files(volume).await?;
+                keep_secrets_in(files.values().map(Vec::as_slice));
                 Mounted::Kept {
                     volume: Box::new(volume.clone()),
                     files: KubeletVolume::mount_as(&path, &files, mounted.ownership(volume))

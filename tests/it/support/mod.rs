@@ -24,6 +24,7 @@ pub(crate) use client::{Answer, Client, Connection, Failure};
 pub(crate) use clock::Clock;
 pub(crate) use inprocess::{InProcess, Sent};
 pub(crate) use kubelet_volume::{KubeletVolume, Ownership};
+pub(crate) use output::keep_secrets_in;
 pub(crate) use proxy::Proxy;
 pub(crate) use secured::SecuredCluster;
 pub(crate) use server::{Setup, TestServer, eventually};

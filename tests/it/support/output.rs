@@ -63,6 +63,16 @@ pub(super) fn keep_secrets_of(command: &Command) {
             );
         }
     }
+    keep_secrets(secrets);
+}
+
+/// Keeps what must not be said by anybody: the keys and tokens in these files.
+pub(crate) fn keep_secrets_in<'a>(contents: impl Iterator<Item = &'a [u8]>) {
+    let texts = contents.filter_map(|content| std::str::from_utf8(content).ok());
+    keep_secrets(texts.flat_map(secrets_in).collect());
+}
+
+fn keep_secrets(mut secrets: Vec<String>) {
     if !secrets.is_empty() {
         secrets.sort();
         secrets.dedup();
@@ -70,8 +80,11 @@ pub(super) fn keep_secrets_of(command: &Command) {
     }
 }
 
-/// A key in PEM, as it may be written out, or the tokens and keys of a kubeconfig.
+/// A key in PEM, as it may be written out, an account's token, or the tokens and keys of a kubeconfig.
 fn secrets_in(text: &str) -> Vec<String> {
+    if text.starts_with("eyJ") {
+        return vec![text.trim().to_owned()];
+    }
     if text.contains("PRIVATE KEY-----") {
         let lines = text
             .lines()
