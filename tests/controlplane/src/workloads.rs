@@ -72,6 +72,8 @@ fn controller_manager(setup: &Setup, apiserver: &ApiServer) -> Result<Process, E
             "--service-account-private-key-file={}",
             authority.service_account_key().display()
         ),
+        // A busy machine may keep kwok from telling that Nodes live, and Pods that became unready with them stay so.
+        "--node-monitor-grace-period=10m".to_owned(),
         // Enough that a test waits for the cluster's work, never for its politeness.
         "--kube-api-qps=2000".to_owned(),
         "--kube-api-burst=4000".to_owned(),

@@ -1,7 +1,5 @@
 //! What the account of headcount's Pods may do.
 
-use std::{collections::BTreeSet, fs};
-
 use k8s_openapi::api::authorization::v1::{
     SelfSubjectRulesReview, SelfSubjectRulesReviewSpec, SubjectRulesReviewStatus,
 };
@@ -11,36 +9,8 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 
-use super::cluster::{Cluster, HEADCOUNT, checkout};
-
-/// Rights, each as `VERB RESOURCE.GROUP`.
-pub(super) type Rights = BTreeSet<String>;
-
-/// The rights that the chart's page documents: those of every release, and those that come with these values.
-pub(super) fn documented(values: &[&str]) -> Rights {
-    let page = fs::read_to_string(checkout("deploy/chart/README.md")).unwrap();
-    let (_, section) = page.split_once("\n## Rights\n").unwrap();
-    let section = section.split("\n## ").next().unwrap();
-    let rows = section.lines().filter_map(|line| line.strip_prefix("| "));
-    let (mut rights, mut known) = (Rights::new(), 0);
-    for row in rows.skip(1) {
-        let cells: Vec<_> = row.split(" | ").map(|cell| cell.replace('`', "")).collect();
-        let [with, group, resource, verbs, ..] = &cells[..] else {
-            panic!("{row}")
-        };
-        let named = values.contains(&with.as_str());
-        known += usize::from(named);
-        if named || with == "always" {
-            let of = match group.as_str() {
-                "core" => resource.clone(),
-                group => format!("{resource}.{group}"),
-            };
-            rights.extend(verbs.split(", ").map(|verb| format!("{verb} {of}")));
-        }
-    }
-    assert_eq!(known, values.len(), "each of {values:?} has one row");
-    rights
-}
+use super::cluster::{Cluster, HEADCOUNT};
+use crate::docs::rights::Rights;
 
 /// An account of headcount's namespace, by a token of its own.
 pub(super) struct Account(Client);
@@ -98,8 +68,7 @@ fn of(told: SubjectRulesReviewStatus) -> Rights {
         );
         for group in rule.api_groups.iter().flatten() {
             for resource in rule.resources.iter().flatten() {
-                let dot = if group.is_empty() { "" } else { "." };
-                let right = |verb| format!("{verb} {resource}{dot}{group}");
+                let right = |verb| format!("{verb} {resource}.{group}");
                 rights.extend(rule.verbs.iter().map(right));
             }
         }

@@ -135,15 +135,26 @@ impl Cluster {
         helm.arg("--namespace").arg(HEADCOUNT).args(arguments);
         let output = ended(&mut helm).await;
         let (words, errors) = words(&output);
-        assert!(
-            output.status.success(),
-            "{version} {arguments:?}: {words}\n{errors}"
-        );
+        if !output.status.success() {
+            let state = self.state().await;
+            panic!("{version} {arguments:?}: {words}\n{errors}\n{state}");
+        }
         assert!(
             !errors.to_lowercase().contains("warn"),
             "{version} {arguments:?}: {errors}"
         );
         words
+    }
+
+    /// What somebody looks at whose release doesn't become ready.
+    async fn state(&self) -> String {
+        let ours = ["--namespace", HEADCOUNT, "get"];
+        let pods = ["replicasets,pods,certificates", "--output=wide"];
+        let events = ["events", "--sort-by=.metadata.creationTimestamp"];
+        let nodes = self.kubectl(&["describe", "nodes"]).await;
+        let pods = self.kubectl(&[&ours[..], &pods].concat()).await;
+        let events = self.kubectl(&[&ours[..], &events].concat()).await;
+        format!("{pods}\n{events}\n{nodes}")
     }
 
     /// Installs the release, or upgrades it, and waits until its Pods are ready; the values are YAML.

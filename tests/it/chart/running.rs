@@ -5,13 +5,14 @@ use std::{collections::BTreeSet, fs, os::unix::fs::MetadataExt as _, sync::Arc, 
 use controlplane::{Seed, SeedReplicas};
 
 use super::{
-    account::{Account, Rights, documented},
+    account::Account,
     cluster::HEADCOUNT,
     first_request, offered,
     offered::Target,
     world::{World, in_a_world},
 };
 use crate::{
+    docs::rights::{Rights, documented},
     node::RenderedPod,
     support::{Callers, eventually},
 };

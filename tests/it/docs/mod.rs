@@ -2,7 +2,7 @@
 
 mod links;
 mod page;
-mod rights;
+pub(crate) mod rights;
 mod script;
 mod stage;
 mod threats;

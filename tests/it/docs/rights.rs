@@ -16,7 +16,7 @@ struct Line {
 }
 
 /// `VERB RESOURCE.GROUP`
-type Rights = BTreeSet<String>;
+pub(crate) type Rights = BTreeSet<String>;
 
 fn table() -> Vec<Line> {
     let page = std::fs::read_to_string(project("deploy/chart/README.md")).unwrap();
@@ -49,6 +49,16 @@ fn table() -> Vec<Line> {
         }
     })
     .collect()
+}
+
+/// The rights of every release, and those that come with these values.
+pub(crate) fn documented(values: &[&str]) -> Rights {
+    let mut table = table();
+    table.retain(|line| line.values.is_empty() || values.contains(&line.values.as_str()));
+    for value in values {
+        assert!(table.iter().any(|line| line.values == *value), "{value}");
+    }
+    table.iter().flat_map(Line::rights).collect()
 }
 
 impl Line {

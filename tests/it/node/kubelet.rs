@@ -29,6 +29,8 @@ use crate::support::program::Ended;
 const PERIOD: Duration = Duration::from_millis(100);
 /// How often volumes are made current; a kubelet takes up to a minute.
 const SYNC: Duration = Duration::from_millis(500);
+/// How long a question to the API server may take; then it is asked again.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// The Pods that are there, by their uid.
 type Pods = BTreeMap<String, Pod>;
@@ -97,7 +99,8 @@ impl Shared {
         let (tell, pods) = watch::channel(Pods::new());
         let (mut lives, mut known) = (JoinSet::new(), BTreeSet::new());
         loop {
-            if let Ok(list) = self.api.list(&ListParams::default()).await {
+            let list = timeout(ANSWER, self.api.list(&ListParams::default())).await;
+            if let Ok(Ok(list)) = list {
                 let now: Pods = list
                     .into_iter()
                     .map(|pod| (pod.metadata.uid.clone().unwrap(), pod))
@@ -308,14 +311,13 @@ impl Shared {
         // The uid: another Pod of the name is another Pod.
         let patch =
             Patch::Strategic(json!({"metadata": {"uid": pod.metadata.uid}, "status": status}));
-        let told = self
-            .api
-            .patch_status(name, &PatchParams::default(), &patch)
-            .await;
-        match told {
-            Ok(_) => true,
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => false,
-            Err(error) => {
+        let params = PatchParams::default();
+        let told = self.api.patch_status(name, &params, &patch);
+        match timeout(ANSWER, told).await {
+            Ok(Ok(_)) => true,
+            Err(_) => false,
+            Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => false,
+            Ok(Err(error)) => {
                 self.fails(format!("the status of {name}: {error}"));
                 false
             }
