@@ -36,4 +36,5 @@ mod scenarios;
 mod support;
 mod tls;
 mod upgrade;
+mod workflows;
 mod writes;
