@@ -38,6 +38,12 @@
     {{- $wrong = append $wrong (printf "config.%s.file.path (%s) must be below /var/log/headcount, or in a volume of extraVolumeMounts: nothing else can be written to" $section $path) }}
   {{- end }}
 {{- end }}
+{{- range .Values.extraArgs }}
+  {{- $flag := regexFind "^--[a-z-]+" . }}
+  {{- if has $flag (list "--config" "--listen" "--admin-listen" "--tls-cert" "--tls-key" "--drain-delay") }}
+    {{- $wrong = append $wrong (printf "extraArgs has %s, which the chart gives already: see README.md for the value that sets it" $flag) }}
+  {{- end }}
+{{- end }}
 {{- $sources := (include "headcount.clientCaSources" . | fromJson).sources }}
 {{- if not $sources }}
   {{- $wrong = append $wrong "no authority of clients is known, so that nobody could connect: name one under clientCa.secrets or clientCa.configMaps" }}
