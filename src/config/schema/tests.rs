@@ -126,7 +126,9 @@ fn every_configuration_of_the_documentation_is_taken() {
             let is_ours = file
                 .keys()
                 .all(|key| known["properties"].get(key).is_some());
-            if !is_ours || file.is_empty() {
+            // The chart's values have a section of the name of a key.
+            let is_chart = file.get("clientCa").is_some_and(Value::is_object);
+            if !is_ours || is_chart || file.is_empty() {
                 continue;
             }
             seen += 1;
