@@ -11,7 +11,7 @@ use std::{
 use http::{Method, header};
 use tokio::{task::JoinHandle, time::sleep};
 
-use super::Client;
+use super::{Client, met_a_goodbye};
 
 /// Several at once, over HTTP/1.1 and HTTP/2, busy and mostly idle.
 pub(crate) struct Callers {
@@ -70,7 +70,7 @@ impl Callers {
 
 impl Seen {
     /// Sends one request after the other on a connection for as long as the server keeps it. Whatever is sent must be answered:
-    /// nothing is tried again, but a connection that is closed before anything is sent on it is replaced.
+    /// nothing is tried again, but a connection that is closed before the server looks at a request on it is replaced.
     async fn call(self: Arc<Self>, client: Client, path: String, writes: bool, pause: Duration) {
         while !self.over.load(Ordering::Relaxed) {
             let mut connection = client.open().await.unwrap_or_else(|e| panic!("open: {e}"));
@@ -83,8 +83,11 @@ impl Seen {
                 } else {
                     client.request(Method::GET, &path, &[], "")
                 };
-                let answer = connection.send(request).await;
-                let answer = answer.unwrap_or_else(|e| panic!("a request failed: {e}"));
+                let answer = match connection.send(request).await {
+                    Ok(answer) => answer,
+                    Err(failure) if met_a_goodbye(&failure) => break,
+                    Err(failure) => panic!("a request failed: {failure:?}"),
+                };
                 assert!(
                     matches!(answer.status.as_u16(), 200 | 202),
                     "{} {}",

@@ -65,6 +65,15 @@ impl Answer {
 /// Why there is no answer.
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
+/// Whether a request met the server's goodbye: it wasn't sent any more, or it comes after the last one that the server looked at (RFC 9113,
+/// 6.8). Any client sends it again on another connection.
+pub(crate) fn met_a_goodbye(failure: &Failure) -> bool {
+    let unsent = failure
+        .downcast_ref::<hyper::Error>()
+        .is_some_and(hyper::Error::is_canceled);
+    unsent || format!("{failure:?}").contains("GoAway(b\"\", NO_ERROR, Remote)")
+}
+
 /// An open connection.
 pub(crate) struct Connection {
     sender: Sender,

@@ -19,7 +19,7 @@ mod world;
 
 pub(crate) use balancer::Balancer;
 pub(crate) use callers::Callers;
-pub(crate) use client::{Answer, Client, Connection, Failure};
+pub(crate) use client::{Answer, Client, Connection, Failure, met_a_goodbye};
 #[cfg(target_os = "linux")]
 pub(crate) use clock::Clock;
 pub(crate) use inprocess::{InProcess, Sent};

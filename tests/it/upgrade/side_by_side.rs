@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{Version, first_version, started};
 use crate::support::{
-    Answer, Balancer, Client, Connection, SimCluster, eventually, program::Serving,
+    Answer, Balancer, Client, Connection, SimCluster, eventually, met_a_goodbye, program::Serving,
 };
 
 const LOADED: &str = "/namespaces/web/deployments/shop/replicas";
@@ -65,9 +65,7 @@ impl Caller {
                     }
                     return answer;
                 }
-                // It met the server's goodbye, which names the last request that was looked at (RFC 9113, 6.8): this one comes after it.
-                Err(goodbye)
-                    if format!("{goodbye:?}").contains("GoAway(b\"\", NO_ERROR, Remote)") => {}
+                Err(failure) if met_a_goodbye(&failure) => {}
                 Err(error) => panic!("a request failed: {error:?}"),
             }
         }
