@@ -151,7 +151,7 @@ const fn rbac(verb: Verb) -> (&'static str, &'static str) {
         Verb::List => ("list", ""),
         Verb::Watch => ("watch", ""),
         Verb::Scale => ("update", "scale"),
-        Verb::Image | Verb::Restart => ("patch", ""),
+        Verb::Image | Verb::Restart | Verb::Pause | Verb::Rollback => ("patch", ""),
     }
 }
 

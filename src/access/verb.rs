@@ -21,22 +21,28 @@ pub enum Verb {
     Image,
     /// Restart its Pods.
     Restart,
+    /// Pause its rollouts, or let them go on.
+    Pause,
+    /// Take it back to an earlier revision.
+    Rollback,
 }
 
 /// A word that is no verb.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no verb; there are get, list, watch, scale, image and restart")]
+#[error("{0:?} is no verb; there are get, list, watch, scale, image, restart, pause and rollback")]
 pub struct NotAVerb(String);
 
 impl Verb {
     /// All verbs, in the order in which they are written.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Get,
         Self::List,
         Self::Watch,
         Self::Scale,
         Self::Image,
         Self::Restart,
+        Self::Pause,
+        Self::Rollback,
     ];
 
     /// The verb in lower case, as it stands in configurations and answers.
@@ -48,6 +54,8 @@ impl Verb {
             Self::Scale => "scale",
             Self::Image => "image",
             Self::Restart => "restart",
+            Self::Pause => "pause",
+            Self::Rollback => "rollback",
         }
     }
 }
@@ -103,7 +111,7 @@ impl Verbs {
     /// What any client of a known CA may do in mode `any`: get, list, watch and scale.
     pub const USUAL: Self = Self(0b1111);
     /// Every verb.
-    pub const ALL: Self = Self(0b11_1111);
+    pub const ALL: Self = Self(0b1111_1111);
 
     /// Whether the verb is one of them.
     pub const fn contains(self, verb: Verb) -> bool {
@@ -164,7 +172,7 @@ mod tests {
         for bad in ["", "*", "Get", "GET", " get", "get ", "delete", "replicas"] {
             let error = bad.parse::<Verb>().unwrap_err().to_string();
             assert!(
-                error.contains("get, list, watch, scale, image and restart"),
+                error.contains("get, list, watch, scale, image, restart, pause and rollback"),
                 "{error}"
             );
         }
@@ -172,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_set_holds_what_was_put_in_and_nothing_else() {
-        for chosen in 0..64 {
+        for chosen in 0..256 {
             let inside = |verb: Verb| chosen & (1 << verb as u8) != 0;
             let set: Verbs = Verb::ALL.into_iter().filter(|v| inside(*v)).collect();
             assert!(Verb::ALL.into_iter().all(|v| set.contains(v) == inside(v)));

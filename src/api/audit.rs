@@ -124,13 +124,9 @@ impl Api {
         self.audit.refused(Refused::Request, || {
             let caller = session.caller();
             let route = Route::of(request.uri.path());
-            let (verb, names) = match &route {
-                Some(Route::Deployments) => (Verb::List, None),
-                Some(
-                    Route::Replicas { namespace, name } | Route::Containers { namespace, name },
-                ) => (Verb::Get, Some((&**namespace, &**name))),
-                _ => (Verb::Get, None),
-            };
+            let verb = route.as_ref().and_then(|route| route.verb(&request.method));
+            let verb = verb.unwrap_or(Verb::Get);
+            let names = route.as_ref().and_then(Route::names);
             let rule = names.and_then(|names| authorization::rule(self, &caller, verb, names));
             record("access.denied", session, &caller, ids)
                 .with("verb", verb.as_str())

@@ -193,10 +193,10 @@ impl Api {
     }
 
     /// Whether there is memory for requests to this path.
-    fn affordable(&self, route: &Route<'_>, puts: bool) -> Result<(), ApiError> {
+    fn affordable(&self, route: &Route<'_>, writes: bool) -> Result<(), ApiError> {
         let needs_none = match route {
             Route::Health | Route::WhoAmI => true,
-            Route::Replicas { .. } => !puts,
+            Route::Replicas { .. } => !writes,
             _ => false,
         };
         if needs_none || self.metrics.memory.pressure() < Pressure::Short {
@@ -222,7 +222,7 @@ impl Api {
     ) -> Response<Body> {
         let told = match &error {
             // That of a write was told of where writes are.
-            denial if denial.is_denial() => request.method != Method::PUT,
+            denial if denial.is_denial() => !path::writes(&request.method),
             ApiError::Panicked => true,
             other => other.limit().is_some(),
         };
@@ -258,21 +258,14 @@ impl Api {
         method: &Method,
     ) -> Result<(), ApiError> {
         standing(caller)?;
-        let puts = *method == Method::PUT;
-        let (verb, names) = match route {
-            Route::Health | Route::WhoAmI => return Ok(()),
-            // What the caller may see of them is found out with the list.
-            Route::Deployments => return authorization::authorize_list(caller, Verb::List),
-            Route::Replicas { namespace, name } if puts => (Verb::Scale, (namespace, name)),
-            Route::Replicas { namespace, name } | Route::Containers { namespace, name } => {
-                (Verb::Get, (namespace, name))
-            }
-            Route::Image {
-                namespace, name, ..
-            } => (Verb::Image, (namespace, name)),
+        let Some(verb) = route.verb(method) else {
+            return Ok(());
         };
-        self.permit(caller, || asked.ids(), verb, (names.0, names.1))
-            .await
+        match route.names() {
+            Some(names) => self.permit(caller, || asked.ids(), verb, names).await,
+            // What the caller may see of them is found out with the list.
+            None => authorization::authorize_list(caller, verb),
+        }
     }
 
     /// Whether the caller has a permission for one Deployment.
@@ -326,15 +319,15 @@ impl Api {
                 return Err(ApiError::MethodNotAllowed { allow });
             }
         };
-        let puts = request.method == Method::PUT;
-        let admission = match acceptable.and_then(|()| self.affordable(&route, puts)) {
+        let writes = path::writes(&request.method);
+        let admission = match acceptable.and_then(|()| self.affordable(&route, writes)) {
             Ok(()) => {
                 let admitted = self.admit(&caller, asked, &route, &request.method).await;
-                admitted.and_then(|()| limits::within_rate(&caller, puts))
+                admitted.and_then(|()| limits::within_rate(&caller, writes))
             }
             refused => refused,
         };
-        if !puts {
+        if !writes {
             // That of a write goes on to where writes are logged.
             admission.clone()?;
             if !content.is_end_stream() {
@@ -363,7 +356,7 @@ impl Api {
             Route::Deployments => deployments::list(self, &caller, request).await,
             Route::Replicas { namespace, name } => {
                 let names = (&*namespace, &*name);
-                if puts {
+                if writes {
                     let parameter = Replicas;
                     write::put(
                         self,
@@ -379,6 +372,13 @@ impl Api {
                     replicas::get(self, &caller, names, request).await
                 }
             }
+            Route::OpenApi
+            | Route::Docs
+            | Route::NamespaceDeployments { .. }
+            | Route::Deployment { .. }
+            | Route::Restart { .. }
+            | Route::Paused { .. }
+            | Route::Rollback { .. } => Err(ApiError::NoSuchPath),
             Route::Containers { namespace, name } => {
                 let read = containers::get(self, &caller, (&namespace, &name), request);
                 asked.ids().scope(Box::pin(read)).await

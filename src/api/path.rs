@@ -6,14 +6,23 @@ use http::Method;
 use percent_encoding::percent_decode_str;
 
 use super::ApiError;
-use crate::{name, telemetry::metrics::Template};
+use crate::{access::Verb, name, telemetry::metrics::Template};
 
 /// A path that exists. Names in it are decoded and not judged yet.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Route<'a> {
     Health,
     WhoAmI,
+    OpenApi,
+    Docs,
     Deployments,
+    NamespaceDeployments {
+        namespace: Cow<'a, str>,
+    },
+    Deployment {
+        namespace: Cow<'a, str>,
+        name: Cow<'a, str>,
+    },
     Replicas {
         namespace: Cow<'a, str>,
         name: Cow<'a, str>,
@@ -27,20 +36,45 @@ pub(super) enum Route<'a> {
         name: Cow<'a, str>,
         container: Cow<'a, str>,
     },
+    Restart {
+        namespace: Cow<'a, str>,
+        name: Cow<'a, str>,
+    },
+    Paused {
+        namespace: Cow<'a, str>,
+        name: Cow<'a, str>,
+    },
+    Rollback {
+        namespace: Cow<'a, str>,
+        name: Cow<'a, str>,
+    },
 }
 
 /// The methods of a path.
+#[derive(Default)]
 pub(super) struct Methods {
     get: bool,
     put: bool,
+    patch: bool,
+    post: bool,
     pub(super) header: &'static str,
 }
 
 impl Methods {
     pub(super) fn contains(&self, method: &Method) -> bool {
-        (self.get && (*method == Method::GET || *method == Method::HEAD))
-            || (self.put && *method == Method::PUT)
+        match *method {
+            Method::GET | Method::HEAD => self.get,
+            Method::PUT => self.put,
+            Method::PATCH => self.patch,
+            Method::POST => self.post,
+            _ => false,
+        }
     }
+}
+
+/// Whether requests with this method change something.
+pub(super) fn writes(method: &Method) -> bool {
+    matches!(*method, Method::PUT | Method::PATCH | Method::POST)
 }
 
 impl<'a> Route<'a> {
@@ -53,18 +87,27 @@ impl<'a> Route<'a> {
         let route = match &*segments.next()? {
             "health" => Self::Health,
             "whoami" => Self::WhoAmI,
+            "openapi.json" => Self::OpenApi,
+            "docs" => Self::Docs,
             "deployments" => Self::Deployments,
             "namespaces" => {
                 let namespace = segments.next()?;
-                let collection = segments.next()?;
-                let name = segments.next()?;
-                let subresource = segments.next()?;
-                if collection != "deployments" {
+                if segments.next()? != "deployments" {
                     return None;
                 }
+                let Some(name) = segments.next() else {
+                    return Some(Self::NamespaceDeployments { namespace });
+                };
+                let Some(subresource) = segments.next() else {
+                    // With a slash at its end it is no path, as elsewhere.
+                    return (!name.is_empty()).then_some(Self::Deployment { namespace, name });
+                };
                 match (&*subresource, segments.next()) {
                     ("replicas", None) => return Some(Self::Replicas { namespace, name }),
                     ("containers", None) => return Some(Self::Containers { namespace, name }),
+                    ("restart", None) => return Some(Self::Restart { namespace, name }),
+                    ("paused", None) => return Some(Self::Paused { namespace, name }),
+                    ("rollback", None) => return Some(Self::Rollback { namespace, name }),
                     ("containers", Some(container)) if segments.next()? == "image" => Self::Image {
                         namespace,
                         name,
@@ -78,34 +121,87 @@ impl<'a> Route<'a> {
         segments.next().is_none().then_some(route)
     }
 
+    /// The permission that it needs with a method, if it needs one beyond a certificate.
+    pub(super) fn verb(&self, method: &Method) -> Option<Verb> {
+        Some(match self {
+            Self::Health | Self::WhoAmI | Self::OpenApi | Self::Docs => return None,
+            Self::Deployments | Self::NamespaceDeployments { .. } => Verb::List,
+            Self::Replicas { .. } if writes(method) => Verb::Scale,
+            Self::Replicas { .. } | Self::Deployment { .. } | Self::Containers { .. } => Verb::Get,
+            Self::Image { .. } => Verb::Image,
+            Self::Restart { .. } => Verb::Restart,
+            Self::Paused { .. } => Verb::Pause,
+            Self::Rollback { .. } => Verb::Rollback,
+        })
+    }
+
+    /// Namespace and name of the one Deployment that it is about, if it is about one.
+    pub(super) fn names(&self) -> Option<(&str, &str)> {
+        match self {
+            Self::Health
+            | Self::WhoAmI
+            | Self::OpenApi
+            | Self::Docs
+            | Self::Deployments
+            | Self::NamespaceDeployments { .. } => None,
+            Self::Deployment { namespace, name }
+            | Self::Replicas { namespace, name }
+            | Self::Containers { namespace, name }
+            | Self::Restart { namespace, name }
+            | Self::Paused { namespace, name }
+            | Self::Rollback { namespace, name }
+            | Self::Image {
+                namespace, name, ..
+            } => Some((namespace, name)),
+        }
+    }
+
     /// What metrics call it.
     pub(super) fn template(&self) -> Template {
         match self {
             Self::Health => Template::Health,
             Self::WhoAmI => Template::WhoAmI,
+            Self::OpenApi => Template::OpenApi,
+            Self::Docs => Template::Docs,
             Self::Deployments => Template::Deployments,
+            Self::NamespaceDeployments { .. } => Template::NamespaceDeployments,
+            Self::Deployment { .. } => Template::Deployment,
             Self::Replicas { .. } => Template::Replicas,
             Self::Containers { .. } => Template::Containers,
             Self::Image { .. } => Template::Image,
+            Self::Restart { .. } => Template::Restart,
+            Self::Paused { .. } => Template::Paused,
+            Self::Rollback { .. } => Template::Rollback,
         }
     }
 
     pub(super) fn methods(&self) -> Methods {
         match self {
-            Self::Health | Self::WhoAmI | Self::Deployments | Self::Containers { .. } => Methods {
-                get: true,
-                put: false,
-                header: "GET, HEAD",
-            },
             Self::Replicas { .. } => Methods {
                 get: true,
                 put: true,
                 header: "GET, HEAD, PUT",
+                ..Methods::default()
             },
             Self::Image { .. } => Methods {
-                get: false,
                 put: true,
                 header: "PUT",
+                ..Methods::default()
+            },
+            Self::Paused { .. } => Methods {
+                put: true,
+                header: "PUT",
+                ..Methods::default()
+            },
+            Self::Restart { .. } | Self::Rollback { .. } => Methods {
+                post: true,
+                header: "POST",
+                ..Methods::default()
+            },
+            _ => Methods {
+                get: true,
+                header: "GET, HEAD",
+                ..Methods::default()
             },
         }
     }
@@ -188,7 +284,8 @@ mod tests {
             "/api/v1/health/",
             "/api/v2/health",
             "/api/v1/namespaces/web",
-            "/api/v1/namespaces/web/deployments/shop",
+            "/api/v1/namespaces/web/deployments/",
+            "/api/v1/namespaces/web/deployments/shop/",
             "/api/v1/namespaces/web/deployments/shop/replicas/",
             "//api/v1/health",
             "/api/v1/namespaces/web/statefulsets/shop/replicas",

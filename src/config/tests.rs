@@ -274,7 +274,7 @@ fn verbs_are_enabled_by_flags_or_the_environment_or_the_file() {
     assert!(
         error
             .to_string()
-            .contains("get, list, watch, scale, image and restart"),
+            .contains("get, list, watch, scale, image, restart, pause and rollback"),
         "{error}"
     );
     let error = load_file(&format!("{HEAD}enable: [image]\n"), &[], &[]).unwrap_err();

@@ -28,7 +28,7 @@ fn without_a_mode_any_client_may_do_what_is_usual() {
     assert_eq!(read("{}"), Ok(Authorization::default()));
     assert_eq!(read("mode: any"), Ok(Authorization::default()));
     assert_eq!(
-        read("enable: [image, restart]"),
+        read("enable: [image, restart, pause, rollback]"),
         Ok(Authorization::Any(Verbs::ALL))
     );
     assert_eq!(read("enable: [get]"), Ok(Authorization::default()));
@@ -191,7 +191,7 @@ fn an_unknown_verb_is_named_with_its_line_and_those_that_exist() {
         &[
             "rule \"ci\"",
             "\"delete\"",
-            "get, list, watch, scale, image and restart",
+            "get, list, watch, scale, image, restart, pause and rollback",
         ],
     );
     refused(read("enable: [get, Image]"), 1, &["\"Image\""]);

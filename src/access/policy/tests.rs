@@ -300,7 +300,7 @@ fn a_summary_tells_a_caller_its_own_rules_and_nobody_elses() {
     let expected = serde_json::json!([{
         "rule": "mine",
         "effect": "allow",
-        "verbs": ["get", "list", "watch", "scale", "image", "restart"],
+        "verbs": ["get", "list", "watch", "scale", "image", "restart", "pause", "rollback"],
         "namespaces": ["web", "team-*"],
         "deployments": ["shop-*"],
         "labelSelector": "a in (b)",

@@ -262,7 +262,7 @@ impl Question {
         annotations: &AnnotationBounds,
         server: &Bounds,
     ) -> Option<String> {
-        if !matches!(self.verb, Verb::Scale | Verb::Image | Verb::Restart) {
+        if matches!(self.verb, Verb::Get | Verb::List | Verb::Watch) {
             return None;
         }
         let within = match self.counts {

@@ -20,6 +20,13 @@ pub(crate) enum Template {
     Replicas,
     Containers,
     Image,
+    OpenApi,
+    Docs,
+    NamespaceDeployments,
+    Deployment,
+    Restart,
+    Paused,
+    Rollback,
     /// A path that doesn't exist.
     None,
 }
@@ -27,13 +34,20 @@ pub(crate) enum Template {
 impl Template {
     /// All of them.
     #[cfg(test)]
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 14] = [
         Self::Health,
         Self::WhoAmI,
         Self::Deployments,
         Self::Replicas,
         Self::Containers,
         Self::Image,
+        Self::OpenApi,
+        Self::Docs,
+        Self::NamespaceDeployments,
+        Self::Deployment,
+        Self::Restart,
+        Self::Paused,
+        Self::Rollback,
         Self::None,
     ];
 
@@ -48,6 +62,13 @@ impl Template {
             Self::Image => {
                 "/api/v1/namespaces/{namespace}/deployments/{name}/containers/{container}/image"
             }
+            Self::OpenApi => "/api/v1/openapi.json",
+            Self::Docs => "/api/v1/docs",
+            Self::NamespaceDeployments => "/api/v1/namespaces/{namespace}/deployments",
+            Self::Deployment => "/api/v1/namespaces/{namespace}/deployments/{name}",
+            Self::Restart => "/api/v1/namespaces/{namespace}/deployments/{name}/restart",
+            Self::Paused => "/api/v1/namespaces/{namespace}/deployments/{name}/paused",
+            Self::Rollback => "/api/v1/namespaces/{namespace}/deployments/{name}/rollback",
             Self::None => "none",
         }
     }
@@ -59,6 +80,8 @@ fn label(method: &Method) -> &'static str {
         Method::GET => "GET",
         Method::HEAD => "HEAD",
         Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::POST => "POST",
         _ => "other",
     }
 }

@@ -265,7 +265,7 @@ fn a_question_that_makes_no_sense_is_refused() {
         (changed("--subject", "--subject="), "the subject is empty"),
         (
             changed("--verb", "--verb=delete"),
-            "get, list, watch, scale, image and restart",
+            "get, list, watch, scale, image, restart, pause and rollback",
         ),
         (changed("--verb", "--verb=get"), "verb scale alone"),
         (

@@ -33,7 +33,9 @@ struct Asked {
     to: i32,
 }
 
-const VERBS: [&str; 7] = ["get", "list", "watch", "scale", "image", "restart", "*"];
+const VERBS: [&str; 9] = [
+    "get", "list", "watch", "scale", "image", "restart", "pause", "rollback", "*",
+];
 const NAMES: [&str; 5] = ["a", "b", "ab", "a-b", "a-b-a"];
 const PATTERNS: [&str; 9] = ["a", "b", "ab", "a-b", "*", "a*", "*b", "a*a", "*-*"];
 const SUBJECTS: [&str; 9] = [
