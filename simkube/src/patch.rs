@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::json;
 
-/// Lists whose items are merged by their `name`; others are replaced. Directives (`$patch`, …) are not simulated.
+/// Lists whose items are merged by their `name`; others are replaced. Of the directives, `$patch: replace` alone is simulated.
 const BY_NAME: &[&str] = &["containers", "initContainers", "env", "volumes"];
 
 /// A change to an object.
@@ -39,6 +39,15 @@ fn merge(target: &mut Value, patch: &Value) {
         *target = patch.clone();
         return;
     };
+    if patch
+        .get("$patch")
+        .is_some_and(|directive| directive == "replace")
+    {
+        let mut whole = patch.clone();
+        whole.remove("$patch");
+        *into = whole;
+        return;
+    }
     for (key, value) in patch {
         match (into.get_mut(key), value) {
             (_, Value::Null) => {

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     access::{self, Authorization, Bounds, Caller, Decision, Denied, Reviewer, Verb},
     image_reference::ImageReference,
-    kubernetes::{AccessReviewError, Containers},
+    kubernetes::{AccessReviewError, Details},
     selector::Labels,
     store::{Annotation, AnnotationBounds, Record, Snapshot, View, Visible},
 };
@@ -207,20 +207,31 @@ pub(super) fn judge_count(
     Ok(())
 }
 
-/// Judges an image on the object that its write is conditional on.
-pub(super) fn judge_image(
-    caller: &Caller,
+/// Judges a write on the object that it is conditional on, by whatever no parameter may do without.
+pub(super) fn judge_write<'c>(
+    caller: &'c Caller,
+    verb: Verb,
     names: (&str, &str),
-    deployment: &Containers,
-    image: &ImageReference,
-) -> Result<(), ApiError> {
-    let decision = permit(caller, Verb::Image, names, &deployment.labels)?;
+    deployment: &Details,
+) -> Result<Decision<'c>, ApiError> {
+    let decision = permit(caller, verb, names, &deployment.labels)?;
     let annotation = |which: Annotation| {
         let value = deployment.annotations.get(which.key());
         value.map(String::as_bytes)
     };
     let [min, max, protected] = Annotation::ALL.map(annotation);
     AnnotationBounds::read(min, max, protected).judge_change()?;
+    Ok(decision)
+}
+
+/// Judges an image on the object that its write is conditional on.
+pub(super) fn judge_image(
+    caller: &Caller,
+    names: (&str, &str),
+    deployment: &Details,
+    image: &ImageReference,
+) -> Result<(), ApiError> {
+    let decision = judge_write(caller, Verb::Image, names, deployment)?;
     if let Some(rules) = decision.images() {
         rules.judge(image.repository(), image.tag(), image.digest())?;
     }

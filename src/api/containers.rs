@@ -23,7 +23,7 @@ use super::{
 use crate::{
     access::{Caller, Verb},
     image_reference::ImageReference,
-    kubernetes::{Container, Containers, WriteError, WriteRequest, Written},
+    kubernetes::{Container, Details, WriteError, WriteRequest, Written},
     name,
 };
 
@@ -50,10 +50,7 @@ pub(super) async fn get(
     };
     let _turn = limits::turn(api, caller).await?;
     let by = caller.allowance.id();
-    let read = api
-        .deployments
-        .containers(namespace, name, stored, by)
-        .await;
+    let read = api.deployments.details(namespace, name, stored, by).await;
     let (found, age) = read.map_err(|error| ApiError::of_read(error, names))?;
     // Its labels may have changed since the request was judged.
     authorization::permit(caller, Verb::Get, names, &found.labels)?;
@@ -88,7 +85,7 @@ struct List<'a> {
 }
 
 /// The strong tag of a Deployment's containers: which object, which names and images. A new count or status leaves it as it was.
-fn tag(containers: &Containers) -> String {
+fn tag(containers: &Details) -> String {
     let mut context = Context::new(&SHA256);
     context.update(containers.uid.as_bytes());
     for list in [&containers.containers, &containers.init_containers] {
@@ -122,7 +119,7 @@ impl Image {
         Self { container }
     }
 
-    fn image<'a>(&self, containers: &'a Containers) -> &'a str {
+    fn image<'a>(&self, containers: &'a Details) -> &'a str {
         containers.get(&self.container).map_or("", |c| &c.image)
     }
 }
@@ -135,13 +132,14 @@ struct Wanted {
 
 impl Parameter for Image {
     type Wish = ImageReference;
-    type State = Arc<Containers>;
+    type State = Arc<Details>;
     const VERB: Verb = Verb::Image;
     const NOUN: &'static str = "image";
     const REQUESTED: &'static str = "image.requested";
     const APPLIED: &'static str = "image.applied";
     const FAILED: &'static str = "image.failed";
     const EVENT: &'static str = "ImageSetByHeadcount";
+    const DONE: &'static str = "Image updated";
     const UPDATED: &'static str = r#"{"message":"Image updated successfully."}"#;
     const UPDATED_UNSEEN: &'static str =
         r#"{"message":"Image updated; this server's copy has not caught up yet."}"#;
@@ -175,11 +173,11 @@ impl Parameter for Image {
     }
 
     fn known(&self, api: &Api, (namespace, name): (&str, &str)) -> Value {
-        let known = api.deployments.last_containers(namespace, name);
+        let known = api.deployments.last_details(namespace, name);
         known.as_deref().map(|c| self.image(c).to_owned()).into()
     }
 
-    fn values(&self, written: &Written<Arc<Containers>>) -> (Value, Value) {
+    fn values(&self, written: &Written<Arc<Details>>) -> (Value, Value) {
         let image = |containers| self.image(containers).into();
         (image(&written.previous), image(&written.now))
     }
@@ -191,17 +189,17 @@ impl Parameter for Image {
     async fn set(
         &self,
         write: &Write<Self>,
-    ) -> Result<Written<Arc<Containers>>, WriteError<ApiError>> {
+    ) -> Result<Written<Arc<Details>>, WriteError<ApiError>> {
         let names = (
             write.request.namespace.as_str(),
             write.request.name.as_str(),
         );
-        let permit = |containers: &Containers| {
+        let permit = |containers: &Details| {
             let caller = write.caller()?;
             authorization::permit(&caller, Verb::Image, names, &containers.labels)
                 .map(|decision| write.decided(&decision))
         };
-        let judge = |containers: &Containers| {
+        let judge = |containers: &Details| {
             if containers.deleting {
                 return Err(ApiError::BeingDeleted);
             }
@@ -228,23 +226,23 @@ impl Parameter for Image {
             .await
     }
 
-    fn tag(&self, written: &Written<Arc<Containers>>) -> String {
+    fn tag(&self, written: &Written<Arc<Details>>) -> String {
         tag(&written.now)
     }
 
-    fn pods(&self, written: &Written<Arc<Containers>>) -> u64 {
+    fn pods(&self, written: &Written<Arc<Details>>) -> u64 {
         // Admission may have left it as it was.
         let same = self.image(&written.previous) == self.image(&written.now);
         if same { 0 } else { u64::MAX }
     }
 
-    fn representation(
-        &self,
-        request: &WriteRequest,
-        written: &Written<Arc<Containers>>,
-    ) -> Vec<u8> {
+    fn representation<'a>(
+        &'a self,
+        request: &'a WriteRequest,
+        written: &'a Written<Arc<Details>>,
+    ) -> impl Serialize + 'a {
         let (image, previous_image) = (self.image(&written.now), self.image(&written.previous));
-        let representation = Representation {
+        Representation {
             namespace: &request.namespace,
             name: &request.name,
             container: &self.container,
@@ -252,15 +250,13 @@ impl Parameter for Image {
             previous_image,
             changed: image != previous_image,
             resource_version: written.resource_version.to_string(),
-        };
-        // A struct of strings always has a JSON form.
-        serde_json::to_vec(&representation).unwrap_or_default()
+        }
     }
 
     fn log_applied(
         &self,
         write: &Write<Self>,
-        written: &Written<Arc<Containers>>,
+        written: &Written<Arc<Details>>,
         result: &'static str,
     ) {
         let WriteRequest {
@@ -276,7 +272,7 @@ impl Parameter for Image {
 
     fn log_failed(&self, failure: &Failure<'_, Self>) {
         let (namespace, name) = failure.names;
-        let known = failure.api.deployments.last_containers(namespace, name);
+        let known = failure.api.deployments.last_details(namespace, name);
         let from = known.as_deref().and_then(|c| c.get(&self.container));
         log_write!(warn, "image.failed", failure.origin, (namespace, name),
             { container = %self.container, from = from.map(|c| c.image.as_str()), to = failure.wish.map(ImageReference::as_str),
@@ -311,13 +307,19 @@ mod tests {
         }
     }
 
-    fn containers(version: u64, regular: &[(&str, &str)], init: &[(&str, &str)]) -> Containers {
+    fn containers(version: u64, regular: &[(&str, &str)], init: &[(&str, &str)]) -> Details {
         let all = |list: &[(&str, &str)]| list.iter().map(|(n, i)| container(n, i)).collect();
-        Containers {
+        Details {
             uid: Uuid::from_u128(7),
             resource_version: version,
             deleting: false,
             replicas: 1,
+            generation: 1,
+            paused: false,
+            restarted_at: None,
+            status: Default::default(),
+            last_set_by: None,
+            selector: Default::default(),
             labels: Default::default(),
             annotations: Default::default(),
             containers: all(regular),

@@ -28,6 +28,14 @@ pub enum ApiError {
         "the body must be exactly one JSON object {{\"image\": \"…\"}} with a reference to an image, such as example.org/shop:1.2{0}"
     )]
     BadImageBody(String),
+    /// 400, as for [`ApiError::BadBody`].
+    #[error(
+        "the body must be exactly one JSON object {{\"paused\": true}} or {{\"paused\": false}}{0}"
+    )]
+    BadPausedBody(String),
+    /// 400, as for [`ApiError::BadBody`].
+    #[error("the body must be empty or exactly one JSON object, {0}")]
+    BadOptionalBody(String),
     /// 401
     #[error(
         "the client certificate has expired since the connection was opened: renew it and connect again"
@@ -46,7 +54,7 @@ pub enum ApiError {
     Forbidden(String),
     /// 404
     #[error(
-        "there is no such path; the paths are /api/v1/deployments, /api/v1/health, /api/v1/whoami and, below /api/v1/namespaces/{{namespace}}/deployments/{{name}}: /replicas, /containers and /containers/{{container}}/image"
+        "there is no such path; the paths are /api/v1/deployments, /api/v1/health, /api/v1/whoami and, below /api/v1/namespaces/{{namespace}}/deployments/{{name}}: /replicas, /containers, /containers/{{container}}/image, /restart, /paused and /rollback"
     )]
     NoSuchPath,
     /// 404
@@ -71,6 +79,14 @@ pub enum ApiError {
         /// The container asked for.
         container: String,
     },
+    /// 404
+    #[error("the Deployment has no such revision to go back to; it has {kept}, and runs {now}")]
+    NoSuchRevision {
+        /// The revisions that are kept, in words.
+        kept: String,
+        /// The one that runs, in words.
+        now: String,
+    },
     /// 405
     #[error("this path has no such method; it has {allow}")]
     MethodNotAllowed {
@@ -86,6 +102,11 @@ pub enum ApiError {
     /// 409
     #[error("the Deployment is being deleted: wait until it is gone and create it again")]
     BeingDeleted,
+    /// 409
+    #[error(
+        "the Deployment's rollouts are paused: resume them first (PUT …/paused {{\"paused\": false}})"
+    )]
+    Paused,
     /// 409
     #[error("others kept changing the Deployment: read it again and retry")]
     Conflict,
@@ -109,6 +130,14 @@ pub enum ApiError {
         /// The image that it has.
         now: String,
         /// The entity tag of all of them.
+        tag: String,
+    },
+    /// 412
+    #[error(
+        "the precondition doesn't hold: the Deployment has the tag {tag} now; read it again before you decide"
+    )]
+    DeploymentChanged {
+        /// Its entity tag.
         tag: String,
     },
     /// 413
@@ -264,20 +293,23 @@ impl ApiError {
     /// The status of the answer.
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::BadRequest(_) | Self::BadBody(_) | Self::BadImageBody(_) => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::BadRequest(_)
+            | Self::BadBody(_)
+            | Self::BadImageBody(_)
+            | Self::BadPausedBody(_)
+            | Self::BadOptionalBody(_) => StatusCode::BAD_REQUEST,
             Self::CertificateExpired | Self::CertificateRefused { .. } => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
-            Self::NoSuchPath | Self::NoSuchDeployment { .. } | Self::NoSuchContainer { .. } => {
-                StatusCode::NOT_FOUND
-            }
+            Self::NoSuchPath
+            | Self::NoSuchDeployment { .. }
+            | Self::NoSuchRevision { .. }
+            | Self::NoSuchContainer { .. } => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
-            Self::BeingDeleted | Self::Conflict => StatusCode::CONFLICT,
-            Self::PreconditionFailed { .. } | Self::ContainersChanged { .. } => {
-                StatusCode::PRECONDITION_FAILED
-            }
+            Self::BeingDeleted | Self::Paused | Self::Conflict => StatusCode::CONFLICT,
+            Self::PreconditionFailed { .. }
+            | Self::ContainersChanged { .. }
+            | Self::DeploymentChanged { .. } => StatusCode::PRECONDITION_FAILED,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UriTooLong { .. } => StatusCode::URI_TOO_LONG,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -411,6 +443,8 @@ impl ApiError {
         match self {
             Self::BadBody(_) => Self::BadBody(String::new()).to_string(),
             Self::BadImageBody(_) => Self::BadImageBody(String::new()).to_string(),
+            Self::BadPausedBody(_) => Self::BadPausedBody(String::new()).to_string(),
+            Self::BadOptionalBody(_) => "the body is not what this path takes".into(),
             other => other.to_string(),
         }
     }

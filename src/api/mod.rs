@@ -6,17 +6,22 @@ mod audit;
 mod authorization;
 mod body;
 mod containers;
+mod deployment;
 mod deployments;
 mod error;
 mod headers;
 mod health;
 mod limits;
 mod path;
+mod paused;
 mod pins;
 mod preconditions;
 mod reason;
 mod replicas;
 mod request;
+mod restart;
+mod rollback;
+mod rollout;
 mod whoami;
 mod write;
 
@@ -33,8 +38,11 @@ pub use body::Body;
 use containers::Image;
 pub use error::ApiError;
 use path::Route;
+use paused::Paused;
 use pins::Pins;
 use replicas::Replicas;
+use restart::Restart;
+use rollback::Rollback;
 use write::Origin;
 
 use crate::{
@@ -372,13 +380,28 @@ impl Api {
                     replicas::get(self, &caller, names, request).await
                 }
             }
-            Route::OpenApi
-            | Route::Docs
-            | Route::NamespaceDeployments { .. }
-            | Route::Deployment { .. }
-            | Route::Restart { .. }
-            | Route::Paused { .. }
-            | Route::Rollback { .. } => Err(ApiError::NoSuchPath),
+            Route::OpenApi | Route::Docs | Route::NamespaceDeployments { .. } => {
+                Err(ApiError::NoSuchPath)
+            }
+            Route::Deployment { namespace, name } => {
+                let read = deployment::get(self, &caller, (&namespace, &name), request);
+                asked.ids().scope(Box::pin(read)).await
+            }
+            Route::Restart { namespace, name } => {
+                let names = (&*namespace, &*name);
+                let set = write::put(self, origin(), names, Restart, admission, request, content);
+                Box::pin(set).await
+            }
+            Route::Paused { namespace, name } => {
+                let names = (&*namespace, &*name);
+                let set = write::put(self, origin(), names, Paused, admission, request, content);
+                Box::pin(set).await
+            }
+            Route::Rollback { namespace, name } => {
+                let names = (&*namespace, &*name);
+                let set = write::put(self, origin(), names, Rollback, admission, request, content);
+                Box::pin(set).await
+            }
             Route::Containers { namespace, name } => {
                 let read = containers::get(self, &caller, (&namespace, &name), request);
                 asked.ids().scope(Box::pin(read)).await

@@ -17,6 +17,11 @@ pub(super) fn count_tag(uid: Uuid, replicas: i32) -> String {
     tag
 }
 
+/// The strong tag of one version of a Deployment, its status included.
+pub(super) fn version_tag(uid: Uuid, version: u64) -> String {
+    format!("\"{uid}-v{version}\"")
+}
+
 /// The weak tag of a list, the same in every coding.
 pub(super) fn list_tag(fingerprint: u64) -> String {
     format!("W/\"{fingerprint:016x}\"")

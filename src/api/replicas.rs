@@ -80,6 +80,7 @@ impl Parameter for Replicas {
     const APPLIED: &'static str = "scale.applied";
     const FAILED: &'static str = "scale.failed";
     const EVENT: &'static str = "ScaledByHeadcount";
+    const DONE: &'static str = "Replica count updated";
     const UPDATED: &'static str = r#"{"message":"Replica count updated successfully."}"#;
     const UPDATED_UNSEEN: &'static str =
         r#"{"message":"Replica count updated; this server's copy has not caught up yet."}"#;
@@ -135,17 +136,23 @@ impl Parameter for Replicas {
         written.previous.abs_diff(written.now).into()
     }
 
-    fn representation(&self, request: &WriteRequest, written: &Written<i32>) -> Vec<u8> {
-        let representation = Representation {
+    fn representation<'a>(
+        &'a self,
+        request: &'a WriteRequest,
+        written: &'a Written<i32>,
+    ) -> impl Serialize + 'a {
+        Representation {
             namespace: &request.namespace,
             name: &request.name,
             replica_count: written.now,
             previous_replica_count: written.previous,
             changed: written.now != written.previous,
             resource_version: written.resource_version.to_string(),
-        };
-        // A struct of strings and numbers always has a JSON form.
-        serde_json::to_vec(&representation).unwrap_or_default()
+        }
+    }
+
+    fn count(&self, written: &Written<i32>) -> Option<i32> {
+        Some(written.now)
     }
 
     fn log_applied(&self, write: &Write<Self>, written: &Written<i32>, result: &'static str) {

@@ -7,22 +7,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts};
+use serde::Serialize;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::{
-    Api, ApiError, Body, audit, headers,
+    Api, ApiError, Body, audit, authorization, headers,
     limits::{self, Charged},
     path::valid_names,
     preconditions,
     request::{dry_run, json_content, prefers_representation, whole_body},
+    rollout::{self, Rollout, Since, State},
     standing,
 };
 use crate::{
     access::{Caller, Decision, Verb},
     audit::{Refused, Unrecorded},
     generation::Session,
-    kubernetes::{Told, WriteError, WriteRequest, Written},
-    limits::Turn,
+    kubernetes::{Details, Told, WriteError, WriteRequest, Written, field_manager},
     telemetry::{log::hides, request::Ids},
 };
 
@@ -34,6 +36,8 @@ pub(super) trait Parameter: Send + Sync + Sized + 'static {
     type State: Send + Sync;
     /// What one needs the permission for.
     const VERB: Verb;
+    /// Whether it is asked for without a body too.
+    const BODY_OPTIONAL: bool = false;
     /// What it is called in error sentences.
     const NOUN: &'static str;
     /// The event of a write that is about to be sent, in the audit trail …
@@ -44,6 +48,8 @@ pub(super) trait Parameter: Send + Sync + Sized + 'static {
     const FAILED: &'static str;
     /// The reason of the Kubernetes Event that tells of a write.
     const EVENT: &'static str;
+    /// What was done, before the words that tell of its rollout.
+    const DONE: &'static str;
     /// The body of a 200.
     const UPDATED: &'static str;
     /// The body of a 202.
@@ -86,8 +92,17 @@ pub(super) trait Parameter: Send + Sync + Sized + 'static {
     /// How many Pods were changed, of those that were [charged](Write::charge).
     fn pods(&self, written: &Written<Self::State>) -> u64;
 
-    /// What was written in JSON, for those who ask for it.
-    fn representation(&self, request: &WriteRequest, written: &Written<Self::State>) -> Vec<u8>;
+    /// What was written, for those who ask for it in JSON.
+    fn representation<'a>(
+        &'a self,
+        request: &'a WriteRequest,
+        written: &'a Written<Self::State>,
+    ) -> impl Serialize + 'a;
+
+    /// The count that was set, if it is one that others may set too.
+    fn count(&self, _: &Written<Self::State>) -> Option<i32> {
+        None
+    }
 
     /// Tells of a write that was applied, or would have been.
     fn log_applied(
@@ -144,7 +159,7 @@ macro_rules! log_write {
 }
 pub(super) use log_write;
 
-/// Answers a `PUT`. `admission` is what was judged before the body: its refusal ends here too, so that it is logged.
+/// Answers a request that sets something. `admission` is what was judged before the body: its refusal ends here too, so that it is logged.
 pub(super) async fn put<P, B>(
     api: &Arc<Api>,
     origin: Origin,
@@ -201,6 +216,7 @@ where
         dry_run,
         conditional: preconditions::made(&request.headers),
         caller: caller.allowance.id().clone(),
+        field_manager: field_manager(caller.name()),
     };
     let ids = origin.ids.clone();
     let write = Write {
@@ -212,13 +228,16 @@ where
         headers: request.headers.clone(),
         charged: Charged::default(),
         rule: Mutex::default(),
-        _turn: turn,
     };
-    // A task of its own: the write goes on, and is logged, when the caller hangs up.
-    api.tasks
-        .spawn(ids.scope(write.run()))
-        .await
-        .unwrap_or(Err(ApiError::Panicked))
+    // A task of its own: the write goes on, and is logged, when the caller hangs up. Its turn ends with it.
+    let run = async move {
+        let _turn = turn;
+        write.run().await
+    };
+    let run = api.tasks.spawn(ids.clone().scope(run));
+    let (write, written) = run.await.unwrap_or(Err(ApiError::Panicked))?;
+    let rollout = ids.scope(Box::pin(write.rollout(&written))).await;
+    Ok(write.answer(&written, rollout.as_ref()))
 }
 
 /// What is asked for: media type, body, reason, names and the body's content are judged in this order.
@@ -235,8 +254,14 @@ where
     B: http_body::Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    json_content(&request.headers)?;
+    let untyped = P::BODY_OPTIONAL && !request.headers.contains_key(header::CONTENT_TYPE);
+    if !untyped {
+        json_content(&request.headers)?;
+    }
     let body = whole_body(api, &origin.caller, request, content).await?;
+    if untyped && !body.is_empty() {
+        return Err(ApiError::UnsupportedMediaType);
+    }
     origin.reason.clone()?;
     valid_names(names)?;
     parameter.valid()?;
@@ -260,6 +285,15 @@ fn cut(name: &str) -> String {
     name.chars().take(253).collect()
 }
 
+/// The body for those who ask for the representation of what was written.
+#[derive(Serialize)]
+struct Represented<'a, T> {
+    #[serde(flatten)]
+    own: T,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rollout: Option<&'a Rollout>,
+}
+
 /// A write that is judged on what the cluster has, sent, waited for and logged.
 pub(super) struct Write<P: Parameter> {
     pub(super) api: Arc<Api>,
@@ -272,8 +306,6 @@ pub(super) struct Write<P: Parameter> {
     charged: Charged,
     /// The rule that allowed it, as it was judged last.
     rule: Mutex<Option<String>>,
-    /// It is under way until it has been answered, whoever waits for that.
-    _turn: Turn,
 }
 
 impl<P: Parameter> Write<P> {
@@ -281,6 +313,23 @@ impl<P: Parameter> Write<P> {
     pub(super) fn caller(&self) -> Result<Arc<Caller>, ApiError> {
         let caller = self.origin.session.caller();
         standing(&caller).map(|()| caller)
+    }
+
+    /// Judges a write of the Deployment itself that makes so many Pods anew.
+    pub(super) fn judge(&self, now: &Details, pods: i32) -> Result<(), ApiError> {
+        let caller = self.caller()?;
+        let decision = authorization::permit(&caller, P::VERB, self.request.names(), &now.labels)?;
+        self.decided(&decision);
+        if now.deleting {
+            return Err(ApiError::BeingDeleted);
+        }
+        preconditions::unless_changed(
+            &self.headers,
+            || preconditions::version_tag(now.uid, now.resource_version),
+            |tag| ApiError::DeploymentChanged { tag },
+        )?;
+        authorization::judge_write(&caller, P::VERB, self.request.names(), now)?;
+        self.charge(&caller, pods.max(0).unsigned_abs().into())
     }
 
     /// Charges the Pods that an attempt would change to whoever sends it; the last thing that is judged.
@@ -304,7 +353,8 @@ impl<P: Parameter> Write<P> {
         &self.parameter
     }
 
-    async fn run(self) -> Result<Response<Body>, ApiError> {
+    /// Until Kubernetes has answered and the store has seen it.
+    async fn run(self) -> Result<(Self, Written<P::State>), ApiError> {
         // On record before it may happen: no write is made that nobody knows of.
         let outcome = match self.api.audit.before(|| self.requested()).await {
             Ok(()) => self.parameter.set(&self).await,
@@ -326,7 +376,7 @@ impl<P: Parameter> Write<P> {
                 self.parameter.log_applied(&self, &written, result);
                 self.api.audit.record(|| self.applied(&written));
                 self.tell(&written);
-                Ok(self.answer(&written))
+                Ok((self, written))
             }
             Err(error) => Err(self.failed(error)),
         }
@@ -372,17 +422,62 @@ impl<P: Parameter> Write<P> {
         });
     }
 
-    fn answer(&self, written: &Written<P::State>) -> Response<Body> {
-        let status = if written.seen {
+    /// What the rollout has come to by the time that the caller would wait, if it would; an error tells why nothing is known.
+    async fn rollout(&self, written: &Written<P::State>) -> Option<Result<Rollout, ApiError>> {
+        let patience = rollout::preferred_wait(&self.headers)?;
+        if self.request.dry_run {
+            return None;
+        }
+        let since = Since {
+            version: written.resource_version,
+            uid: Some(written.uid),
+            count: self.parameter.count(written),
+        };
+        let deadline = Instant::now() + patience;
+        let caller = &self.origin.caller;
+        let waited = rollout::wait(&self.api, caller, self.request.names(), since, deadline).await;
+        Some(waited.map(|(_, _, rollout)| rollout))
+    }
+
+    fn answer(
+        &self,
+        written: &Written<P::State>,
+        rollout: Option<&Result<Rollout, ApiError>>,
+    ) -> Response<Body> {
+        let going_on = match rollout {
+            Some(Ok(rollout)) => rollout.status == State::Progressing,
+            Some(Err(_)) => true,
+            None => false,
+        };
+        let status = if written.seen && !going_on {
             StatusCode::OK
         } else {
             StatusCode::ACCEPTED
         };
         let representation = prefers_representation(&self.headers);
-        let body = match (representation, written.seen) {
-            (true, _) => Bytes::from(self.parameter.representation(&self.request, written)),
-            (false, true) => Bytes::from_static(P::UPDATED.as_bytes()),
-            (false, false) => Bytes::from_static(P::UPDATED_UNSEEN.as_bytes()),
+        let complete = |rollout: &Rollout| rollout.status == State::Complete;
+        let told = rollout.filter(|rollout| !rollout.as_ref().is_ok_and(complete));
+        let body = match (representation, told, written.seen) {
+            (true, ..) => {
+                let representation = Represented {
+                    own: self.parameter.representation(&self.request, written),
+                    rollout: rollout.and_then(|rollout| rollout.as_ref().ok()),
+                };
+                // Structs of strings and numbers always have a JSON form.
+                serde_json::to_vec(&representation)
+                    .unwrap_or_default()
+                    .into()
+            }
+            (false, Some(rollout), _) => {
+                let rollout = match rollout {
+                    Ok(rollout) => rollout.message().to_owned(),
+                    Err(error) => format!("how its rollout goes isn't known: {error}"),
+                };
+                let message = format!("{}; {rollout}.", P::DONE);
+                serde_json::json!({ "message": message }).to_string().into()
+            }
+            (false, None, true) => Bytes::from_static(P::UPDATED.as_bytes()),
+            (false, None, false) => Bytes::from_static(P::UPDATED_UNSEEN.as_bytes()),
         };
         let mut response = Body::json(status, body);
         let described = response.headers_mut();
@@ -392,11 +487,14 @@ impl<P: Parameter> Write<P> {
         } else {
             described.insert(header::ETAG, headers::text(self.parameter.tag(written)));
         }
-        if representation {
-            described.insert(
-                "preference-applied",
-                HeaderValue::from_static("return=representation"),
-            );
+        let applied = match (representation, rollout) {
+            (true, Some(_)) => Some("return=representation, wait"),
+            (true, None) => Some("return=representation"),
+            (false, Some(_)) => Some("wait"),
+            (false, None) => None,
+        };
+        if let Some(applied) = applied {
+            described.insert("preference-applied", HeaderValue::from_static(applied));
         }
         response
     }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    containers::DeploymentObject,
+    details::DeploymentObject,
     wire::version,
     write::{Attempt, Deployments, Sending, WriteError, WriteRequest, Written},
 };

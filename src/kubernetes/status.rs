@@ -182,6 +182,23 @@ impl InformerStatus {
         }
     }
 
+    /// As [`InformerStatus::wait_until`], for what may well not happen: the watches aren't asked for a sign of life.
+    pub async fn wait_patiently(
+        &self,
+        deadline: Instant,
+        reached: impl Fn(&Snapshot) -> bool,
+    ) -> bool {
+        let mut progress = self.progress.subscribe();
+        loop {
+            if reached(&self.store.snapshot()) {
+                return true;
+            }
+            if timeout_at(deadline, progress.changed()).await.is_err() {
+                return false;
+            }
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -12,7 +12,7 @@ use tracing::info;
 use uuid::Uuid;
 
 use super::{
-    containers::{DeploymentObject, read},
+    details::{DeploymentObject, read},
     write::{Deployments, Retries, WRITE, WriteError, WriteRequest},
 };
 use crate::telemetry::metrics::Retry;

@@ -1,13 +1,14 @@
 //! Writes to one Deployment: each conditional on the version and uid that it was judged on, made again after conflicts and
 //! under overload, and answered once the store has seen it.
 //!
-//! What is written, and how it is sent, is in a file for each parameter: `scale.rs`, `image.rs`.
+//! What is written, and how it is sent, is in a file for each parameter: `scale.rs` and, of the Deployment itself, `patch.rs`.
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, header};
 use kube::client::Body;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use uuid::Uuid;
@@ -16,7 +17,7 @@ use super::{
     EventMetrics, Events, InformerStatus, Managed,
     calls::{ApiServer, CallError, small_body},
     circuit::Away,
-    containers::Reads,
+    details::Reads,
     retry_budget::RetryBudget,
     unanswered::Unanswered,
 };
@@ -58,6 +59,8 @@ pub struct WriteRequest {
     pub conditional: bool,
     /// Whose write it is, by whom turns go round.
     pub caller: CallerId,
+    /// What managed fields call its author: up to 128 bytes, all printable.
+    pub field_manager: String,
 }
 
 impl WriteRequest {
@@ -80,6 +83,19 @@ pub struct Written<T> {
     pub resource_version: u64,
     /// Whether this server's reads show it.
     pub seen: bool,
+}
+
+impl<T> Written<T> {
+    /// The same write, of a part of what was written.
+    pub fn map<U>(&self, part: impl Fn(&T) -> U) -> Written<U> {
+        Written {
+            uid: self.uid,
+            previous: part(&self.previous),
+            now: part(&self.now),
+            resource_version: self.resource_version,
+            seen: self.seen,
+        }
+    }
 }
 
 /// Why a parameter wasn't set.
@@ -190,7 +206,7 @@ impl Retries<'_> {
 /// One write as it is sent.
 pub(super) struct Sending {
     pub(super) method: Method,
-    /// What follows the Deployment's own path, with a `?` and parameters if there are any but `dryRun`.
+    /// The subresource with a slash before it, or nothing for the Deployment itself.
     pub(super) path: &'static str,
     pub(super) content_type: &'static str,
     pub(super) body: Bytes,
@@ -273,13 +289,10 @@ impl Deployments {
         within: Duration,
     ) -> Result<Attempt<T>, WriteError<E>> {
         let &Sending { path, judged, .. } = sending;
-        let dry_run = match (request.dry_run, path.contains('?')) {
-            (false, _) => "",
-            (true, false) => "?dryRun=All",
-            (true, true) => "&dryRun=All",
-        };
+        let dry_run = if request.dry_run { "&dryRun=All" } else { "" };
+        let manager = utf8_percent_encode(&request.field_manager, NON_ALPHANUMERIC);
         let uri = format!(
-            "/apis/apps/v1/namespaces/{}/deployments/{}{path}{dry_run}",
+            "/apis/apps/v1/namespaces/{}/deployments/{}{path}?fieldManager={manager}{dry_run}",
             request.namespace, request.name
         );
         let mut write = Request::new(Body::from(sending.body.to_vec()));

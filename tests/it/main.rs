@@ -31,6 +31,7 @@ mod node;
 mod pki;
 mod policy;
 mod release;
+mod rollouts;
 mod sbom;
 mod scenarios;
 mod support;

@@ -49,7 +49,7 @@ async fn one_conditional_patch_is_sent_with_the_callers_trace() {
         panic!("{:?}", patches(&server))
     };
     assert_eq!(sent.path, "/apis/apps/v1/namespaces/web/deployments/shop");
-    assert_eq!(sent.query, "fieldManager=headcount");
+    assert_eq!(sent.query, "fieldManager=headcount%3Aalice");
     let continued = sent.header("traceparent").unwrap();
     assert!(continued.starts_with("00-0af7651916cd43dd8448eb211c80319c-"));
     assert!(!continued.contains("b7ad6b7169203331"));
@@ -93,7 +93,7 @@ async fn a_dry_run_asks_the_cluster_and_changes_nothing() {
     );
     assert_eq!(
         patches(&server)[0].query,
-        "fieldManager=headcount&dryRun=All"
+        "fieldManager=headcount%3Aalice&dryRun=All"
     );
     assert_eq!(image(&server).await, "shop:1");
     let path = format!("{MAIN}?dryrun=true");

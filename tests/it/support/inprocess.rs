@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use headcount::{
-    access::{Authorization, Caller, NameKind, Principal, Rules, Verb, Verbs},
+    access::{Authorization, Caller, NameKind, Principal, Rules, Verbs},
     api::Api,
     generation::Session,
     kubernetes::{Connection, Deployments, Informer, InformerStatus, Managed},
@@ -78,9 +78,9 @@ pub(crate) type Shaping = Box<dyn Fn(&Sent) -> Shape + Send>;
 /// One Deployment as both sides tell it: namespace, name, uid, count, version, whether it is being deleted.
 pub(crate) type Seen = (String, String, String, i32, u64, bool);
 
-/// What tests of images need beyond the usual.
-fn enabling_images() -> Rules {
-    let verbs = Verbs::USUAL.with([Verb::Image].into_iter().collect());
+/// What tests of images, restarts and the like need beyond the usual.
+fn enabling_all() -> Rules {
+    let verbs = Verbs::ALL;
     Rules {
         authorization: Authorization::Any(verbs),
         ..Rules::default()
@@ -188,7 +188,7 @@ impl InProcess {
             )),
             status,
             labels,
-            session: Arc::new(Session::fixed(caller("alice", enabling_images()))),
+            session: Arc::new(Session::fixed(caller("alice", enabling_all()))),
             limiter,
             sent,
             detour,
@@ -201,7 +201,7 @@ impl InProcess {
     /// From now on these limits hold; its own caller is this one.
     pub(crate) fn limited(&mut self, limits: &Limits) {
         self.limiter.apply(limits);
-        self.session = self.session_of("alice", enabling_images(), limits);
+        self.session = self.session_of("alice", enabling_all(), limits);
     }
 
     /// Somebody else, by these limits.
@@ -212,7 +212,7 @@ impl InProcess {
 
     /// Somebody else.
     pub(crate) fn somebody(&self, name: &str) -> Arc<Session> {
-        self.session_of(name, enabling_images(), &Limits::default())
+        self.session_of(name, enabling_all(), &Limits::default())
     }
 
     /// From now on this decides where requests go; `None` sends them to the cluster.

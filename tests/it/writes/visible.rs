@@ -120,7 +120,10 @@ async fn a_dry_run_goes_as_far_as_admission_and_changes_nothing() {
         start.elapsed()
     );
     let sent = writes(&server);
-    assert_eq!((sent.len(), sent[0].query.as_str()), (1, "dryRun=All"));
+    assert_eq!(
+        (sent.len(), sent[0].query.as_str()),
+        (1, "fieldManager=headcount%3Aalice&dryRun=All")
+    );
     let denied = Fault::Webhook {
         name: "policy.example.com".into(),
         message: "at night nothing grows".into(),

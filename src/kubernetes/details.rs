@@ -1,4 +1,4 @@
-//! The containers of a Deployment, which the store doesn't hold: read on demand, once for all who ask at once.
+//! What the store doesn't hold of a Deployment: read on demand, once for all who ask at once.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -34,16 +34,16 @@ use crate::{
 };
 
 /// How long a read may take, waiting for its turn included.
-const READ: Duration = Duration::from_secs(10);
+pub(super) const READ: Duration = Duration::from_secs(10);
 /// What was read serves others for so long, counted from when it was asked for.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// How long a read that was sent goes on though nobody waits for it any more: most have their answer by then.
 const GOES_ON: Duration = Duration::from_secs(1);
 
-/// The containers of one version of a Deployment, and what else of it a write of them is judged on.
+/// One version of a Deployment: what is shown of it, and what writes of it are judged on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Containers {
+pub struct Details {
     /// The Deployment's uid.
     pub uid: Uuid,
     /// The version of the Deployment.
@@ -52,14 +52,105 @@ pub struct Containers {
     pub deleting: bool,
     /// How many Pods it has, as far as its count says.
     pub replicas: i32,
+    /// The version of what is wanted of it, which status alone doesn't change.
+    pub generation: i64,
+    /// Whether its rollouts are held.
+    pub paused: bool,
+    /// The `kubectl.kubernetes.io/restartedAt` of its Pod template: when a restart was asked for last.
+    pub restarted_at: Option<String>,
+    /// What its controller has come to.
+    pub status: Status,
+    /// Who set its count last, as far as managed fields tell.
+    pub last_set_by: Option<FieldOwner>,
     /// The Deployment's own labels.
     pub labels: BTreeMap<String, String>,
     /// The Deployment's own annotations.
     pub annotations: BTreeMap<String, String>,
+    /// The labels by which its Pods and ReplicaSets are selected; expressions aren't among them.
+    pub selector: BTreeMap<String, String>,
     /// Those that run beside each other, in their order.
     pub containers: Vec<Container>,
     /// Those that run before them (`initContainers`), in their order.
     pub init_containers: Vec<Container>,
+}
+
+/// The part of a Deployment's status that is shown (apps/v1 DeploymentStatus).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Status {
+    /// The generation that the numbers are of.
+    pub observed_generation: i64,
+    /// Pods that there are, old and new.
+    pub replicas: i32,
+    /// Pods of the newest template.
+    pub updated_replicas: i32,
+    /// Pods that are ready.
+    pub ready_replicas: i32,
+    /// Pods that have been ready for `minReadySeconds`.
+    pub available_replicas: i32,
+    /// What else its controller says.
+    pub conditions: Vec<Condition>,
+}
+
+/// A condition of a Deployment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// What it is about: `Available`, `Progressing`, `ReplicaFailure`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `True`, `False` or `Unknown`.
+    pub status: String,
+    /// Why, in a word.
+    #[serde(default)]
+    pub reason: String,
+    /// Why, in a sentence.
+    #[serde(default)]
+    pub message: String,
+    /// Since when (RFC 3339).
+    pub last_transition_time: Option<String>,
+}
+
+/// The longest name of a field manager, in bytes (ManagedFields, apimachinery's FieldManagerMaxLength).
+const LONGEST_MANAGER: usize = 128;
+/// What stands before the principal in the names of our own field managers.
+const MANAGER: &str = "headcount";
+
+/// The field manager of a principal's writes, so that managed fields tell who made them; an empty principal is left out.
+pub fn field_manager(principal: &str) -> String {
+    let mut manager = MANAGER.to_owned();
+    if !principal.is_empty() {
+        manager.push(':');
+    }
+    for c in principal.chars() {
+        // Kubernetes takes printable ones only.
+        let printable = c.is_ascii_graphic() || c == ' ' || c.is_alphanumeric();
+        let c = if printable { c } else { '?' };
+        if manager.len() + c.len_utf8() > LONGEST_MANAGER {
+            break;
+        }
+        manager.push(c);
+    }
+    manager
+}
+
+impl FieldOwner {
+    /// Whose write it was, where headcount made it.
+    pub fn principal(&self) -> Option<&str> {
+        let principal = self.manager.strip_prefix(MANAGER)?.strip_prefix(':')?;
+        (!principal.is_empty()).then_some(principal)
+    }
+}
+
+/// Who owns a field (metadata.managedFields).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldOwner {
+    /// The field manager, as it calls itself.
+    pub manager: String,
+    /// When it set one of its fields last (RFC 3339).
+    pub time: Option<String>,
+    /// The subresource through which it did; empty for the object itself.
+    pub subresource: String,
 }
 
 /// A container of a Pod template.
@@ -72,7 +163,7 @@ pub struct Container {
     pub image: String,
 }
 
-impl Containers {
+impl Details {
     /// The container of this name, whichever list it is in.
     pub fn get(&self, name: &str) -> Option<&Container> {
         self.containers
@@ -82,7 +173,7 @@ impl Containers {
     }
 }
 
-/// Why containers weren't read.
+/// Why details weren't read.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ReadError {
     /// No such Deployment any more, or none that is managed.
@@ -121,6 +212,8 @@ impl<E> From<ReadError> for WriteError<E> {
 pub(super) struct DeploymentObject {
     metadata: Metadata,
     spec: DeploymentSpec,
+    #[serde(default)]
+    status: Status,
 }
 
 #[derive(Debug, Deserialize)]
@@ -140,19 +233,69 @@ struct Metadata {
     labels: BTreeMap<String, String>,
     #[serde(default)]
     annotations: BTreeMap<String, String>,
+    #[serde(default)]
+    generation: i64,
+    #[serde(default)]
+    managed_fields: Vec<ManagedFields>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ManagedFields {
+    #[serde(default)]
+    manager: String,
+    time: Option<String>,
+    #[serde(default)]
+    subresource: String,
+    #[serde(default, rename = "fieldsV1")]
+    fields: OwnedFields,
+}
+
+/// Whether the count is among somebody's fields.
+#[derive(Debug, Default, Deserialize)]
+struct OwnedFields {
+    #[serde(default, rename = "f:spec")]
+    spec: OwnedSpec,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct OwnedSpec {
+    #[serde(rename = "f:replicas")]
+    replicas: Option<IgnoredAny>,
 }
 
 #[derive(Debug, Deserialize)]
 struct DeploymentSpec {
     /// Absent means 1.
     replicas: Option<i32>,
+    #[serde(default)]
+    paused: bool,
+    #[serde(default)]
+    selector: LabelSelector,
     template: Template,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct LabelSelector {
+    match_labels: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Deserialize)]
 struct Template {
+    #[serde(default)]
+    metadata: TemplateMetadata,
     spec: PodSpec,
 }
+
+#[derive(Debug, Default, Deserialize)]
+struct TemplateMetadata {
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+}
+
+/// When a restart was asked for last: `kubectl rollout restart` sets it too.
+pub(super) const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -162,18 +305,38 @@ struct PodSpec {
     init_containers: Vec<Container>,
 }
 
-impl From<DeploymentObject> for Containers {
+impl From<DeploymentObject> for Details {
     fn from(object: DeploymentObject) -> Self {
         let resource_version = object.resource_version();
-        let (metadata, replicas) = (object.metadata, object.spec.replicas);
-        let pod = object.spec.template.spec;
+        let DeploymentObject {
+            metadata,
+            spec,
+            status,
+        } = object;
+        let (replicas, paused) = (spec.replicas, spec.paused);
+        let mut template = spec.template.metadata.annotations;
+        let pod = spec.template.spec;
+        let owners = metadata.managed_fields.into_iter();
+        let owners = owners.filter(|owner| owner.fields.spec.replicas.is_some());
+        // Several may own it, if they set the same; these times sort as text.
+        let setter = owners.max_by(|a, b| a.time.cmp(&b.time));
         Self {
             uid: metadata.uid,
             resource_version,
             deleting: metadata.deletion_timestamp.is_some(),
             // What the API server takes for one that isn't given.
             replicas: replicas.unwrap_or(1),
+            generation: metadata.generation,
+            paused,
+            restarted_at: template.remove(RESTARTED_AT),
+            status,
+            last_set_by: setter.map(|owner| FieldOwner {
+                manager: owner.manager,
+                time: owner.time,
+                subresource: owner.subresource,
+            }),
             labels: metadata.labels,
+            selector: spec.selector.match_labels,
             annotations: metadata.annotations,
             containers: pod.containers,
             init_containers: pod.init_containers,
@@ -197,12 +360,21 @@ impl DeploymentObject {
         all.find(|c| c.name == container).map(|c| &*c.image)
     }
 
+    pub(super) fn paused(&self) -> bool {
+        self.spec.paused
+    }
+
+    pub(super) fn restarted_at(&self) -> Option<&str> {
+        let annotations = &self.spec.template.metadata.annotations;
+        annotations.get(RESTARTED_AT).map(String::as_str)
+    }
+
     pub(super) fn replicas(&self) -> i32 {
         self.spec.replicas.unwrap_or(1)
     }
 }
 
-type Outcome = Result<Arc<Containers>, ReadError>;
+type Outcome = Result<Arc<Details>, ReadError>;
 
 /// A read that somebody waits for. All who do drive it; when the last of them leaves before it is sent, it isn't.
 #[derive(Clone)]
@@ -265,7 +437,7 @@ struct Recent {
 
 impl Reads {
     /// What the read that serves finds, or a new one, and when it was asked for.
-    async fn find(&self, question: &Question<'_>) -> Result<(Arc<Containers>, Instant), ReadError> {
+    async fn find(&self, question: &Question<'_>) -> Result<(Arc<Details>, Instant), ReadError> {
         let (read, own) = self.join(question);
         let found = read.outcome.clone().await.map_err(|error| match error {
             // Who joined another's read has used up nothing of its own.
@@ -321,7 +493,7 @@ impl Reads {
         }
     }
 
-    fn last(&self, key: &Key) -> Option<Arc<Containers>> {
+    fn last(&self, key: &Key) -> Option<Arc<Details>> {
         let recent = self.recent();
         let done = recent.reads.get(key)?.done.as_ref()?;
         done.peek()?.as_ref().ok().cloned()
@@ -333,19 +505,19 @@ impl Reads {
 }
 
 impl Deployments {
-    /// The containers of a Deployment that the store has at version `at_least`, and how long ago they were asked for: at
+    /// The details of a Deployment that the store has at version `at_least`, and how long ago they were asked for: at
     /// most a second, since many who ask at once share one call. Turns for such calls go round by `caller`.
     ///
     /// # Errors
     ///
     /// When the API server doesn't tell; nothing was changed.
-    pub async fn containers(
+    pub async fn details(
         &self,
         namespace: &str,
         name: &str,
         at_least: u64,
         caller: &CallerId,
-    ) -> Result<(Arc<Containers>, Duration), ReadError> {
+    ) -> Result<(Arc<Details>, Duration), ReadError> {
         self.api_server.admit()?;
         let key = (namespace.to_owned(), name.to_owned());
         let question = Question {
@@ -368,8 +540,8 @@ impl Deployments {
         Ok((found, asked.elapsed()))
     }
 
-    /// The containers that were read last, if that is no more than some seconds ago: for the log.
-    pub fn last_containers(&self, namespace: &str, name: &str) -> Option<Arc<Containers>> {
+    /// The details that were read last, if that is no more than some seconds ago: for the log.
+    pub fn last_details(&self, namespace: &str, name: &str) -> Option<Arc<Details>> {
         self.reads.last(&(namespace.to_owned(), name.to_owned()))
     }
 }
@@ -428,7 +600,7 @@ pub(super) async fn read(
     list.items.into_iter().next().ok_or(ReadError::NotFound)
 }
 
-fn failed(error: CallError) -> ReadError {
+pub(super) fn failed(error: CallError) -> ReadError {
     match error.code() {
         401 | 403 => ReadError::Credentials(error.to_string()),
         _ => ReadError::Unavailable(error.to_string(), error.retry_after()),

@@ -1,0 +1,172 @@
+//! `GET /namespaces/{namespace}/deployments/{name}`: all that is told of one Deployment.
+//!
+//! The store has little of it: it is read from Kubernetes when somebody asks.
+
+use std::collections::BTreeMap;
+
+use http::{HeaderValue, Response, StatusCode, request::Parts};
+use serde::Serialize;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::{
+    Api, ApiError, Body, authorization,
+    deployments::{caught_up, not_modified},
+    headers::describe,
+    limits,
+    path::valid_names,
+    preconditions,
+    replicas::{no_such, version_in},
+    request::min_resource_version,
+    rollout::{self, Rollout, Since, State},
+};
+use crate::{
+    access::{Caller, Verb},
+    kubernetes::{Condition, Container, Details, FieldOwner},
+};
+
+pub(super) async fn get(
+    api: &Api,
+    caller: &Caller,
+    names: (&str, &str),
+    request: &Parts,
+) -> Result<Response<Body>, ApiError> {
+    valid_names(names)?;
+    let (namespace, name) = names;
+    let wanted = min_resource_version(&request.headers)?;
+    caught_up(api, caller, wanted, version_in(namespace)).await?;
+    // Nothing is sent for what isn't managed.
+    let stored = {
+        let snapshot = api.status.store().snapshot();
+        let record = snapshot
+            .get(namespace, name)
+            .ok_or_else(|| no_such(names))?;
+        record.resource_version()
+    };
+    let patience = rollout::preferred_wait(&request.headers);
+    let (found, age, rollout) = match patience {
+        Some(patience) => {
+            let since = Since {
+                version: stored,
+                ..Since::default()
+            };
+            rollout::wait(api, caller, names, since, Instant::now() + patience).await?
+        }
+        None => {
+            let _turn = limits::turn(api, caller).await?;
+            let by = caller.allowance.id();
+            let read = api.deployments.details(namespace, name, stored, by).await;
+            let (found, age) = read.map_err(|error| ApiError::of_read(error, names))?;
+            let rollout = Rollout::of(&found);
+            (found, age, rollout)
+        }
+    };
+    // Its labels may have changed since the request was judged.
+    authorization::permit(caller, Verb::Get, names, &found.labels)?;
+    let status = if patience.is_some() && rollout.status == State::Progressing {
+        StatusCode::ACCEPTED
+    } else {
+        StatusCode::OK
+    };
+    // A struct of strings and numbers always has a JSON form.
+    let body = serde_json::to_vec(&Detail::of(names, &found, rollout)).unwrap_or_default();
+    let tag = preconditions::version_tag(found.uid, found.resource_version);
+    let known = status == StatusCode::OK && preconditions::not_modified(&request.headers, &tag);
+    let mut response = if known {
+        not_modified()
+    } else {
+        Body::json(status, body)
+    };
+    describe(response.headers_mut(), tag, found.resource_version, age);
+    if let Some(patience) = patience {
+        let applied = format!("wait={}", patience.as_secs());
+        if let Ok(applied) = HeaderValue::try_from(applied) {
+            response.headers_mut().insert("preference-applied", applied);
+        }
+    }
+    Ok(response)
+}
+
+/// A Deployment, as its callers see it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Detail<'a> {
+    namespace: &'a str,
+    name: &'a str,
+    uid: Uuid,
+    resource_version: String,
+    generation: i64,
+    observed_generation: i64,
+    replicas: Replicas,
+    paused: bool,
+    rollout: Rollout,
+    revision: Option<u64>,
+    containers: &'a [Container],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    init_containers: &'a [Container],
+    labels: &'a BTreeMap<String, String>,
+    conditions: &'a [Condition],
+    last_set_by: Option<SetBy<'a>>,
+}
+
+/// Its Pods, counted.
+#[derive(Serialize)]
+struct Replicas {
+    desired: i32,
+    current: i32,
+    updated: i32,
+    ready: i32,
+    available: i32,
+}
+
+/// Who set the count last.
+#[derive(Serialize)]
+struct SetBy<'a> {
+    manager: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    principal: Option<&'a str>,
+    at: Option<&'a str>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    subresource: &'a str,
+}
+
+impl<'a> Detail<'a> {
+    fn of((namespace, name): (&'a str, &'a str), found: &'a Details, rollout: Rollout) -> Self {
+        let status = &found.status;
+        Self {
+            namespace,
+            name,
+            uid: found.uid,
+            resource_version: found.resource_version.to_string(),
+            generation: found.generation,
+            observed_generation: status.observed_generation,
+            replicas: Replicas {
+                desired: found.replicas,
+                current: status.replicas,
+                updated: status.updated_replicas,
+                ready: status.ready_replicas,
+                available: status.available_replicas,
+            },
+            paused: found.paused,
+            rollout,
+            revision: found.revision(),
+            containers: &found.containers,
+            init_containers: &found.init_containers,
+            labels: &found.labels,
+            conditions: &status.conditions,
+            last_set_by: found.last_set_by.as_ref().map(SetBy::of),
+        }
+    }
+}
+
+impl<'a> SetBy<'a> {
+    fn of(owner: &'a FieldOwner) -> Self {
+        let principal = owner.principal();
+        Self {
+            manager: principal.map_or(&owner.manager, |_| "headcount"),
+            principal,
+            at: owner.time.as_deref(),
+            subresource: &owner.subresource,
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! How far a rollout has come, and waiting for its end (`Prefer: wait`, RFC 7240).
+
+use std::{sync::Arc, time::Duration};
+
+use http::HeaderMap;
+use serde::Serialize;
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+use super::{Api, ApiError};
+use crate::{
+    access::Caller,
+    kubernetes::{Details, ReadError},
+};
+
+/// The longest wait that is granted, in seconds.
+const LONGEST: u64 = 300;
+/// What is reserved for a request that waits: its task, its buffers and its connection's.
+const WAITING: usize = 64 * 1024;
+/// How long a change is left alone before it is looked at: a rollout makes many.
+const GATHER: Duration = Duration::from_millis(200);
+/// How long nothing is heard before it is looked at all the same.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// What has become of a rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum State {
+    /// All Pods are of the newest template, ready and available, and there are as many as are wanted.
+    Complete,
+    /// It goes on.
+    Progressing,
+    /// It is held: the Deployment is paused.
+    Paused,
+    /// Its controller has given up waiting (`ProgressDeadlineExceeded`).
+    Stalled,
+    /// Somebody else has changed the count, or replaced the Deployment, since the write.
+    Superseded,
+}
+
+/// A rollout in numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Rollout {
+    pub(super) status: State,
+    /// In words.
+    message: String,
+    desired: i32,
+    current: i32,
+    updated: i32,
+    ready: i32,
+    available: i32,
+}
+
+impl Rollout {
+    /// As it stands in what was read: what `kubectl rollout status` looks at, and readiness.
+    pub(super) fn of(now: &Details) -> Self {
+        let status = &now.status;
+        let desired = now.replicas;
+        let seen = status.observed_generation >= now.generation;
+        // Numbers of an older generation say nothing of this one.
+        let state = if seen
+            && status.updated_replicas == desired
+            && status.replicas == desired
+            && status.ready_replicas >= desired
+            && status.available_replicas >= desired
+        {
+            State::Complete
+        } else if now.paused {
+            State::Paused
+        } else if seen && gave_up(now) {
+            State::Stalled
+        } else {
+            State::Progressing
+        };
+        let mut rollout = Self {
+            status: state,
+            message: String::new(),
+            desired,
+            current: status.replicas,
+            updated: status.updated_replicas,
+            ready: status.ready_replicas,
+            available: status.available_replicas,
+        };
+        rollout.message = rollout.words(seen);
+        rollout
+    }
+
+    fn words(&self, seen: bool) -> String {
+        let Self {
+            desired,
+            current,
+            updated,
+            ready,
+            available,
+            ..
+        } = self;
+        match self.status {
+            State::Complete => format!("all {desired} replicas are updated and available"),
+            State::Paused => "the rollout is paused".into(),
+            State::Stalled => format!(
+                "the rollout has made no progress within its deadline: {updated} of {desired} replicas are updated, {available} available; look at its Pods"
+            ),
+            State::Superseded => format!("somebody else has changed the count to {desired} since"),
+            State::Progressing if !seen => "the rollout hasn't begun yet".into(),
+            State::Progressing if updated < desired => {
+                format!("{updated} of {desired} replicas are updated")
+            }
+            State::Progressing if current > updated => {
+                format!("{} old replicas are still there", current - updated)
+            }
+            State::Progressing if ready < desired => {
+                format!("{ready} of {desired} replicas are ready")
+            }
+            State::Progressing => format!("{available} of {desired} replicas are available"),
+        }
+    }
+
+    fn superseded(mut self) -> Self {
+        self.status = State::Superseded;
+        self.message = self.words(true);
+        self
+    }
+
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Whether waiting longer is of no use.
+    fn ended(&self) -> bool {
+        self.status != State::Progressing
+    }
+}
+
+fn gave_up(now: &Details) -> bool {
+    let mut conditions = now.status.conditions.iter();
+    conditions.any(|c| c.kind == "Progressing" && c.reason == "ProgressDeadlineExceeded")
+}
+
+/// For how long the caller would wait: the first `wait` of `Prefer`, at most five minutes; one that is no number of seconds is ignored
+/// (RFC 7240, 2).
+pub(super) fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
+    let preferences = headers.get_all("prefer").iter();
+    let preferences = preferences.filter_map(|value| value.to_str().ok());
+    let mut waits = preferences.flat_map(|v| v.split(',')).filter_map(|one| {
+        let (name, value) = one.split(';').next()?.split_once('=')?;
+        let wait = name.trim().eq_ignore_ascii_case("wait");
+        wait.then(|| value.trim().trim_matches('"').to_owned())
+    });
+    let seconds: u64 = waits.next()?.parse().ok()?;
+    (seconds > 0).then(|| Duration::from_secs(seconds.min(LONGEST)))
+}
+
+/// What a write left, to which its rollout is held.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Since {
+    /// The version that it made; no older state is looked at.
+    pub(super) version: u64,
+    /// The Deployment that was written.
+    pub(super) uid: Option<Uuid>,
+    /// The count that was set.
+    pub(super) count: Option<i32>,
+}
+
+/// Waits until a Deployment's rollout has ended one way or another, or time is up: what was read last.
+pub(super) async fn wait(
+    api: &Api,
+    caller: &Caller,
+    names: (&str, &str),
+    since: Since,
+    deadline: Instant,
+) -> Result<(Arc<Details>, Duration, Rollout), ApiError> {
+    let _waiting = api.reserve(WAITING)?;
+    let mut wanted = since.version;
+    loop {
+        let version =
+            |now: &crate::store::Snapshot| now.get(names.0, names.1).map(|r| r.resource_version());
+        let stored = version(&api.status.store().snapshot());
+        let at_least = stored.unwrap_or(0).max(wanted);
+        let by = caller.allowance.id();
+        let read = api.deployments.details(names.0, names.1, at_least, by);
+        let read: Result<_, ReadError> = read.await;
+        let (found, age) = read.map_err(|error| ApiError::of_read(error, names))?;
+        let other = since.uid.is_some_and(|uid| uid != found.uid)
+            || since.count.is_some_and(|count| count != found.replicas);
+        let mut rollout = Rollout::of(&found);
+        if other {
+            rollout = rollout.superseded();
+        }
+        if rollout.ended() || Instant::now() >= deadline {
+            return Ok((found, age, rollout));
+        }
+        wanted = found.resource_version;
+        let quiet = deadline.min(Instant::now() + QUIET);
+        let changed = |now: &crate::store::Snapshot| version(now) != Some(wanted);
+        api.status.wait_patiently(quiet, changed).await;
+        let gather = GATHER.min(deadline.saturating_duration_since(Instant::now()));
+        sleep(gather).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_wait_is_whole_seconds_and_bounded_and_anything_else_is_none() {
+        let wait = |text: &'static str| {
+            let value = HeaderValue::from_static(text);
+            preferred_wait(&HeaderMap::from_iter([("prefer".parse().unwrap(), value)]))
+        };
+        let seconds = |n| Some(Duration::from_secs(n));
+        assert_eq!(wait("wait=5"), seconds(5));
+        assert_eq!(wait("return=representation, Wait = \"7\"; x=1"), seconds(7));
+        assert_eq!(wait("wait=9, wait=1"), seconds(9));
+        assert_eq!(wait("wait=100000"), seconds(LONGEST));
+        for none in [
+            "",
+            "wait",
+            "wait=",
+            "wait=0",
+            "wait=-1",
+            "wait=1.5",
+            "wait=5s",
+            "return=wait",
+        ] {
+            assert_eq!(wait(none), None, "{none}");
+        }
+    }
+}

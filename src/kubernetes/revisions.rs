@@ -1,0 +1,152 @@
+//! The revisions of a Deployment: the Pod templates that its ReplicaSets keep.
+
+use std::collections::BTreeMap;
+
+use http::{HeaderValue, Request, header};
+use kube::client::Body;
+use serde::Deserialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{
+    Deployments, Details, ReadError,
+    calls::{CallError, small_body},
+    details::{READ, failed},
+    write::WriteRequest,
+};
+
+/// Where a Deployment's controller numbers its templates, on ReplicaSets and on the Deployment.
+pub(super) const REVISION: &str = "deployment.kubernetes.io/revision";
+/// What the controller adds to a ReplicaSet's template and to no Deployment's.
+const TEMPLATE_HASH: &str = "pod-template-hash";
+
+/// A Pod template that a Deployment had.
+#[derive(Debug, Clone)]
+pub struct Revision {
+    /// Its number; greater ones are newer, and one that is rolled back to gets a new number.
+    pub number: u64,
+    /// The Deployment's uid.
+    pub owner: Uuid,
+    /// The template, as Kubernetes has it.
+    pub template: Value,
+}
+
+impl Revision {
+    /// The images of its containers, init containers included.
+    pub fn images(&self) -> impl Iterator<Item = &str> {
+        let pod = &self.template["spec"];
+        let lists = ["containers", "initContainers"].map(|list| pod[list].as_array());
+        let all = lists.into_iter().flatten().flatten();
+        all.filter_map(|container| container["image"].as_str())
+    }
+}
+
+#[derive(Deserialize)]
+struct ReplicaSets {
+    #[serde(default)]
+    items: Vec<ReplicaSet>,
+}
+
+#[derive(Deserialize)]
+struct ReplicaSet {
+    metadata: Metadata,
+    spec: Spec,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+    #[serde(default)]
+    owner_references: Vec<OwnerReference>,
+}
+
+#[derive(Deserialize)]
+struct OwnerReference {
+    uid: Uuid,
+    #[serde(default)]
+    controller: bool,
+}
+
+#[derive(Deserialize)]
+struct Spec {
+    #[serde(default)]
+    template: Value,
+}
+
+impl ReplicaSet {
+    /// The revision that it keeps, if it is this Deployment's.
+    fn revision(mut self, of: Uuid) -> Option<Revision> {
+        let mut owners = self.metadata.owner_references.iter();
+        owners.find(|owner| owner.controller && owner.uid == of)?;
+        let number = self.metadata.annotations.get(REVISION)?.parse().ok()?;
+        if let Some(labels) = self.spec.template["metadata"]["labels"].as_object_mut() {
+            labels.remove(TEMPLATE_HASH);
+        }
+        Some(Revision {
+            number,
+            owner: of,
+            template: self.spec.template,
+        })
+    }
+}
+
+impl Details {
+    /// The number of its present revision; `None` until its controller has seen it.
+    pub fn revision(&self) -> Option<u64> {
+        self.annotations.get(REVISION)?.parse().ok()
+    }
+}
+
+impl Deployments {
+    /// The revisions of a Deployment that are kept, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// When the API server doesn't tell; nothing was changed.
+    pub async fn revisions(
+        &self,
+        request: &WriteRequest,
+        deployment: &Details,
+    ) -> Result<Vec<Revision>, ReadError> {
+        self.api_server.admit()?;
+        let turns = &self.limiter.container_reads;
+        let _turn = turns
+            .take(&request.caller)
+            .await
+            .map_err(ReadError::NoTurn)?;
+        let uri = format!("/apis/apps/v1/namespaces/{}/replicasets", request.namespace);
+        let selector = selector(&deployment.selector);
+        let uri = match &*selector {
+            "" => uri,
+            selector => format!("{uri}?labelSelector={selector}"),
+        };
+        let mut list = Request::new(Body::empty());
+        *list.uri_mut() = uri.parse().map_err(|_| ReadError::NotFound)?;
+        list.headers_mut()
+            .insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        let mut response = self.api_server.send(list, READ).await.map_err(failed)?;
+        let body: Result<_, CallError> = small_body(response.body_mut(), READ).await;
+        let list: ReplicaSets = serde_json::from_slice(&body.map_err(failed)?).map_err(|e| {
+            ReadError::Unavailable(format!("it answered what can't be read: {e}"), None)
+        })?;
+        let all = list.items.into_iter();
+        let mut revisions: Vec<_> = all.filter_map(|set| set.revision(deployment.uid)).collect();
+        revisions.sort_by_key(|revision| revision.number);
+        Ok(revisions)
+    }
+}
+
+/// The labels of a Deployment's Pods, and so of its ReplicaSets, as a query has them.
+fn selector(labels: &BTreeMap<String, String>) -> String {
+    let pairs: Vec<_> = labels
+        .iter()
+        .map(|(key, value)| {
+            let text = format!("{key}={value}");
+            percent_encoding::utf8_percent_encode(&text, percent_encoding::NON_ALPHANUMERIC)
+                .to_string()
+        })
+        .collect();
+    pairs.join("%2C")
+}
