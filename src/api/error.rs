@@ -34,6 +34,11 @@ pub enum ApiError {
     )]
     BadPausedBody(String),
     /// 400, as for [`ApiError::BadBody`].
+    #[error(
+        "the body must be exactly one JSON object {{\"delta\": N}} with N a whole number, such as 2 or -1{0}"
+    )]
+    BadStepBody(String),
+    /// 400, as for [`ApiError::BadBody`].
     #[error("the body must be empty or exactly one JSON object, {0}")]
     BadOptionalBody(String),
     /// 401
@@ -108,6 +113,11 @@ pub enum ApiError {
     )]
     Paused,
     /// 409
+    #[error(
+        "the step with this Idempotency-Key is under way: send it again in a moment to learn what came of it"
+    )]
+    StepUnderWay,
+    /// 409
     #[error("others kept changing the Deployment: read it again and retry")]
     Conflict,
     /// 412
@@ -163,6 +173,16 @@ pub enum ApiError {
     /// 422
     #[error("{0}")]
     ImageNotAllowed(#[from] ImageViolation),
+    /// 422
+    #[error(
+        "a step by {delta} from {now} replicas leads below 0 or above 2147483647: nothing was changed"
+    )]
+    StepTooLarge {
+        /// The count that it has.
+        now: i32,
+        /// The step.
+        delta: i32,
+    },
     /// 422
     #[error("Kubernetes refused the {0}: {1}")]
     Refused(&'static str, String),
@@ -296,6 +316,7 @@ impl ApiError {
             Self::BadRequest(_)
             | Self::BadBody(_)
             | Self::BadImageBody(_)
+            | Self::BadStepBody(_)
             | Self::BadPausedBody(_)
             | Self::BadOptionalBody(_) => StatusCode::BAD_REQUEST,
             Self::CertificateExpired | Self::CertificateRefused { .. } => StatusCode::UNAUTHORIZED,
@@ -306,7 +327,9 @@ impl ApiError {
             | Self::NoSuchContainer { .. } => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
-            Self::BeingDeleted | Self::Paused | Self::Conflict => StatusCode::CONFLICT,
+            Self::BeingDeleted | Self::Paused | Self::StepUnderWay | Self::Conflict => {
+                StatusCode::CONFLICT
+            }
             Self::PreconditionFailed { .. }
             | Self::ContainersChanged { .. }
             | Self::DeploymentChanged { .. } => StatusCode::PRECONDITION_FAILED,
@@ -316,6 +339,7 @@ impl ApiError {
             Self::OutOfBounds(_)
             | Self::ImageNotAllowed(_)
             | Self::Refused(..)
+            | Self::StepTooLarge { .. }
             | Self::LargerThanBudget { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooOften { .. }
             | Self::TooManyConnections { .. }
@@ -443,6 +467,7 @@ impl ApiError {
         match self {
             Self::BadBody(_) => Self::BadBody(String::new()).to_string(),
             Self::BadImageBody(_) => Self::BadImageBody(String::new()).to_string(),
+            Self::BadStepBody(_) => Self::BadStepBody(String::new()).to_string(),
             Self::BadPausedBody(_) => Self::BadPausedBody(String::new()).to_string(),
             Self::BadOptionalBody(_) => "the body is not what this path takes".into(),
             other => other.to_string(),

@@ -11,6 +11,7 @@ mod deployments;
 mod error;
 mod headers;
 mod health;
+mod idempotency;
 mod limits;
 mod path;
 mod paused;
@@ -22,6 +23,7 @@ mod request;
 mod restart;
 mod rollback;
 mod rollout;
+mod step;
 mod whoami;
 mod write;
 
@@ -37,12 +39,14 @@ use tracing::{error, warn};
 pub use body::Body;
 use containers::Image;
 pub use error::ApiError;
+use idempotency::Steps;
 use path::Route;
 use paused::Paused;
 use pins::Pins;
 use replicas::Replicas;
 use restart::Restart;
 use rollback::Rollback;
+use step::Step;
 use write::Origin;
 
 use crate::{
@@ -84,6 +88,7 @@ pub struct Api {
     compressed: deployments::Compressed,
     pins: Pins,
     audit: Audit,
+    steps: Steps,
     /// Writes go on when their caller hangs up; a shutdown waits for them.
     tasks: TaskTracker,
 }
@@ -104,6 +109,7 @@ impl Api {
             compressed: Default::default(),
             pins: Pins::default(),
             audit: Audit::default(),
+            steps: Steps::default(),
         }
     }
 
@@ -364,7 +370,11 @@ impl Api {
             Route::Deployments => deployments::list(self, &caller, request).await,
             Route::Replicas { namespace, name } => {
                 let names = (&*namespace, &*name);
-                if writes {
+                if request.method == Method::PATCH {
+                    let step = Step::of(&request.headers);
+                    let set = write::put(self, origin(), names, step, admission, request, content);
+                    Box::pin(set).await
+                } else if writes {
                     let parameter = Replicas;
                     write::put(
                         self,

@@ -180,7 +180,8 @@ impl<'a> Route<'a> {
             Self::Replicas { .. } => Methods {
                 get: true,
                 put: true,
-                header: "GET, HEAD, PUT",
+                patch: true,
+                header: "GET, HEAD, PUT, PATCH",
                 ..Methods::default()
             },
             Self::Image { .. } => Methods {

@@ -68,6 +68,24 @@ pub(super) fn no_such((namespace, name): (&str, &str)) -> ApiError {
     }
 }
 
+/// Judges a write of a count on the record that it is conditional on.
+pub(super) fn judge<P: Parameter>(
+    write: &Write<P>,
+    record: &Record<'_>,
+    count: i32,
+) -> Result<(), ApiError> {
+    let caller = write.caller()?;
+    let names = (record.namespace(), record.name());
+    let decision = authorization::permit(&caller, Verb::Scale, names, &LabelsOf(*record))?;
+    write.decided(&decision);
+    if record.deleting() {
+        return Err(ApiError::BeingDeleted);
+    }
+    preconditions::judge(&write.headers, record)?;
+    authorization::judge_count(&decision, &caller, record, count)?;
+    write.charge(&caller, record.replicas().abs_diff(count).into())
+}
+
 /// The count as a parameter that is set.
 pub(super) struct Replicas;
 
@@ -107,25 +125,9 @@ impl Parameter for Replicas {
     }
 
     async fn set(&self, write: &Write<Self>) -> Result<Written<i32>, WriteError<ApiError>> {
-        let count = write.wish;
-        let judge = |record: Record<'_>| {
-            let caller = write.caller()?;
-            let decision = authorization::permit(
-                &caller,
-                Verb::Scale,
-                (record.namespace(), record.name()),
-                &LabelsOf(record),
-            )?;
-            write.decided(&decision);
-            if record.deleting() {
-                return Err(ApiError::BeingDeleted);
-            }
-            preconditions::judge(&write.headers, &record)?;
-            authorization::judge_count(&decision, &caller, &record, count)?;
-            write.charge(&caller, record.replicas().abs_diff(count).into())
-        };
+        let judge = |record: Record<'_>| judge(write, &record, write.wish).map(|()| write.wish);
         let deployments = &write.api.deployments;
-        deployments.scale(&write.request, count, judge).await
+        deployments.scale(&write.request, judge).await
     }
 
     fn tag(&self, written: &Written<i32>) -> String {

@@ -134,12 +134,34 @@ pub fn field_manager(principal: &str) -> String {
     manager
 }
 
+/// The field manager of one write among others of its author, told from them by `mark`: 16 hexadecimal digits.
+pub fn marked(manager: &str, mark: &str) -> String {
+    let mut end = manager.len().min(LONGEST_MANAGER - MARK.len() - mark.len());
+    while !manager.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}{MARK}{mark}", &manager[..end])
+}
+
+/// What stands before a mark.
+const MARK: &str = "#";
+/// How long a mark is.
+const MARK_LENGTH: usize = 16;
+
 impl FieldOwner {
     /// Whose write it was, where headcount made it.
     pub fn principal(&self) -> Option<&str> {
         let principal = self.manager.strip_prefix(MANAGER)?.strip_prefix(':')?;
+        let principal = match principal.rsplit_once(MARK) {
+            Some((before, mark)) if is_mark(mark) => before,
+            _ => principal,
+        };
         (!principal.is_empty()).then_some(principal)
     }
+}
+
+fn is_mark(text: &str) -> bool {
+    text.len() == MARK_LENGTH && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 /// Who owns a field (metadata.managedFields).

@@ -33,7 +33,9 @@ mod write;
 pub use access_review::{AccessReview, AccessReviewError, AccessReviews, Verdict};
 pub use circuit::Circuit;
 pub use connect::{ClusterConfig, ConnectError, client, connection};
-pub use details::{Condition, Container, Details, FieldOwner, ReadError, Status, field_manager};
+pub use details::{
+    Condition, Container, Details, FieldOwner, ReadError, Status, field_manager, marked,
+};
 pub use events::{EventMetrics, Events, Told};
 pub use informer::Informer;
 pub use own_rights::{About, HeldRule, HeldRules, NoAnswer, OwnRights, Right};

@@ -41,7 +41,7 @@ struct ScaleSpec {
 }
 
 impl Deployments {
-    /// Sets the count of one Deployment, 0 or more, if `judge` lets it, and waits until the store shows it.
+    /// Sets the count of one Deployment to what `judge` says, 0 or more, if it lets it, and waits until the store shows it.
     ///
     /// The write holds only for the version that was judged: if somebody else was faster it is judged again on the newer one.
     ///
@@ -51,20 +51,19 @@ impl Deployments {
     pub async fn scale<E>(
         &self,
         request: &WriteRequest,
-        replicas: i32,
-        judge: impl Fn(Record<'_>) -> Result<(), E>,
+        judge: impl Fn(Record<'_>) -> Result<i32, E>,
     ) -> Result<Written<i32>, WriteError<E>> {
         let retries = self.retries(request);
         loop {
-            let (scale, uid, judged, previous) = {
+            let (scale, uid, judged, previous, replicas) = {
                 let snapshot = self.status.store().snapshot();
                 let record = snapshot
                     .get(&request.namespace, &request.name)
                     .ok_or(WriteError::NotFound)?;
-                judge(record).map_err(WriteError::Judged)?;
+                let replicas = judge(record).map_err(WriteError::Judged)?;
                 let scale = conditional(&record, request, replicas);
                 let judged = record.resource_version();
-                (scale, record.uid(), judged, record.replicas())
+                (scale, record.uid(), judged, record.replicas(), replicas)
             };
             self.reachable()?;
             let sending = Sending {

@@ -263,6 +263,101 @@ async fn writes_of_a_deployment_hold_for_the_version_in_if_match() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_step_is_made_once_however_often_it_is_sent_with_its_key() {
+    let server = shop().await;
+    let path = format!("{SHOP}/replicas");
+    let step = |key: &str, body: &str| {
+        let headers = [JSON, REPRESENTATION, ("idempotency-key", key)];
+        server.sending(Method::PATCH, &path, &headers, body)
+    };
+    for _ in 0..3 {
+        let answer = step("a", r#"{"delta":2}"#).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let told = answer.json();
+        assert_eq!(
+            (&told["previousReplicaCount"], &told["replicaCount"]),
+            (&json!(1), &json!(3))
+        );
+    }
+    assert_eq!(server.count("web", "shop"), Some(3));
+    assert_eq!(step("b", r#"{"delta":-1}"#).await.json()["replicaCount"], 2);
+    assert_eq!(step("a", r#"{"delta":2}"#).await.json()["replicaCount"], 3);
+    assert_eq!(server.count("web", "shop"), Some(2), "it was made long ago");
+    assert_eq!(
+        step("a", r#"{"delta":1}"#).await.status,
+        400,
+        "another step by the same key"
+    );
+    assert_eq!(step("c", r#"{"delta":-9}"#).await.status, 422);
+    for body in [
+        "{}",
+        r#"{"delta":"1"}"#,
+        r#"{"delta":1.5}"#,
+        r#"{"replicaCount":1}"#,
+        "1",
+    ] {
+        assert_eq!(step("d", body).await.status, 400, "{body}");
+    }
+    let at_once: Vec<_> = (0..20).map(|_| step("e", r#"{"delta":5}"#)).collect();
+    for answer in futures_util::future::join_all(at_once).await {
+        assert!(
+            [200, 409].contains(&answer.status.as_u16()),
+            "{}",
+            answer.text()
+        );
+    }
+    assert_eq!(server.count("web", "shop"), Some(7));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_needs_a_key_or_the_tag_that_it_steps_from() {
+    let server = shop().await;
+    let path = format!("{SHOP}/replicas");
+    let body = r#"{"delta":2}"#;
+    let bare = server.send(Method::PATCH, &path, &[JSON], body).await;
+    assert_eq!(bare.status, 400);
+    assert!(bare.text().contains("Idempotency-Key"), "{}", bare.text());
+    let tag = server
+        .send(Method::GET, &path, &[], "")
+        .await
+        .header("etag")
+        .to_owned();
+    let conditional = [JSON, ("if-match", &*tag)];
+    assert_eq!(
+        server
+            .send(Method::PATCH, &path, &conditional, body)
+            .await
+            .status,
+        200
+    );
+    assert_eq!(
+        server
+            .send(Method::PATCH, &path, &conditional, body)
+            .await
+            .status,
+        412
+    );
+    assert_eq!(server.count("web", "shop"), Some(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn steps_of_many_are_all_made() {
+    let server = shop().await;
+    let path = format!("{SHOP}/replicas");
+    let steps: Vec<_> = (0..10)
+        .map(|i| {
+            let key = format!("k{i}");
+            let headers = [JSON, ("idempotency-key", &*key)];
+            server.sending(Method::PATCH, &path, &headers, r#"{"delta":1}"#)
+        })
+        .collect();
+    let answers = futures_util::future::join_all(steps).await;
+    let made = answers.iter().filter(|answer| answer.status == 200).count();
+    assert_eq!(server.count("web", "shop"), Some(1 + made as i32));
+    assert!(made > 5, "{made}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dry_run_restarts_nothing() {
     let server = shop().await;
     let version = server.version();
