@@ -51,7 +51,7 @@ async fn failures_are_judged_in_the_documented_order() {
         (404, Method::PATCH, "/nowhere", vec![text], large.as_str()),
         (
             405,
-            Method::PATCH,
+            Method::DELETE,
             "/namespaces/A/deployments/B/replicas",
             vec![text],
             &large,
@@ -132,7 +132,7 @@ async fn an_answer_is_not_lost_to_a_body_that_nobody_wants() {
         for (status, method, path) in [
             (413, Method::PUT, SHOP),
             (413, Method::GET, SHOP),
-            (405, Method::PATCH, SHOP),
+            (405, Method::DELETE, SHOP),
             (404, Method::PUT, "/nowhere"),
         ] {
             let answer = client.send(method, path, &[JSON], &body).await;
@@ -147,7 +147,7 @@ async fn an_answer_does_not_wait_for_a_body_that_nobody_wants() {
     let (_cluster, server) = server().await;
     let mut stream = server.client.connect().await.unwrap();
     let head =
-        format!("PATCH /api/v1{SHOP} HTTP/1.1\r\nHost: a\r\nContent-Length: 2000000\r\n\r\n");
+        format!("DELETE /api/v1{SHOP} HTTP/1.1\r\nHost: a\r\nContent-Length: 2000000\r\n\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut refused = Vec::new();
     while !refused.ends_with(b"\"}") {
@@ -168,7 +168,7 @@ async fn a_body_that_is_refused_is_not_asked_for() {
     let (_cluster, server) = server().await;
     for (status, head) in [
         (413, format!("PUT /api/v1{SHOP}")),
-        (405, format!("PATCH /api/v1{SHOP}")),
+        (405, format!("DELETE /api/v1{SHOP}")),
         (404, "PUT /nowhere".to_owned()),
     ] {
         let request = format!(
