@@ -3,6 +3,7 @@
 mod following;
 mod images;
 mod outages;
+mod rollouts;
 mod writing;
 
 use std::{io::Write as _, panic::AssertUnwindSafe, pin::Pin, time::Instant};
@@ -44,7 +45,12 @@ const TOGETHER: &[(&str, Scenario)] = scenarios![
     images::a_dry_run_of_an_image_changes_nothing,
     images::of_many_who_set_an_image_with_the_same_tag_one_wins,
     images::an_image_of_a_busy_deployment_can_be_set,
+    rollouts::a_rollout_is_waited_for_and_who_made_it_is_told,
+    rollouts::a_step_is_made_once_by_whichever_server_is_asked,
 ];
+
+/// What only a real control plane has: revisions.
+const REAL: &[(&str, Scenario)] = scenarios![rollouts::a_bad_image_is_taken_back];
 
 /// They break the API server for everybody.
 const ALONE: &[(&str, Scenario)] = scenarios![
@@ -67,7 +73,9 @@ async fn every_scenario_holds_on_a_real_control_plane() {
 
 async fn run(world: &World) {
     let start = Instant::now();
-    let mut failed: Vec<&str> = join_all(TOGETHER.iter().map(|s| attempt(world, s)))
+    let real = if world.is_real() { REAL } else { &[] };
+    let together = TOGETHER.iter().chain(real);
+    let mut failed: Vec<&str> = join_all(together.map(|s| attempt(world, s)))
         .await
         .into_iter()
         .flatten()
@@ -75,7 +83,7 @@ async fn run(world: &World) {
     for scenario in ALONE {
         failed.extend(attempt(world, scenario).await);
     }
-    let total = TOGETHER.len() + ALONE.len();
+    let total = TOGETHER.len() + real.len() + ALONE.len();
     let line = format!(
         "scenarios on {}: {} passed; {} failed; 0 skipped; {:.0} s\n",
         world.name(),

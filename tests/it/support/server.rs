@@ -9,7 +9,7 @@ use std::{
 
 use headcount::{
     Headcount,
-    access::{Authorization, Verb, Verbs, WriteRules},
+    access::{Authorization, Verbs, WriteRules},
     audit::AuditSettings,
     config::Config,
     kubernetes::Managed,
@@ -45,9 +45,7 @@ impl Setup {
             kubeconfig: kubeconfig.to_owned(),
             managed: Managed::default(),
             writes: WriteRules::default(),
-            authorization: Authorization::Any(
-                Verbs::USUAL.with([Verb::Image].into_iter().collect()),
-            ),
+            authorization: Authorization::Any(Verbs::ALL),
             limits: Limits::default(),
             audit: AuditSettings::default(),
             kubernetes_events: false,

@@ -104,6 +104,11 @@ impl World {
         }
     }
 
+    /// Whether it is a real control plane.
+    pub(crate) fn is_real(&self) -> bool {
+        matches!(self.kind, Kind::Real(_))
+    }
+
     pub(crate) fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }

@@ -1,0 +1,137 @@
+//! Details, restarts, pauses, rollbacks and steps, with Pods that start.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::{Setup, World};
+use crate::support::{Answer, Client};
+
+const JSON: (&str, &str) = ("content-type", "application/json");
+const WAITING: (&str, &str) = ("prefer", "return=representation, wait=60");
+
+async fn send(client: &Client, method: Method, path: &str, body: &Value) -> Answer {
+    let body = body.to_string();
+    client.send(method, path, &[JSON, WAITING], &body).await
+}
+
+async fn detail(client: &Client, path: &str) -> Value {
+    client.get(path).await.json()
+}
+
+pub(super) async fn a_rollout_is_waited_for_and_who_made_it_is_told(world: &World) {
+    let ns = "rollout";
+    world.create(ns, "shop", Some(2), json!({})).await;
+    let server = Setup::new(world.kubeconfig()).healthy().await;
+    let (client, path) = (&server.client, format!("/namespaces/{ns}/deployments/shop"));
+    let body = json!({ "replicaCount": 4 });
+    let answer = send(client, Method::PUT, &format!("{path}/replicas"), &body).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.json()["rollout"]["status"], "complete");
+    let told = detail(client, &path).await;
+    assert_eq!(
+        told["replicas"],
+        json!({"desired": 4, "current": 4, "updated": 4, "ready": 4, "available": 4})
+    );
+    if world.is_real() {
+        let setter = &told["lastSetBy"];
+        assert_eq!(
+            (&setter["manager"], &setter["subresource"]),
+            (&json!("headcount"), &json!("scale"))
+        );
+        assert_eq!(
+            setter["principal"],
+            detail(client, "/whoami").await["principal"]
+        );
+    }
+    let answer = send(client, Method::POST, &format!("{path}/restart"), &json!({})).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(
+        answer.json()["rollout"]["status"],
+        "complete",
+        "{}",
+        answer.text()
+    );
+}
+
+pub(super) async fn a_step_is_made_once_by_whichever_server_is_asked(world: &World) {
+    let ns = "step";
+    world.create(ns, "shop", Some(2), json!({})).await;
+    let server = Setup::new(world.kubeconfig()).healthy().await;
+    let other = Setup::new(world.kubeconfig()).healthy().await;
+    let path = format!("/namespaces/{ns}/deployments/shop/replicas");
+    let headers = [JSON, ("idempotency-key", "one")];
+    // On simkube nobody keeps managed fields, so there each server knows only its own.
+    let again = if world.is_real() { &other } else { &server };
+    for asked in [&server, again, again] {
+        let answer = asked
+            .client
+            .send(Method::PATCH, &path, &headers, r#"{"delta":3}"#)
+            .await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    assert_eq!(world.count(ns, "shop").await, Some(5));
+}
+
+pub(super) async fn a_bad_image_is_taken_back(world: &World) {
+    let ns = "rollback";
+    world.create(ns, "shop", Some(2), json!({})).await;
+    let server = Setup::new(world.kubeconfig()).healthy().await;
+    let (client, path) = (&server.client, format!("/namespaces/{ns}/deployments/shop"));
+    let first = client
+        .send(Method::GET, &path, &[("prefer", "wait=60")], "")
+        .await;
+    assert_eq!(first.status, 200, "{}", first.text());
+    let refused = send(
+        client,
+        Method::POST,
+        &format!("{path}/rollback"),
+        &json!({}),
+    )
+    .await;
+    assert_eq!(refused.status, 404, "{}", refused.text());
+    let image = json!({ "image": "app:bad" });
+    let answer = send(
+        client,
+        Method::PUT,
+        &format!("{path}/containers/app/image"),
+        &image,
+    )
+    .await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(detail(client, &path).await["revision"], 2);
+    let answer = send(
+        client,
+        Method::POST,
+        &format!("{path}/rollback"),
+        &json!({}),
+    )
+    .await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let told = answer.json();
+    assert_eq!(
+        (&told["previousRevision"], &told["revision"]),
+        (&json!(2), &json!(1))
+    );
+    let now = detail(client, &path).await;
+    assert_eq!(
+        now["containers"][0]["image"],
+        first.json()["containers"][0]["image"]
+    );
+    assert_eq!(now["revision"], 3);
+    let paused = send(
+        client,
+        Method::PUT,
+        &format!("{path}/paused"),
+        &json!({"paused": true}),
+    )
+    .await;
+    assert_eq!(paused.status, 200, "{}", paused.text());
+    let refused = send(
+        client,
+        Method::POST,
+        &format!("{path}/rollback"),
+        &json!({}),
+    )
+    .await;
+    assert_eq!(refused.status, 409, "{}", refused.text());
+}
