@@ -39,10 +39,16 @@
 {{- define "headcount.rules" -}}
 - apiGroups: [apps]
   resources: [deployments]
-  verbs: [get, list, watch{{ if .Values.images.enabled }}, patch{{ end }}]
+  verbs: [get, list, watch{{ if or .Values.images.enabled .Values.rollouts.enabled }}, patch{{ end }}]
 - apiGroups: [apps]
   resources: [deployments/scale]
   verbs: [get, patch, update]
+{{- if .Values.rollouts.enabled }}
+# They keep the revisions that Deployments are taken back to.
+- apiGroups: [apps]
+  resources: [replicasets]
+  verbs: [list]
+{{- end }}
 {{- if .Values.config.kubernetesEvents }}
 # Events on the Deployments tell of writes.
 - apiGroups: [""]

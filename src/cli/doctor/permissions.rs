@@ -90,6 +90,25 @@ fn needs(config: &Config) -> Vec<Need> {
             ..need(deployments("patch", ""), "setting images", images)
         });
     }
+    let rolls = [Verb::Restart, Verb::Pause, Verb::Rollback];
+    if !config.writes.read_only && rolls.into_iter().any(may) {
+        let (value, otherwise) = ("rollouts.enabled", "restarts and rollbacks get a 502");
+        let patched = deployments("patch", "");
+        needs.push(Need {
+            otherwise: kubernetes.then_some(otherwise),
+            ..need(patched, "restarts, pauses and rollbacks", value)
+        });
+        if may(Verb::Rollback) {
+            let list = Right {
+                resource: "replicasets",
+                ..deployments("list", "")
+            };
+            needs.push(Need {
+                otherwise: kubernetes.then_some(otherwise),
+                ..need(list, "finding revisions to go back to", value)
+            });
+        }
+    }
     if config.kubernetes_events && !config.writes.read_only {
         for verb in ["create", "patch"] {
             let events = Right {

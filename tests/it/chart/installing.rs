@@ -157,6 +157,7 @@ config:
   kubernetesEvents: true
   maxReplicas: 50
 images: {enabled: true}
+rollouts: {enabled: true}
 serviceAccount: {name: scaler, annotations: {example.org/use: scaling}}
 service: {type: LoadBalancer, nodePort: 30443, loadBalancerSourceRanges: [192.0.2.0/24], externalTrafficPolicy: Local, ipFamilyPolicy: SingleStack, annotations: {example.org/pool: internal}}
 podDisruptionBudget: {enabled: true, maxUnavailable: 1}

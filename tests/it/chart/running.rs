@@ -136,11 +136,15 @@ impl Release {
     async fn with_a_few_namespaces_and_everything_that_takes_a_right(&self) {
         let managed = [&*self.target.namespace, &SEED.namespace(1)];
         let values = format!(
-            "scope: {{mode: namespaced, namespaces: [{}]}}\nimages: {{enabled: true}}\nconfig: {{kubernetesEvents: true}}",
+            "scope: {{mode: namespaced, namespaces: [{}]}}\nimages: {{enabled: true}}\nrollouts: {{enabled: true}}\nconfig: {{kubernetesEvents: true}}",
             managed.join(", ")
         );
         self.world.apply(&values).await;
-        let all = documented(&["images.enabled: true", "config.kubernetesEvents: true"]);
+        let all = documented(&[
+            "images.enabled: true",
+            "rollouts.enabled: true",
+            "config.kubernetesEvents: true",
+        ]);
         self.has_these_rights(&all, &managed).await;
         let others = [
             &*self.elsewhere.namespace,
