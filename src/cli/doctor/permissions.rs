@@ -83,31 +83,32 @@ fn needs(config: &Config) -> Vec<Need> {
         needs.push(need(deployments("update", "scale"), "setting counts", RBAC));
     }
     let kubernetes = matches!(config.authorization, Authorization::Kubernetes(_));
-    if !config.writes.read_only && may(Verb::Image) {
-        let images = "images.enabled";
-        needs.push(Need {
-            otherwise: kubernetes.then_some("callers whom the cluster lets set images get a 502"),
-            ..need(deployments("patch", ""), "setting images", images)
-        });
-    }
-    let rolls = [Verb::Restart, Verb::Pause, Verb::Rollback];
-    if !config.writes.read_only && rolls.into_iter().any(may) {
-        let (value, otherwise) = ("rollouts.enabled", "restarts and rollbacks get a 502");
-        let patched = deployments("patch", "");
+    let (images, rollouts) = ("images.enabled", "rollouts.enabled");
+    let patches = [
+        (Verb::Image, "setting images", images),
+        (Verb::Restart, "restarts", rollouts),
+        (Verb::Pause, "pausing rollouts", rollouts),
+        (Verb::Rollback, "rollbacks", rollouts),
+    ];
+    // One right for all of them: it is told of once.
+    let patched = patches.into_iter().find(|(verb, ..)| may(*verb));
+    if let Some((_, purpose, value)) = patched.filter(|_| !config.writes.read_only) {
+        let otherwise = "callers whom the cluster lets set images, restart or roll back get a 502";
         needs.push(Need {
             otherwise: kubernetes.then_some(otherwise),
-            ..need(patched, "restarts, pauses and rollbacks", value)
+            ..need(deployments("patch", ""), purpose, value)
         });
-        if may(Verb::Rollback) {
-            let list = Right {
-                resource: "replicasets",
-                ..deployments("list", "")
-            };
-            needs.push(Need {
-                otherwise: kubernetes.then_some(otherwise),
-                ..need(list, "finding revisions to go back to", value)
-            });
-        }
+    }
+    if !config.writes.read_only && may(Verb::Rollback) {
+        let list = Right {
+            resource: "replicasets",
+            ..deployments("list", "")
+        };
+        let otherwise = "callers whom the cluster lets roll back get a 502";
+        needs.push(Need {
+            otherwise: kubernetes.then_some(otherwise),
+            ..need(list, "finding revisions to go back to", rollouts)
+        });
     }
     if config.kubernetes_events && !config.writes.read_only {
         for verb in ["create", "patch"] {

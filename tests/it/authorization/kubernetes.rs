@@ -99,7 +99,7 @@ fn callers() -> [Principal; 6] {
 }
 
 /// What somebody may, a line each: caller, verb, namespace and name, with stars for all.
-const ALLOWED: [&str; 9] = [
+const ALLOWED: [&str; 11] = [
     "alice get shop/cart",
     "alice scale shop/cart",
     "carol list */*",
@@ -108,7 +108,9 @@ const ALLOWED: [&str; 9] = [
     "dave list shop/*",
     "dave watch shop/*",
     "spiffe://example.org/ci image web/cart",
+    "spiffe://example.org/ci pause web/cart",
     "spiffe://example.org/ci restart web/cart",
+    "spiffe://example.org/ci rollback web/cart",
 ];
 
 /// All that the callers may do, of all that there is to be asked.

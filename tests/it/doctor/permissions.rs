@@ -66,11 +66,21 @@ async fn what_is_needed_depends_on_what_the_configuration_allows() {
             vec![scaling, "failed patch deployments.apps"],
         ),
         (
+            vec!["--enable=pause", "--enable=rollback"],
+            "",
+            vec![
+                scaling,
+                "failed patch deployments.apps",
+                "failed list replicasets.apps",
+            ],
+        ),
+        (
             vec![],
             "authorization: {mode: kubernetes}",
             vec![
                 scaling,
                 "warning patch deployments.apps",
+                "warning list replicasets.apps",
                 "failed create subjectaccessreviews.authorization.k8s.io",
             ],
         ),
