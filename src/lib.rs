@@ -200,6 +200,7 @@ impl Headcount {
         let store = Arc::clone(status.store());
         let step = watch::Sender::new(Step::Serving);
         let informer_stop = CancellationToken::new();
+        let closing = CancellationToken::new();
         let (connections, writes, admin_connections) =
             (TaskTracker::new(), TaskTracker::new(), TaskTracker::new());
 
@@ -225,7 +226,7 @@ impl Headcount {
             Arc::clone(&metrics),
             writes.clone(),
         );
-        let api = Arc::new(api.audited(audit.clone()));
+        let api = Arc::new(api.audited(audit.clone()).closed_by(closing.clone()));
         let reloading = Arc::new(ReloadStatus::default());
         let reloader = Reloader::new(
             files,
@@ -271,6 +272,7 @@ impl Headcount {
         info!(name: "server.closing", connections = connections.len(), writes = writes.len(),
             "nobody new is let in: finishing what is under way");
         step.send_replace(Step::Closing);
+        closing.cancel();
         reloader.abort();
         let drained = timeout(DRAIN, async {
             // First those who were being let in, then what they began.

@@ -33,7 +33,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{HeaderValue, Method, Request, Response, header, request::Parts};
 use tokio::time::Instant;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, warn};
 
 pub use body::Body;
@@ -89,6 +89,8 @@ pub struct Api {
     pins: Pins,
     audit: Audit,
     steps: Steps,
+    /// Nobody new is let in, and streams end.
+    closing: CancellationToken,
     /// Writes go on when their caller hangs up; a shutdown waits for them.
     tasks: TaskTracker,
 }
@@ -110,7 +112,14 @@ impl Api {
             pins: Pins::default(),
             audit: Audit::default(),
             steps: Steps::default(),
+            closing: CancellationToken::new(),
         }
+    }
+
+    /// The same, whose watches end when `closing` says so.
+    #[must_use]
+    pub fn closed_by(self, closing: CancellationToken) -> Self {
+        Self { closing, ..self }
     }
 
     /// The same with an audit trail.
@@ -395,7 +404,15 @@ impl Api {
             }
             Route::Deployment { namespace, name } => {
                 let read = deployment::get(self, &caller, (&namespace, &name), request);
-                asked.ids().scope(Box::pin(read)).await
+                let answer = asked.ids().scope(Box::pin(read)).await?;
+                if rollout::preferred_wait(&request.headers).is_some() {
+                    // Much may have happened to the caller's access since.
+                    let caller = session.caller();
+                    let route = Route::Deployment { namespace, name };
+                    let again = self.admit(&caller, asked, &route, &request.method);
+                    Box::pin(again).await?;
+                }
+                Ok(answer)
             }
             Route::Restart { namespace, name } => {
                 let names = (&*namespace, &*name);

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::HeaderMap;
 use serde::Serialize;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
 use super::{Api, ApiError};
@@ -186,15 +186,21 @@ pub(super) async fn wait(
         if other {
             rollout = rollout.superseded();
         }
-        if rollout.ended() || Instant::now() >= deadline {
+        // A shutdown answers with what is known: those who are cut off learn nothing.
+        if rollout.ended() || Instant::now() >= deadline || api.closing.is_cancelled() {
             return Ok((found, age, rollout));
         }
         wanted = found.resource_version;
         let quiet = deadline.min(Instant::now() + QUIET);
         let changed = |now: &crate::store::Snapshot| version(now) != Some(wanted);
-        api.status.wait_patiently(quiet, changed).await;
-        let gather = GATHER.min(deadline.saturating_duration_since(Instant::now()));
-        sleep(gather).await;
+        let gather = async {
+            api.status.wait_patiently(quiet, changed).await;
+            sleep_until(deadline.min(Instant::now() + GATHER)).await;
+        };
+        tokio::select! {
+            () = gather => {}
+            () = api.closing.cancelled() => {}
+        }
     }
 }
 

@@ -79,6 +79,30 @@ async fn finishes_what_is_in_flight(signal: &str) {
 }
 
 #[tokio::test]
+async fn whoever_waits_for_a_rollout_is_answered_when_the_server_closes() {
+    let cluster = SimCluster::start().await;
+    cluster.create("web", "shop", 3);
+    // Nobody rolls anything out: it would be waited for as long as was asked.
+    cluster.cluster.set_rollout(None);
+    let serving = Serving::healthy(cluster.kubeconfig(), &[]).await;
+    let client = serving.client.clone();
+    let waiting = tokio::spawn(async move {
+        client
+            .scale("web", "shop", 5, &[("prefer", "wait=300")])
+            .await
+    });
+    let written = async || cluster.count("web", "shop") == Some(5);
+    eventually(Duration::from_secs(10), "the write", written).await;
+    let since = Instant::now();
+    serving.program.signal("TERM");
+    let answer = waiting.await.unwrap();
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    let ended = serving.program.ended().await;
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    assert!(since.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
 async fn sigterm_lets_a_write_in_flight_finish_and_ends_with_0() {
     finishes_what_is_in_flight("TERM").await;
 }
