@@ -55,6 +55,10 @@ impl Parameter for Paused {
         (written.previous.into(), written.now.into())
     }
 
+    fn told(&self, written: &Written<bool>) -> String {
+        if written.now { "paused" } else { "resumed" }.into()
+    }
+
     fn shown(&self, wish: &bool) -> String {
         if *wish { "paused" } else { "resumed" }.into()
     }

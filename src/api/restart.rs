@@ -58,6 +58,10 @@ impl Parameter for Restart {
         (written.previous.clone().into(), written.now.clone().into())
     }
 
+    fn told(&self, _: &Written<Option<String>>) -> String {
+        "restarted".into()
+    }
+
     fn shown(&self, wish: &String) -> String {
         format!("restart at {wish}")
     }

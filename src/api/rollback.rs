@@ -61,6 +61,12 @@ impl Parameter for Rollback {
         (written.previous.into(), written.now.into())
     }
 
+    fn told(&self, written: &Written<Option<u64>>) -> String {
+        let number = |revision: Option<u64>| revision.map_or("?".into(), |n| n.to_string());
+        let (from, to) = (number(written.previous), number(written.now));
+        format!("revision {from} → {to}")
+    }
+
     fn shown(&self, wish: &Option<u64>) -> String {
         match wish {
             Some(revision) => format!("revision {revision}"),

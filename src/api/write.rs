@@ -77,6 +77,16 @@ pub(super) trait Parameter: Send + Sync + Sized + 'static {
     /// What it was and is, as records have it.
     fn values(&self, written: &Written<Self::State>) -> (Value, Value);
 
+    /// What a write changed, in the Event that tells of it.
+    fn told(&self, written: &Written<Self::State>) -> String {
+        let text = |value: Value| match value {
+            Value::String(text) => text,
+            other => other.to_string(),
+        };
+        let (from, to) = self.values(written);
+        format!("{} → {}", text(from), text(to))
+    }
+
     /// The wish, after "set to" in a message; it has only what was validated.
     fn shown(&self, wish: &Self::Wish) -> String;
 
@@ -394,10 +404,6 @@ impl<P: Parameter> Write<P> {
                 "" => caller.identity.subject.as_str(),
                 name => name,
             };
-            let text = |value: Value| match value {
-                Value::String(text) => text,
-                other => other.to_string(),
-            };
             let what = match self.parameter.container() {
                 Some(container) => format!("{container}: "),
                 None => String::new(),
@@ -406,7 +412,7 @@ impl<P: Parameter> Write<P> {
                 Some(reason) => format!(" ({reason})"),
                 None => String::new(),
             };
-            let note = format!("{who} {what}{} → {}{why}", text(from), text(to));
+            let note = format!("{who} {what}{}{why}", self.parameter.told(written));
             Told {
                 namespace: self.request.namespace.clone(),
                 name: self.request.name.clone(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 use serde_json::json;
-use simkube::{Cluster, NewDeployment, Options};
+use simkube::{Cluster, Fault, NewDeployment, On, Options, Rule};
 use tokio::time::{Instant, sleep};
 
 use crate::support::{Answer, InProcess};
@@ -355,6 +355,58 @@ async fn steps_of_many_are_all_made() {
     let made = answers.iter().filter(|answer| answer.status == 200).count();
     assert_eq!(server.count("web", "shop"), Some(1 + made as i32));
     assert!(made > 5, "{made}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_protected_deployment_is_neither_restarted_nor_paused_nor_taken_back() {
+    let server = shop().await;
+    let protected = [("headcount/protected", "true")];
+    server
+        .cluster
+        .set_annotations("web", "shop", &protected)
+        .unwrap();
+    sleep(Duration::from_secs(1)).await;
+    for (method, call, body) in [
+        (Method::POST, "restart", "{}"),
+        (Method::PUT, "paused", r#"{"paused":true}"#),
+    ] {
+        let path = format!("{SHOP}/{call}");
+        let answer = server.send(method, &path, &[JSON], body).await;
+        assert_eq!(answer.status, 422, "{call}: {}", answer.text());
+        assert!(
+            answer.text().contains("headcount/protected"),
+            "{}",
+            answer.text()
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_there_is_404_for_every_call() {
+    let server = shop().await;
+    for (method, call, body) in [
+        (Method::GET, "", ""),
+        (Method::POST, "/restart", "{}"),
+        (Method::POST, "/rollback", "{}"),
+        (Method::PUT, "/paused", r#"{"paused":true}"#),
+    ] {
+        let path = format!("/namespaces/web/deployments/none{call}");
+        let answer = server.send(method, &path, &[JSON], body).await;
+        assert_eq!(answer.status, 404, "{call}: {}", answer.text());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_detail_is_503_while_kubernetes_is_away_and_a_wait_ends_with_it() {
+    let server = shop().await;
+    server
+        .cluster
+        .faults()
+        .add(Rule::new(On::Any, Fault::Refuse));
+    sleep(Duration::from_secs(2)).await;
+    let answer = detail(&server, &[]).await;
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert!(answer.header("retry-after").parse::<u64>().is_ok());
 }
 
 #[tokio::test(start_paused = true)]

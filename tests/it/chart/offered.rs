@@ -103,6 +103,16 @@ pub(super) async fn setting_an_image(client: &Client, target: &Target, image: &s
         .as_u16()
 }
 
+/// A restart, and the way back from it, as far as the Deployment's controller keeps one.
+pub(super) async fn restarting_and_going_back(client: &Client, target: &Target) {
+    for (call, fine) in [("restart", &[200][..]), ("rollback", &[200, 404])] {
+        let path = format!("{}/{call}", target.path());
+        let answer = client.send(Method::POST, &path, &JSON, "{}").await;
+        let status = answer.status.as_u16();
+        assert!(fine.contains(&status), "{call}: {status} {}", answer.text());
+    }
+}
+
 /// Whether the cluster has an Event that tells of a write.
 pub(super) async fn telling_in_events(cluster: &Cluster, target: &Target) {
     eventually(

@@ -159,6 +159,7 @@ impl Release {
         offered::telling_in_events(&self.world.cluster, &self.target).await;
         let set = offered::setting_an_image(&client, &self.target, "example.org/shop:2").await;
         assert_eq!(set, 200);
+        offered::restarting_and_going_back(&client, &self.target).await;
         let count = client
             .count(&self.elsewhere.namespace, &self.elsewhere.name)
             .await;
