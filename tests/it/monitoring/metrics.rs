@@ -111,7 +111,21 @@ async fn busy(cluster: &SimCluster) -> (Serving, tempfile::TempDir) {
         }
     }
     client.send(Method::HEAD, COUNT, &[], "").await;
-    client.send(Method::DELETE, COUNT, &[], "").await;
+    for method in [Method::DELETE, Method::PATCH, Method::POST] {
+        client.send(method, COUNT, &[], "").await;
+    }
+    let shop = "/namespaces/web/deployments/shop";
+    for call in ["restart", "paused", "rollback"] {
+        client.get(&format!("{shop}/{call}")).await;
+    }
+    for path in [
+        shop,
+        "/namespaces/web/deployments",
+        "/openapi.json",
+        "/docs",
+    ] {
+        client.get(path).await;
+    }
     let containers = "/namespaces/web/deployments/shop/containers";
     client.get(containers).await;
     let image = format!("{containers}/main/image");
