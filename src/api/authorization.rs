@@ -207,21 +207,15 @@ pub(super) fn judge_count(
     Ok(())
 }
 
-/// Judges a write on the object that it is conditional on, by whatever no parameter may do without.
-pub(super) fn judge_write<'c>(
-    caller: &'c Caller,
-    verb: Verb,
-    names: (&str, &str),
-    deployment: &Details,
-) -> Result<Decision<'c>, ApiError> {
-    let decision = permit(caller, verb, names, &deployment.labels)?;
+/// Judges a change of any kind by the annotations of the object that its write is conditional on.
+pub(super) fn judge_change(deployment: &Details) -> Result<(), ApiError> {
     let annotation = |which: Annotation| {
         let value = deployment.annotations.get(which.key());
         value.map(String::as_bytes)
     };
     let [min, max, protected] = Annotation::ALL.map(annotation);
     AnnotationBounds::read(min, max, protected).judge_change()?;
-    Ok(decision)
+    Ok(())
 }
 
 /// Judges an image on the object that its write is conditional on.
@@ -231,7 +225,8 @@ pub(super) fn judge_image(
     deployment: &Details,
     image: &ImageReference,
 ) -> Result<(), ApiError> {
-    let decision = judge_write(caller, Verb::Image, names, deployment)?;
+    let decision = permit(caller, Verb::Image, names, &deployment.labels)?;
+    judge_change(deployment)?;
     if let Some(rules) = decision.images() {
         rules.judge(image.repository(), image.tag(), image.digest())?;
     }

@@ -25,6 +25,7 @@ use crate::{
     image_reference::ImageReference,
     kubernetes::{Container, Details, WriteError, WriteRequest, Written},
     name,
+    pki::hexadecimal,
 };
 
 /// The longest name that a log line keeps of a container that can't exist.
@@ -40,14 +41,8 @@ pub(super) async fn get(
     let (namespace, name) = names;
     let wanted = min_resource_version(&request.headers)?;
     caught_up(api, caller, wanted, version_in(namespace)).await?;
-    // Nothing is sent for what isn't managed.
-    let stored = {
-        let snapshot = api.status.store().snapshot();
-        let record = snapshot
-            .get(namespace, name)
-            .ok_or_else(|| no_such(names))?;
-        record.resource_version()
-    };
+    let stored = api.deployments.stored_version(names);
+    let stored = stored.ok_or_else(|| no_such(names))?;
     let _turn = limits::turn(api, caller).await?;
     let by = caller.allowance.id();
     let read = api.deployments.details(namespace, name, stored, by).await;
@@ -99,12 +94,7 @@ fn tag(containers: &Details) -> String {
         }
     }
     let digest = context.finish();
-    let mut tag = String::from("\"");
-    for byte in &digest.as_ref()[..16] {
-        tag.push_str(&format!("{byte:02x}"));
-    }
-    tag.push('"');
-    tag
+    format!("\"{}\"", hexadecimal(&digest.as_ref()[..16]))
 }
 
 /// The image of one container as a parameter that is set.

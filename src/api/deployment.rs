@@ -18,7 +18,7 @@ use super::{
     preconditions,
     replicas::{no_such, version_in},
     request::min_resource_version,
-    rollout::{self, Rollout, Since, State},
+    rollout::{self, Pods, Rollout, Since, State},
 };
 use crate::{
     access::{Caller, Verb},
@@ -35,14 +35,8 @@ pub(super) async fn get(
     let (namespace, name) = names;
     let wanted = min_resource_version(&request.headers)?;
     caught_up(api, caller, wanted, version_in(namespace)).await?;
-    // Nothing is sent for what isn't managed.
-    let stored = {
-        let snapshot = api.status.store().snapshot();
-        let record = snapshot
-            .get(namespace, name)
-            .ok_or_else(|| no_such(names))?;
-        record.resource_version()
-    };
+    let stored = api.deployments.stored_version(names);
+    let stored = stored.ok_or_else(|| no_such(names))?;
     let patience = rollout::preferred_wait(&request.headers);
     let (found, age, rollout) = match patience {
         Some(patience) => {
@@ -97,7 +91,7 @@ struct Detail<'a> {
     resource_version: String,
     generation: i64,
     observed_generation: i64,
-    replicas: Replicas,
+    replicas: Pods,
     paused: bool,
     rollout: Rollout,
     revision: Option<u64>,
@@ -107,16 +101,6 @@ struct Detail<'a> {
     labels: &'a BTreeMap<String, String>,
     conditions: &'a [Condition],
     last_set_by: Option<SetBy<'a>>,
-}
-
-/// Its Pods, counted.
-#[derive(Serialize)]
-struct Replicas {
-    desired: i32,
-    current: i32,
-    updated: i32,
-    ready: i32,
-    available: i32,
 }
 
 /// Who set the count last.
@@ -140,13 +124,7 @@ impl<'a> Detail<'a> {
             resource_version: found.resource_version.to_string(),
             generation: found.generation,
             observed_generation: status.observed_generation,
-            replicas: Replicas {
-                desired: found.replicas,
-                current: status.replicas,
-                updated: status.updated_replicas,
-                ready: status.ready_replicas,
-                available: status.available_replicas,
-            },
+            replicas: rollout.pods,
             paused: found.paused,
             rollout,
             revision: found.revision(),

@@ -151,7 +151,7 @@ impl Seen {
 }
 
 /// What is reserved for a request that waits: its task, its buffers and its connection's.
-const WAITING: usize = 64 * 1024;
+pub(super) const WAITING: usize = 64 * 1024;
 
 /// Waits until the store has reached the wanted version; it must be synced.
 pub(super) async fn caught_up(

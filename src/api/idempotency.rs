@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -14,7 +14,7 @@ use http::HeaderMap;
 use tokio::time::Instant;
 
 use super::ApiError;
-use crate::kubernetes::Written;
+use crate::{kubernetes::Written, pki::hexadecimal};
 
 /// How long a step is remembered.
 const KEPT: Duration = Duration::from_secs(60 * 60);
@@ -57,7 +57,7 @@ impl Mark {
 
     /// As it stands in the name of a field manager.
     pub(super) fn text(&self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        hexadecimal(&self.0)
     }
 }
 
@@ -69,8 +69,16 @@ enum Step {
 }
 
 /// The steps of the last hour.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Steps(Arc<Mutex<HashMap<Mark, (Instant, Step)>>>);
+#[derive(Debug, Default)]
+pub(super) struct Steps(Mutex<HashMap<Mark, (Instant, Step)>>);
+
+/// What becomes of a step that is asked for.
+pub(super) enum Beginning<'a> {
+    /// It is begun.
+    New(Begun<'a>),
+    /// It was made before.
+    Made(Written<i32>),
+}
 
 /// A step that is begun; unless it is said to be made, it is forgotten.
 pub(super) struct Begun<'a> {
@@ -85,7 +93,7 @@ impl Steps {
         &'a self,
         mark: &'a Mark,
         delta: i32,
-    ) -> Result<Result<Begun<'a>, Written<i32>>, ApiError> {
+    ) -> Result<Beginning<'a>, ApiError> {
         let mut steps = self.lock();
         let now = Instant::now();
         match steps.get(mark) {
@@ -95,23 +103,22 @@ impl Steps {
                         "this Idempotency-Key was that of a step by {was}: give each step a new one"
                     )));
                 }
-                return Ok(Err(written.clone()));
+                return Ok(Beginning::Made(written.clone()));
             }
             Some((_, Step::UnderWay)) => return Err(ApiError::StepUnderWay),
             _ => {}
         }
         if steps.len() >= MOST {
             steps.retain(|_, (at, _)| now - *at < KEPT);
+        }
+        if steps.len() >= MOST {
             let oldest = steps.iter().min_by_key(|(_, (at, _))| *at);
-            if let Some(oldest) = oldest
-                .map(|(mark, _)| mark.clone())
-                .filter(|_| steps.len() >= MOST)
-            {
+            if let Some(oldest) = oldest.map(|(mark, _)| mark.clone()) {
                 steps.remove(&oldest);
             }
         }
         steps.insert(mark.clone(), (now, Step::UnderWay));
-        Ok(Ok(Begun {
+        Ok(Beginning::New(Begun {
             steps: self,
             mark,
             made: false,

@@ -86,6 +86,19 @@ pub(super) fn judge<P: Parameter>(
     write.charge(&caller, record.replicas().abs_diff(count).into())
 }
 
+/// Tells of a count that was set, or would have been.
+pub(super) fn log_applied<P: Parameter>(
+    write: &Write<P>,
+    written: &Written<i32>,
+    result: &'static str,
+) {
+    let (namespace, name) = write.request.names();
+    let (from, to) = (written.previous, written.now);
+    log_write!(info, "scale.applied", write.origin, (namespace, name),
+        { from, to, result, resource_version = written.resource_version },
+        "Deployment {namespace}/{name} set from {from} to {to} replicas");
+}
+
 /// The count as a parameter that is set.
 pub(super) struct Replicas;
 
@@ -158,13 +171,7 @@ impl Parameter for Replicas {
     }
 
     fn log_applied(&self, write: &Write<Self>, written: &Written<i32>, result: &'static str) {
-        let WriteRequest {
-            namespace, name, ..
-        } = &write.request;
-        let (from, to) = (written.previous, written.now);
-        log_write!(info, "scale.applied", write.origin, (namespace, name),
-            { from, to, result, resource_version = written.resource_version },
-            "Deployment {namespace}/{name} set from {from} to {to} replicas");
+        log_applied(write, written, result);
     }
 
     fn log_failed(&self, failure: &Failure<'_, Self>) {

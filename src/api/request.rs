@@ -161,21 +161,22 @@ pub(super) fn dry_run(query: Option<&str>) -> Result<bool, ApiError> {
 
 /// Whether the caller asked for the representation of what was written (`Prefer`, RFC 7240).
 pub(super) fn prefers_representation(headers: &HeaderMap) -> bool {
+    preference(headers, "return").is_some_and(|value| value == "representation")
+}
+
+/// The value of a preference: the first of several equal ones counts; parameters behind a semicolon are none of ours.
+pub(super) fn preference(headers: &HeaderMap, wanted: &str) -> Option<String> {
     let preferences = headers
         .get_all("prefer")
         .iter()
         .filter_map(|v| v.to_str().ok())
         .flat_map(|v| v.split(','));
-    // The first of several equal preferences counts; parameters behind a semicolon are none of ours.
-    let mut returns = preferences.filter_map(|p| {
+    let mut values = preferences.filter_map(|p| {
         let (name, value) = p.split(';').next()?.split_once('=')?;
-        name.trim()
-            .eq_ignore_ascii_case("return")
-            .then(|| value.trim().trim_matches('"').to_owned())
+        let is_it = name.trim().eq_ignore_ascii_case(wanted);
+        is_it.then(|| value.trim().trim_matches('"').to_owned())
     });
-    returns
-        .next()
-        .is_some_and(|value| value == "representation")
+    values.next()
 }
 
 /// The version that the store must have reached before a read is answered (`X-Min-Resource-Version`).

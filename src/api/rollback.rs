@@ -76,11 +76,8 @@ impl Parameter for Rollback {
 
     async fn set(&self, write: &Write<Self>) -> Result<Written<Option<u64>>, WriteError<ApiError>> {
         let (deployments, names) = (&write.api.deployments, write.request.names());
-        let stored = {
-            let snapshot = write.api.status.store().snapshot();
-            let record = snapshot.get(names.0, names.1).ok_or(WriteError::NotFound)?;
-            record.resource_version()
-        };
+        let stored = deployments.stored_version(names);
+        let stored = stored.ok_or(WriteError::NotFound)?;
         let by = &write.request.caller;
         let (before, _) = deployments.details(names.0, names.1, stored, by).await?;
         // Whoever may not learns nothing of its revisions.

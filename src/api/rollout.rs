@@ -7,16 +7,15 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
-use super::{Api, ApiError};
+use super::{Api, ApiError, deployments::WAITING, request::preference};
 use crate::{
     access::Caller,
     kubernetes::{Details, ReadError},
+    store::Snapshot,
 };
 
 /// The longest wait that is granted, in seconds.
 const LONGEST: u64 = 300;
-/// What is reserved for a request that waits: its task, its buffers and its connection's.
-const WAITING: usize = 64 * 1024;
 /// How long a change is left alone before it is looked at: a rollout makes many.
 const GATHER: Duration = Duration::from_millis(200);
 /// How long nothing is heard before it is looked at all the same.
@@ -44,6 +43,13 @@ pub(super) struct Rollout {
     pub(super) status: State,
     /// In words.
     message: String,
+    #[serde(flatten)]
+    pub(super) pods: Pods,
+}
+
+/// A Deployment's Pods, counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(super) struct Pods {
     desired: i32,
     current: i32,
     updated: i32,
@@ -75,25 +81,26 @@ impl Rollout {
         let mut rollout = Self {
             status: state,
             message: String::new(),
-            desired,
-            current: status.replicas,
-            updated: status.updated_replicas,
-            ready: status.ready_replicas,
-            available: status.available_replicas,
+            pods: Pods {
+                desired,
+                current: status.replicas,
+                updated: status.updated_replicas,
+                ready: status.ready_replicas,
+                available: status.available_replicas,
+            },
         };
         rollout.message = rollout.words(seen);
         rollout
     }
 
     fn words(&self, seen: bool) -> String {
-        let Self {
+        let Pods {
             desired,
             current,
             updated,
             ready,
             available,
-            ..
-        } = self;
+        } = &self.pods;
         match self.status {
             State::Complete => format!("all {desired} replicas are updated and available"),
             State::Paused => "the rollout is paused".into(),
@@ -139,14 +146,7 @@ fn gave_up(now: &Details) -> bool {
 /// For how long the caller would wait: the first `wait` of `Prefer`, at most five minutes; one that is no number of seconds is ignored
 /// (RFC 7240, 2).
 pub(super) fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
-    let preferences = headers.get_all("prefer").iter();
-    let preferences = preferences.filter_map(|value| value.to_str().ok());
-    let mut waits = preferences.flat_map(|v| v.split(',')).filter_map(|one| {
-        let (name, value) = one.split(';').next()?.split_once('=')?;
-        let wait = name.trim().eq_ignore_ascii_case("wait");
-        wait.then(|| value.trim().trim_matches('"').to_owned())
-    });
-    let seconds: u64 = waits.next()?.parse().ok()?;
+    let seconds: u64 = preference(headers, "wait")?.parse().ok()?;
     (seconds > 0).then(|| Duration::from_secs(seconds.min(LONGEST)))
 }
 
@@ -172,9 +172,7 @@ pub(super) async fn wait(
     let _waiting = api.reserve(WAITING)?;
     let mut wanted = since.version;
     loop {
-        let version =
-            |now: &crate::store::Snapshot| now.get(names.0, names.1).map(|r| r.resource_version());
-        let stored = version(&api.status.store().snapshot());
+        let stored = api.deployments.stored_version(names);
         let at_least = stored.unwrap_or(0).max(wanted);
         let by = caller.allowance.id();
         let read = api.deployments.details(names.0, names.1, at_least, by);
@@ -192,7 +190,10 @@ pub(super) async fn wait(
         }
         wanted = found.resource_version;
         let quiet = deadline.min(Instant::now() + QUIET);
-        let changed = |now: &crate::store::Snapshot| version(now) != Some(wanted);
+        let changed = |now: &Snapshot| {
+            let record = now.get(names.0, names.1);
+            record.map(|record| record.resource_version()) != Some(wanted)
+        };
         let gather = async {
             api.status.wait_patiently(quiet, changed).await;
             sleep_until(deadline.min(Instant::now() + GATHER)).await;

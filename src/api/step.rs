@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     Api, ApiError,
-    idempotency::{self, Mark},
+    idempotency::{self, Beginning, Mark},
     replicas::{self, Replicas},
     request::one_object,
     write::{Failure, Parameter, Write, log_write},
@@ -60,11 +60,8 @@ impl Step {
         request.conditional = true;
         let (deadline, mut at_least) = (Instant::now() + RETRY_FOR, 0);
         loop {
-            let stored = {
-                let snapshot = write.api.status.store().snapshot();
-                let record = snapshot.get(names.0, names.1);
-                record.ok_or(WriteError::NotFound)?.resource_version()
-            };
+            let stored = deployments.stored_version(names);
+            let stored = stored.ok_or(WriteError::NotFound)?;
             let by = &write.request.caller;
             let version = stored.max(at_least);
             let (found, _) = deployments.details(names.0, names.1, version, by).await?;
@@ -165,8 +162,8 @@ impl Parameter for Step {
         }
         let begun = write.api.steps.begin(&mark, delta);
         match begun.map_err(WriteError::Judged)? {
-            Err(made) => Ok(made),
-            Ok(begun) => {
+            Beginning::Made(written) => Ok(written),
+            Beginning::New(begun) => {
                 let written = Self::with_key(write, &mark).await?;
                 begun.made(delta, &written);
                 Ok(written)
@@ -195,11 +192,7 @@ impl Parameter for Step {
     }
 
     fn log_applied(&self, write: &Write<Self>, written: &Written<i32>, result: &'static str) {
-        let (namespace, name) = write.request.names();
-        let (from, to) = (written.previous, written.now);
-        log_write!(info, "scale.applied", write.origin, (namespace, name),
-            { from, to, result, resource_version = written.resource_version },
-            "Deployment {namespace}/{name} set from {from} to {to} replicas");
+        replicas::log_applied(write, written, result);
     }
 
     fn log_failed(&self, failure: &Failure<'_, Self>) {

@@ -3,21 +3,21 @@
 //!
 //! Each is a type that implements [`Parameter`] in a file of its own, and has a [`Route`](super::path::Route).
 
+mod answer;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, Response, header, request::Parts};
 use serde::Serialize;
 use serde_json::Value;
-use tokio::time::Instant;
 
 use super::{
-    Api, ApiError, Body, audit, authorization, headers,
+    Api, ApiError, Body, audit, authorization,
     limits::{self, Charged},
     path::valid_names,
     preconditions,
-    request::{dry_run, json_content, prefers_representation, whole_body},
-    rollout::{self, Rollout, Since, State},
+    request::{dry_run, json_content, whole_body},
     standing,
 };
 use crate::{
@@ -295,15 +295,6 @@ fn cut(name: &str) -> String {
     name.chars().take(253).collect()
 }
 
-/// The body for those who ask for the representation of what was written.
-#[derive(Serialize)]
-struct Represented<'a, T> {
-    #[serde(flatten)]
-    own: T,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rollout: Option<&'a Rollout>,
-}
-
 /// A write that is judged on what the cluster has, sent, waited for and logged.
 pub(super) struct Write<P: Parameter> {
     pub(super) api: Arc<Api>,
@@ -338,7 +329,7 @@ impl<P: Parameter> Write<P> {
             || preconditions::version_tag(now.uid, now.resource_version),
             |tag| ApiError::DeploymentChanged { tag },
         )?;
-        authorization::judge_write(&caller, P::VERB, self.request.names(), now)?;
+        authorization::judge_change(now)?;
         self.charge(&caller, pods.max(0).unsigned_abs().into())
     }
 
@@ -426,83 +417,6 @@ impl<P: Parameter> Write<P> {
                     .collect(),
             }
         });
-    }
-
-    /// What the rollout has come to by the time that the caller would wait, if it would; an error tells why nothing is known.
-    async fn rollout(&self, written: &Written<P::State>) -> Option<Result<Rollout, ApiError>> {
-        let patience = rollout::preferred_wait(&self.headers)?;
-        if self.request.dry_run {
-            return None;
-        }
-        let since = Since {
-            version: written.resource_version,
-            uid: Some(written.uid),
-            count: self.parameter.count(written),
-        };
-        let deadline = Instant::now() + patience;
-        let caller = &self.origin.caller;
-        let waited = rollout::wait(&self.api, caller, self.request.names(), since, deadline).await;
-        Some(waited.map(|(_, _, rollout)| rollout))
-    }
-
-    fn answer(
-        &self,
-        written: &Written<P::State>,
-        rollout: Option<&Result<Rollout, ApiError>>,
-    ) -> Response<Body> {
-        let going_on = match rollout {
-            Some(Ok(rollout)) => rollout.status == State::Progressing,
-            Some(Err(_)) => true,
-            None => false,
-        };
-        let status = if written.seen && !going_on {
-            StatusCode::OK
-        } else {
-            StatusCode::ACCEPTED
-        };
-        let representation = prefers_representation(&self.headers);
-        let complete = |rollout: &Rollout| rollout.status == State::Complete;
-        let told = rollout.filter(|rollout| !rollout.as_ref().is_ok_and(complete));
-        let body = match (representation, told, written.seen) {
-            (true, ..) => {
-                let representation = Represented {
-                    own: self.parameter.representation(&self.request, written),
-                    rollout: rollout.and_then(|rollout| rollout.as_ref().ok()),
-                };
-                // Structs of strings and numbers always have a JSON form.
-                serde_json::to_vec(&representation)
-                    .unwrap_or_default()
-                    .into()
-            }
-            (false, Some(rollout), _) => {
-                let rollout = match rollout {
-                    Ok(rollout) => rollout.message().to_owned(),
-                    Err(error) => format!("how its rollout goes isn't known: {error}"),
-                };
-                let message = format!("{}; {rollout}.", P::DONE);
-                serde_json::json!({ "message": message }).to_string().into()
-            }
-            (false, None, true) => Bytes::from_static(P::UPDATED.as_bytes()),
-            (false, None, false) => Bytes::from_static(P::UPDATED_UNSEEN.as_bytes()),
-        };
-        let mut response = Body::json(status, body);
-        let described = response.headers_mut();
-        described.insert(&headers::RESOURCE_VERSION, written.resource_version.into());
-        if self.request.dry_run {
-            described.insert(&headers::DRY_RUN, HeaderValue::from_static("true"));
-        } else {
-            described.insert(header::ETAG, headers::text(self.parameter.tag(written)));
-        }
-        let applied = match (representation, rollout) {
-            (true, Some(_)) => Some("return=representation, wait"),
-            (true, None) => Some("return=representation"),
-            (false, Some(_)) => Some("wait"),
-            (false, None) => None,
-        };
-        if let Some(applied) = applied {
-            described.insert("preference-applied", HeaderValue::from_static(applied));
-        }
-        response
     }
 
     fn failed(&self, error: WriteError<ApiError>) -> ApiError {

@@ -1,5 +1,7 @@
 //! What the store doesn't hold of a Deployment: read on demand, once for all who ask at once.
 
+mod object;
+
 use std::{
     collections::{BTreeMap, HashMap},
     panic::resume_unwind,
@@ -13,7 +15,7 @@ use futures_util::{
 };
 use http::{HeaderValue, Request, header};
 use kube::client::Body;
-use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::{
     sync::oneshot,
     task::JoinError,
@@ -21,11 +23,14 @@ use tokio::{
 };
 use uuid::Uuid;
 
+use object::DeploymentList;
+pub(super) use object::{DeploymentObject, RESTARTED_AT};
+
 use super::{
     Deployments,
     calls::{ApiServer, CallError, small_body},
     circuit::Away,
-    wire::version,
+    field_manager::FieldOwner,
     write::WriteError,
 };
 use crate::{
@@ -34,7 +39,7 @@ use crate::{
 };
 
 /// How long a read may take, waiting for its turn included.
-pub(super) const READ: Duration = Duration::from_secs(10);
+const READ: Duration = Duration::from_secs(10);
 /// What was read serves others for so long, counted from when it was asked for.
 const FRESH: Duration = Duration::from_secs(1);
 
@@ -111,70 +116,6 @@ pub struct Condition {
     pub last_transition_time: Option<String>,
 }
 
-/// The longest name of a field manager, in bytes (ManagedFields, apimachinery's FieldManagerMaxLength).
-const LONGEST_MANAGER: usize = 128;
-/// What stands before the principal in the names of our own field managers.
-const MANAGER: &str = "headcount";
-
-/// The field manager of a principal's writes, so that managed fields tell who made them; an empty principal is left out.
-pub fn field_manager(principal: &str) -> String {
-    let mut manager = MANAGER.to_owned();
-    if !principal.is_empty() {
-        manager.push(':');
-    }
-    for c in principal.chars() {
-        // Kubernetes takes printable ones only.
-        let printable = c.is_ascii_graphic() || c == ' ' || c.is_alphanumeric();
-        let c = if printable { c } else { '?' };
-        if manager.len() + c.len_utf8() > LONGEST_MANAGER {
-            break;
-        }
-        manager.push(c);
-    }
-    manager
-}
-
-/// The field manager of one write among others of its author, told from them by `mark`: 16 hexadecimal digits.
-pub fn marked(manager: &str, mark: &str) -> String {
-    let mut end = manager.len().min(LONGEST_MANAGER - MARK.len() - mark.len());
-    while !manager.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}{MARK}{mark}", &manager[..end])
-}
-
-/// What stands before a mark.
-const MARK: &str = "#";
-/// How long a mark is.
-const MARK_LENGTH: usize = 16;
-
-impl FieldOwner {
-    /// Whose write it was, where headcount made it.
-    pub fn principal(&self) -> Option<&str> {
-        let principal = self.manager.strip_prefix(MANAGER)?.strip_prefix(':')?;
-        let principal = match principal.rsplit_once(MARK) {
-            Some((before, mark)) if is_mark(mark) => before,
-            _ => principal,
-        };
-        (!principal.is_empty()).then_some(principal)
-    }
-}
-
-fn is_mark(text: &str) -> bool {
-    text.len() == MARK_LENGTH && text.bytes().all(|b| b.is_ascii_hexdigit())
-}
-
-/// Who owns a field (metadata.managedFields).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FieldOwner {
-    /// The field manager, as it calls itself.
-    pub manager: String,
-    /// When it set one of its fields last (RFC 3339).
-    pub time: Option<String>,
-    /// The subresource through which it did; empty for the object itself.
-    pub subresource: String,
-}
-
 /// A container of a Pod template.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Container {
@@ -226,173 +167,6 @@ impl<E> From<ReadError> for WriteError<E> {
             ReadError::Credentials(words) => Self::Credentials(words),
             ReadError::Unavailable(why, retry_after) => Self::Unavailable(why, retry_after),
         }
-    }
-}
-
-/// The part of an apps/v1 Deployment that is read.
-#[derive(Debug, Deserialize)]
-pub(super) struct DeploymentObject {
-    metadata: Metadata,
-    spec: DeploymentSpec,
-    #[serde(default)]
-    status: Status,
-}
-
-#[derive(Debug, Deserialize)]
-struct DeploymentList {
-    #[serde(default)]
-    items: Vec<DeploymentObject>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Metadata {
-    uid: Uuid,
-    #[serde(default)]
-    resource_version: String,
-    deletion_timestamp: Option<IgnoredAny>,
-    #[serde(default)]
-    labels: BTreeMap<String, String>,
-    #[serde(default)]
-    annotations: BTreeMap<String, String>,
-    #[serde(default)]
-    generation: i64,
-    #[serde(default)]
-    managed_fields: Vec<ManagedFields>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ManagedFields {
-    #[serde(default)]
-    manager: String,
-    time: Option<String>,
-    #[serde(default)]
-    subresource: String,
-    #[serde(default, rename = "fieldsV1")]
-    fields: OwnedFields,
-}
-
-/// Whether the count is among somebody's fields.
-#[derive(Debug, Default, Deserialize)]
-struct OwnedFields {
-    #[serde(default, rename = "f:spec")]
-    spec: OwnedSpec,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct OwnedSpec {
-    #[serde(rename = "f:replicas")]
-    replicas: Option<IgnoredAny>,
-}
-
-#[derive(Debug, Deserialize)]
-struct DeploymentSpec {
-    /// Absent means 1.
-    replicas: Option<i32>,
-    #[serde(default)]
-    paused: bool,
-    #[serde(default)]
-    selector: LabelSelector,
-    template: Template,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct LabelSelector {
-    match_labels: BTreeMap<String, String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Template {
-    #[serde(default)]
-    metadata: TemplateMetadata,
-    spec: PodSpec,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct TemplateMetadata {
-    #[serde(default)]
-    annotations: BTreeMap<String, String>,
-}
-
-/// When a restart was asked for last: `kubectl rollout restart` sets it too.
-pub(super) const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct PodSpec {
-    containers: Vec<Container>,
-    #[serde(default)]
-    init_containers: Vec<Container>,
-}
-
-impl From<DeploymentObject> for Details {
-    fn from(object: DeploymentObject) -> Self {
-        let resource_version = object.resource_version();
-        let DeploymentObject {
-            metadata,
-            spec,
-            status,
-        } = object;
-        let (replicas, paused) = (spec.replicas, spec.paused);
-        let mut template = spec.template.metadata.annotations;
-        let pod = spec.template.spec;
-        let owners = metadata.managed_fields.into_iter();
-        let owners = owners.filter(|owner| owner.fields.spec.replicas.is_some());
-        // Several may own it, if they set the same; these times sort as text.
-        let setter = owners.max_by(|a, b| a.time.cmp(&b.time));
-        Self {
-            uid: metadata.uid,
-            resource_version,
-            deleting: metadata.deletion_timestamp.is_some(),
-            // What the API server takes for one that isn't given.
-            replicas: replicas.unwrap_or(1),
-            generation: metadata.generation,
-            paused,
-            restarted_at: template.remove(RESTARTED_AT),
-            status,
-            last_set_by: setter.map(|owner| FieldOwner {
-                manager: owner.manager,
-                time: owner.time,
-                subresource: owner.subresource,
-            }),
-            labels: metadata.labels,
-            selector: spec.selector.match_labels,
-            annotations: metadata.annotations,
-            containers: pod.containers,
-            init_containers: pod.init_containers,
-        }
-    }
-}
-
-impl DeploymentObject {
-    pub(super) fn uid(&self) -> Uuid {
-        self.metadata.uid
-    }
-
-    pub(super) fn resource_version(&self) -> u64 {
-        version(&self.metadata.resource_version).unwrap_or(0)
-    }
-
-    /// The image of the container or init container of this name.
-    pub(super) fn image(&self, container: &str) -> Option<&str> {
-        let pod = &self.spec.template.spec;
-        let mut all = pod.containers.iter().chain(&pod.init_containers);
-        all.find(|c| c.name == container).map(|c| &*c.image)
-    }
-
-    pub(super) fn paused(&self) -> bool {
-        self.spec.paused
-    }
-
-    pub(super) fn restarted_at(&self) -> Option<&str> {
-        let annotations = &self.spec.template.metadata.annotations;
-        annotations.get(RESTARTED_AT).map(String::as_str)
-    }
-
-    pub(super) fn replicas(&self) -> i32 {
-        self.spec.replicas.unwrap_or(1)
     }
 }
 
@@ -562,6 +336,13 @@ impl Deployments {
         Ok((found, asked.elapsed()))
     }
 
+    /// The version that the store has of a Deployment, if it is there: nothing is sent for what isn't managed.
+    pub fn stored_version(&self, (namespace, name): (&str, &str)) -> Option<u64> {
+        let snapshot = self.status.store().snapshot();
+        let record = snapshot.get(namespace, name)?;
+        Some(record.resource_version())
+    }
+
     /// The details that were read last, if that is no more than some seconds ago: for the log.
     pub fn last_details(&self, namespace: &str, name: &str) -> Option<Arc<Details>> {
         self.reads.last(&(namespace.to_owned(), name.to_owned()))
@@ -609,20 +390,27 @@ pub(super) async fn read(
     let uri = format!(
         "/apis/apps/v1/namespaces/{namespace}/deployments?fieldSelector=metadata.name%3D{name}"
     );
-    let mut list = Request::new(Body::empty());
     // Both names were validated: nothing in them needs escaping.
+    let list: DeploymentList = ask(api_server, &uri).await?;
+    list.items.into_iter().next().ok_or(ReadError::NotFound)
+}
+
+/// A list, as it is told in JSON.
+pub(super) async fn ask<T: DeserializeOwned>(
+    api_server: &ApiServer,
+    uri: &str,
+) -> Result<T, ReadError> {
+    let mut list = Request::new(Body::empty());
     *list.uri_mut() = uri.parse().map_err(|_| ReadError::NotFound)?;
     list.headers_mut()
         .insert(header::ACCEPT, HeaderValue::from_static("application/json"));
     let mut response = api_server.send(list, READ).await.map_err(failed)?;
     let body = small_body(response.body_mut(), READ).await;
-    let list: DeploymentList = serde_json::from_slice(&body.map_err(failed)?).map_err(|e| {
-        ReadError::Unavailable(format!("it answered what can't be read: {e}"), None)
-    })?;
-    list.items.into_iter().next().ok_or(ReadError::NotFound)
+    serde_json::from_slice(&body.map_err(failed)?)
+        .map_err(|e| ReadError::Unavailable(format!("it answered what can't be read: {e}"), None))
 }
 
-pub(super) fn failed(error: CallError) -> ReadError {
+fn failed(error: CallError) -> ReadError {
     match error.code() {
         401 | 403 => ReadError::Credentials(error.to_string()),
         _ => ReadError::Unavailable(error.to_string(), error.retry_after()),

@@ -15,6 +15,7 @@ mod credentials;
 pub mod decoding;
 mod details;
 mod events;
+mod field_manager;
 mod informer;
 mod own_rights;
 mod patch;
@@ -33,10 +34,9 @@ mod write;
 pub use access_review::{AccessReview, AccessReviewError, AccessReviews, Verdict};
 pub use circuit::Circuit;
 pub use connect::{ClusterConfig, ConnectError, client, connection};
-pub use details::{
-    Condition, Container, Details, FieldOwner, ReadError, Status, field_manager, marked,
-};
+pub use details::{Condition, Container, Details, ReadError, Status};
 pub use events::{EventMetrics, Events, Told};
+pub use field_manager::{FieldOwner, field_manager, marked};
 pub use informer::Informer;
 pub use own_rights::{About, HeldRule, HeldRules, NoAnswer, OwnRights, Right};
 pub use revisions::Revision;

@@ -132,17 +132,12 @@ impl Deployments {
         change: impl Fn(&Details) -> Result<Value, WriteError<E>>,
         holds: impl Fn(&DeploymentObject) -> bool,
     ) -> Outcome<E> {
-        let WriteRequest {
-            namespace, name, ..
-        } = request;
+        let (namespace, name) = request.names();
         let retries = self.retries(request);
         let mut refused = 0;
         loop {
-            let stored = {
-                let snapshot = self.status.store().snapshot();
-                let record = snapshot.get(namespace, name).ok_or(WriteError::NotFound)?;
-                record.resource_version()
-            };
+            let stored = self.stored_version((namespace, name));
+            let stored = stored.ok_or(WriteError::NotFound)?;
             let at_least = stored.max(refused + 1);
             let (previous, _) = self
                 .details(namespace, name, at_least, &request.caller)

@@ -2,21 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use http::{HeaderValue, Request, header};
-use kube::client::Body;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{
-    Deployments, Details, ReadError,
-    calls::{CallError, small_body},
-    details::{READ, failed},
-    write::WriteRequest,
-};
+use super::{Deployments, Details, ReadError, details::ask, write::WriteRequest};
 
 /// Where a Deployment's controller numbers its templates, on ReplicaSets and on the Deployment.
-pub(super) const REVISION: &str = "deployment.kubernetes.io/revision";
+const REVISION: &str = "deployment.kubernetes.io/revision";
 /// What the controller adds to a ReplicaSet's template and to no Deployment's.
 const TEMPLATE_HASH: &str = "pod-template-hash";
 
@@ -122,15 +116,7 @@ impl Deployments {
             "" => uri,
             selector => format!("{uri}?labelSelector={selector}"),
         };
-        let mut list = Request::new(Body::empty());
-        *list.uri_mut() = uri.parse().map_err(|_| ReadError::NotFound)?;
-        list.headers_mut()
-            .insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        let mut response = self.api_server.send(list, READ).await.map_err(failed)?;
-        let body: Result<_, CallError> = small_body(response.body_mut(), READ).await;
-        let list: ReplicaSets = serde_json::from_slice(&body.map_err(failed)?).map_err(|e| {
-            ReadError::Unavailable(format!("it answered what can't be read: {e}"), None)
-        })?;
+        let list: ReplicaSets = ask(&self.api_server, &uri).await?;
         let all = list.items.into_iter();
         let mut revisions: Vec<_> = all.filter_map(|set| set.revision(deployment.uid)).collect();
         revisions.sort_by_key(|revision| revision.number);
@@ -143,9 +129,7 @@ fn selector(labels: &BTreeMap<String, String>) -> String {
     let pairs: Vec<_> = labels
         .iter()
         .map(|(key, value)| {
-            let text = format!("{key}={value}");
-            percent_encoding::utf8_percent_encode(&text, percent_encoding::NON_ALPHANUMERIC)
-                .to_string()
+            utf8_percent_encode(&format!("{key}={value}"), NON_ALPHANUMERIC).to_string()
         })
         .collect();
     pairs.join("%2C")

@@ -164,22 +164,15 @@ impl InformerStatus {
 
     /// Waits until `reached` holds for the store, or until the deadline; whether it did.
     pub async fn wait_until(&self, deadline: Instant, reached: impl Fn(&Snapshot) -> bool) -> bool {
-        // Subscribed before the first look, so that no change falls between the two.
-        let mut progress = self.progress.subscribe();
-        let mut doubt = Some(Instant::now() + DOUBT);
-        loop {
-            if reached(&self.store.snapshot()) {
-                return true;
-            }
-            let until = doubt.map_or(deadline, |doubt| doubt.min(deadline));
-            if timeout_at(until, progress.changed()).await.is_ok() {
-                continue;
-            }
-            if doubt.take().is_none() || until == deadline {
-                return false;
-            }
-            self.doubts.send_modify(|n| *n += 1);
+        let doubt = deadline.min(Instant::now() + DOUBT);
+        if self.wait_patiently(doubt, &reached).await {
+            return true;
         }
+        if doubt == deadline {
+            return false;
+        }
+        self.doubts.send_modify(|n| *n += 1);
+        self.wait_patiently(deadline, reached).await
     }
 
     /// As [`InformerStatus::wait_until`], for what may well not happen: the watches aren't asked for a sign of life.
@@ -188,6 +181,7 @@ impl InformerStatus {
         deadline: Instant,
         reached: impl Fn(&Snapshot) -> bool,
     ) -> bool {
+        // Subscribed before the first look, so that no change falls between the two.
         let mut progress = self.progress.subscribe();
         loop {
             if reached(&self.store.snapshot()) {

@@ -14,6 +14,11 @@ async fn send(client: &Client, method: Method, path: &str, body: &Value) -> Answ
     client.send(method, path, &[JSON, WAITING], &body).await
 }
 
+/// `POST` of a call below a Deployment that takes nothing.
+async fn call(client: &Client, path: &str, call: &str) -> Answer {
+    send(client, Method::POST, &format!("{path}/{call}"), &json!({})).await
+}
+
 async fn detail(client: &Client, path: &str) -> Value {
     client.get(path).await.json()
 }
@@ -43,7 +48,7 @@ pub(super) async fn a_rollout_is_waited_for_and_who_made_it_is_told(world: &Worl
             detail(client, "/whoami").await["principal"]
         );
     }
-    let answer = send(client, Method::POST, &format!("{path}/restart"), &json!({})).await;
+    let answer = call(client, &path, "restart").await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(
         answer.json()["rollout"]["status"],
@@ -81,13 +86,7 @@ pub(super) async fn a_bad_image_is_taken_back(world: &World) {
         .send(Method::GET, &path, &[("prefer", "wait=60")], "")
         .await;
     assert_eq!(first.status, 200, "{}", first.text());
-    let refused = send(
-        client,
-        Method::POST,
-        &format!("{path}/rollback"),
-        &json!({}),
-    )
-    .await;
+    let refused = call(client, &path, "rollback").await;
     assert_eq!(refused.status, 404, "{}", refused.text());
     let image = json!({ "image": "app:bad" });
     let answer = send(
@@ -99,13 +98,7 @@ pub(super) async fn a_bad_image_is_taken_back(world: &World) {
     .await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(detail(client, &path).await["revision"], 2);
-    let answer = send(
-        client,
-        Method::POST,
-        &format!("{path}/rollback"),
-        &json!({}),
-    )
-    .await;
+    let answer = call(client, &path, "rollback").await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     let told = answer.json();
     assert_eq!(
@@ -126,12 +119,6 @@ pub(super) async fn a_bad_image_is_taken_back(world: &World) {
     )
     .await;
     assert_eq!(paused.status, 200, "{}", paused.text());
-    let refused = send(
-        client,
-        Method::POST,
-        &format!("{path}/rollback"),
-        &json!({}),
-    )
-    .await;
+    let refused = call(client, &path, "rollback").await;
     assert_eq!(refused.status, 409, "{}", refused.text());
 }

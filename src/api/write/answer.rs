@@ -1,0 +1,108 @@
+//! The answer to a write that was made: what was written, and how far its rollout is for those who would wait for it.
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::{
+    super::{
+        ApiError, Body, headers,
+        request::prefers_representation,
+        rollout::{self, Rollout, Since, State},
+    },
+    Parameter, Write,
+};
+use crate::kubernetes::Written;
+
+/// The body for those who ask for the representation of what was written.
+#[derive(Serialize)]
+struct Represented<'a, T> {
+    #[serde(flatten)]
+    own: T,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rollout: Option<&'a Rollout>,
+}
+
+impl<P: Parameter> Write<P> {
+    /// What the rollout has come to by the time that the caller would wait, if it would; an error tells why nothing is known.
+    pub(super) async fn rollout(
+        &self,
+        written: &Written<P::State>,
+    ) -> Option<Result<Rollout, ApiError>> {
+        let patience = rollout::preferred_wait(&self.headers)?;
+        if self.request.dry_run {
+            return None;
+        }
+        let since = Since {
+            version: written.resource_version,
+            uid: Some(written.uid),
+            count: self.parameter.count(written),
+        };
+        let deadline = Instant::now() + patience;
+        let caller = &self.origin.caller;
+        let waited = rollout::wait(&self.api, caller, self.request.names(), since, deadline).await;
+        Some(waited.map(|(_, _, rollout)| rollout))
+    }
+
+    /// What its caller is told.
+    pub(super) fn answer(
+        &self,
+        written: &Written<P::State>,
+        rollout: Option<&Result<Rollout, ApiError>>,
+    ) -> Response<Body> {
+        let going_on = match rollout {
+            Some(Ok(rollout)) => rollout.status == State::Progressing,
+            Some(Err(_)) => true,
+            None => false,
+        };
+        let status = if written.seen && !going_on {
+            StatusCode::OK
+        } else {
+            StatusCode::ACCEPTED
+        };
+        let representation = prefers_representation(&self.headers);
+        let complete = |rollout: &Rollout| rollout.status == State::Complete;
+        let told = rollout.filter(|rollout| !rollout.as_ref().is_ok_and(complete));
+        let body = match (representation, told, written.seen) {
+            (true, ..) => {
+                let representation = Represented {
+                    own: self.parameter.representation(&self.request, written),
+                    rollout: rollout.and_then(|rollout| rollout.as_ref().ok()),
+                };
+                // Structs of strings and numbers always have a JSON form.
+                serde_json::to_vec(&representation)
+                    .unwrap_or_default()
+                    .into()
+            }
+            (false, Some(rollout), _) => {
+                let rollout = match rollout {
+                    Ok(rollout) => rollout.message().to_owned(),
+                    Err(error) => format!("how its rollout goes isn't known: {error}"),
+                };
+                let message = format!("{}; {rollout}.", P::DONE);
+                serde_json::json!({ "message": message }).to_string().into()
+            }
+            (false, None, true) => Bytes::from_static(P::UPDATED.as_bytes()),
+            (false, None, false) => Bytes::from_static(P::UPDATED_UNSEEN.as_bytes()),
+        };
+        let mut response = Body::json(status, body);
+        let described = response.headers_mut();
+        described.insert(&headers::RESOURCE_VERSION, written.resource_version.into());
+        if self.request.dry_run {
+            described.insert(&headers::DRY_RUN, HeaderValue::from_static("true"));
+        } else {
+            described.insert(header::ETAG, headers::text(self.parameter.tag(written)));
+        }
+        let applied = match (representation, rollout) {
+            (true, Some(_)) => Some("return=representation, wait"),
+            (true, None) => Some("return=representation"),
+            (false, Some(_)) => Some("wait"),
+            (false, None) => None,
+        };
+        if let Some(applied) = applied {
+            described.insert("preference-applied", HeaderValue::from_static(applied));
+        }
+        response
+    }
+}

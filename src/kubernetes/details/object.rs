@@ -1,0 +1,176 @@
+//! A Deployment as the API server tells it in JSON: the parts that are read.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, de::IgnoredAny};
+use uuid::Uuid;
+
+use super::{Container, Details, Status};
+use crate::kubernetes::{field_manager::FieldOwner, wire::version};
+
+/// The part of an apps/v1 Deployment that is read.
+#[derive(Debug, Deserialize)]
+pub(in crate::kubernetes) struct DeploymentObject {
+    metadata: Metadata,
+    spec: DeploymentSpec,
+    #[serde(default)]
+    status: Status,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct DeploymentList {
+    #[serde(default)]
+    pub(super) items: Vec<DeploymentObject>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    uid: Uuid,
+    #[serde(default)]
+    resource_version: String,
+    deletion_timestamp: Option<IgnoredAny>,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+    #[serde(default)]
+    generation: i64,
+    #[serde(default)]
+    managed_fields: Vec<ManagedFields>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ManagedFields {
+    #[serde(default)]
+    manager: String,
+    time: Option<String>,
+    #[serde(default)]
+    subresource: String,
+    #[serde(default, rename = "fieldsV1")]
+    fields: OwnedFields,
+}
+
+/// Whether the count is among somebody's fields.
+#[derive(Debug, Default, Deserialize)]
+struct OwnedFields {
+    #[serde(default, rename = "f:spec")]
+    spec: OwnedSpec,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct OwnedSpec {
+    #[serde(rename = "f:replicas")]
+    replicas: Option<IgnoredAny>,
+}
+
+#[derive(Debug, Deserialize)]
+struct DeploymentSpec {
+    /// Absent means 1.
+    replicas: Option<i32>,
+    #[serde(default)]
+    paused: bool,
+    #[serde(default)]
+    selector: LabelSelector,
+    template: Template,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct LabelSelector {
+    match_labels: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Template {
+    #[serde(default)]
+    metadata: TemplateMetadata,
+    spec: PodSpec,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct TemplateMetadata {
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+}
+
+/// When a restart was asked for last: `kubectl rollout restart` sets it too.
+pub(in crate::kubernetes) const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PodSpec {
+    containers: Vec<Container>,
+    #[serde(default)]
+    init_containers: Vec<Container>,
+}
+
+impl From<DeploymentObject> for Details {
+    fn from(object: DeploymentObject) -> Self {
+        let resource_version = object.resource_version();
+        let DeploymentObject {
+            metadata,
+            spec,
+            status,
+        } = object;
+        let (replicas, paused) = (spec.replicas, spec.paused);
+        let mut template = spec.template.metadata.annotations;
+        let pod = spec.template.spec;
+        let owners = metadata.managed_fields.into_iter();
+        let owners = owners.filter(|owner| owner.fields.spec.replicas.is_some());
+        // Several may own it, if they set the same; these times sort as text.
+        let setter = owners.max_by(|a, b| a.time.cmp(&b.time));
+        Self {
+            uid: metadata.uid,
+            resource_version,
+            deleting: metadata.deletion_timestamp.is_some(),
+            // What the API server takes for one that isn't given.
+            replicas: replicas.unwrap_or(1),
+            generation: metadata.generation,
+            paused,
+            restarted_at: template.remove(RESTARTED_AT),
+            status,
+            last_set_by: setter.map(|owner| FieldOwner {
+                manager: owner.manager,
+                time: owner.time,
+                subresource: owner.subresource,
+            }),
+            labels: metadata.labels,
+            selector: spec.selector.match_labels,
+            annotations: metadata.annotations,
+            containers: pod.containers,
+            init_containers: pod.init_containers,
+        }
+    }
+}
+
+impl DeploymentObject {
+    pub(in crate::kubernetes) fn uid(&self) -> Uuid {
+        self.metadata.uid
+    }
+
+    pub(in crate::kubernetes) fn resource_version(&self) -> u64 {
+        version(&self.metadata.resource_version).unwrap_or(0)
+    }
+
+    /// The image of the container or init container of this name.
+    pub(in crate::kubernetes) fn image(&self, container: &str) -> Option<&str> {
+        let pod = &self.spec.template.spec;
+        let mut all = pod.containers.iter().chain(&pod.init_containers);
+        all.find(|c| c.name == container).map(|c| &*c.image)
+    }
+
+    pub(in crate::kubernetes) fn paused(&self) -> bool {
+        self.spec.paused
+    }
+
+    pub(in crate::kubernetes) fn restarted_at(&self) -> Option<&str> {
+        let annotations = &self.spec.template.metadata.annotations;
+        annotations.get(RESTARTED_AT).map(String::as_str)
+    }
+
+    pub(in crate::kubernetes) fn replicas(&self) -> i32 {
+        self.spec.replicas.unwrap_or(1)
+    }
+}
