@@ -59,7 +59,7 @@ pub enum ApiError {
     Forbidden(String),
     /// 404
     #[error(
-        "there is no such path; the paths are /api/v1/deployments, /api/v1/health, /api/v1/whoami, /api/v1/namespaces/{{namespace}}/deployments/{{name}} and, below that: /replicas, /containers, /containers/{{container}}/image, /restart, /paused and /rollback"
+        "there is no such path; the paths are /api/v1/deployments, /api/v1/health, /api/v1/whoami and, below /api/v1/namespaces/{{namespace}}/deployments/{{name}}: /replicas, /containers, /containers/{{container}}/image, /restart, /paused and /rollback"
     )]
     NoSuchPath,
     /// 404

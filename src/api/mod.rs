@@ -399,6 +399,9 @@ impl Api {
                     replicas::get(self, &caller, names, request).await
                 }
             }
+            Route::OpenApi | Route::Docs | Route::NamespaceDeployments { .. } => {
+                Err(ApiError::NoSuchPath)
+            }
             Route::Deployment { namespace, name } => {
                 let read = deployment::get(self, &caller, (&namespace, &name), request);
                 let answer = asked.ids().scope(Box::pin(read)).await?;

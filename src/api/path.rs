@@ -13,7 +13,12 @@ use crate::{access::Verb, name, telemetry::metrics::Template};
 pub(super) enum Route<'a> {
     Health,
     WhoAmI,
+    OpenApi,
+    Docs,
     Deployments,
+    NamespaceDeployments {
+        namespace: Cow<'a, str>,
+    },
     Deployment {
         namespace: Cow<'a, str>,
         name: Cow<'a, str>,
@@ -82,13 +87,17 @@ impl<'a> Route<'a> {
         let route = match &*segments.next()? {
             "health" => Self::Health,
             "whoami" => Self::WhoAmI,
+            "openapi.json" => Self::OpenApi,
+            "docs" => Self::Docs,
             "deployments" => Self::Deployments,
             "namespaces" => {
                 let namespace = segments.next()?;
                 if segments.next()? != "deployments" {
                     return None;
                 }
-                let name = segments.next()?;
+                let Some(name) = segments.next() else {
+                    return Some(Self::NamespaceDeployments { namespace });
+                };
                 let Some(subresource) = segments.next() else {
                     // With a slash at its end it is no path, as elsewhere.
                     return (!name.is_empty()).then_some(Self::Deployment { namespace, name });
@@ -115,8 +124,8 @@ impl<'a> Route<'a> {
     /// The permission that it needs with a method, if it needs one beyond a certificate.
     pub(super) fn verb(&self, method: &Method) -> Option<Verb> {
         Some(match self {
-            Self::Health | Self::WhoAmI => return None,
-            Self::Deployments => Verb::List,
+            Self::Health | Self::WhoAmI | Self::OpenApi | Self::Docs => return None,
+            Self::Deployments | Self::NamespaceDeployments { .. } => Verb::List,
             Self::Replicas { .. } if writes(method) => Verb::Scale,
             Self::Replicas { .. } | Self::Deployment { .. } | Self::Containers { .. } => Verb::Get,
             Self::Image { .. } => Verb::Image,
@@ -129,7 +138,12 @@ impl<'a> Route<'a> {
     /// Namespace and name of the one Deployment that it is about, if it is about one.
     pub(super) fn names(&self) -> Option<(&str, &str)> {
         match self {
-            Self::Health | Self::WhoAmI | Self::Deployments => None,
+            Self::Health
+            | Self::WhoAmI
+            | Self::OpenApi
+            | Self::Docs
+            | Self::Deployments
+            | Self::NamespaceDeployments { .. } => None,
             Self::Deployment { namespace, name }
             | Self::Replicas { namespace, name }
             | Self::Containers { namespace, name }
@@ -147,7 +161,10 @@ impl<'a> Route<'a> {
         match self {
             Self::Health => Template::Health,
             Self::WhoAmI => Template::WhoAmI,
+            Self::OpenApi => Template::OpenApi,
+            Self::Docs => Template::Docs,
             Self::Deployments => Template::Deployments,
+            Self::NamespaceDeployments { .. } => Template::NamespaceDeployments,
             Self::Deployment { .. } => Template::Deployment,
             Self::Replicas { .. } => Template::Replicas,
             Self::Containers { .. } => Template::Containers,
@@ -268,10 +285,7 @@ mod tests {
             "/api/v1/health/",
             "/api/v2/health",
             "/api/v1/namespaces/web",
-            "/api/v1/namespaces/web/deployments",
             "/api/v1/namespaces/web/deployments/",
-            "/api/v1/openapi.json",
-            "/api/v1/docs",
             "/api/v1/namespaces/web/deployments/shop/",
             "/api/v1/namespaces/web/deployments/shop/replicas/",
             "//api/v1/health",

@@ -20,6 +20,9 @@ pub(crate) enum Template {
     Replicas,
     Containers,
     Image,
+    OpenApi,
+    Docs,
+    NamespaceDeployments,
     Deployment,
     Restart,
     Paused,
@@ -31,13 +34,16 @@ pub(crate) enum Template {
 impl Template {
     /// All of them.
     #[cfg(test)]
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 14] = [
         Self::Health,
         Self::WhoAmI,
         Self::Deployments,
         Self::Replicas,
         Self::Containers,
         Self::Image,
+        Self::OpenApi,
+        Self::Docs,
+        Self::NamespaceDeployments,
         Self::Deployment,
         Self::Restart,
         Self::Paused,
@@ -56,6 +62,9 @@ impl Template {
             Self::Image => {
                 "/api/v1/namespaces/{namespace}/deployments/{name}/containers/{container}/image"
             }
+            Self::OpenApi => "/api/v1/openapi.json",
+            Self::Docs => "/api/v1/docs",
+            Self::NamespaceDeployments => "/api/v1/namespaces/{namespace}/deployments",
             Self::Deployment => "/api/v1/namespaces/{namespace}/deployments/{name}",
             Self::Restart => "/api/v1/namespaces/{namespace}/deployments/{name}/restart",
             Self::Paused => "/api/v1/namespaces/{namespace}/deployments/{name}/paused",

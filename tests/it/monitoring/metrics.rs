@@ -118,7 +118,14 @@ async fn busy(cluster: &SimCluster) -> (Serving, tempfile::TempDir) {
     for call in ["restart", "paused", "rollback"] {
         client.get(&format!("{shop}/{call}")).await;
     }
-    client.get(shop).await;
+    for path in [
+        shop,
+        "/namespaces/web/deployments",
+        "/openapi.json",
+        "/docs",
+    ] {
+        client.get(path).await;
+    }
     let containers = "/namespaces/web/deployments/shop/containers";
     client.get(containers).await;
     let image = format!("{containers}/main/image");
