@@ -10,7 +10,9 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
-    Api, ApiError, Body, authorization,
+    Api, ApiError, Body,
+    also_set_by::{AlsoSetBy, also_set_by, will_stick},
+    authorization,
     deployments::{caught_up, not_modified},
     headers::describe,
     limits,
@@ -36,12 +38,14 @@ pub(super) async fn get(
     let wanted = min_resource_version(&request.headers)?;
     caught_up(api, caller, wanted, version_in(namespace)).await?;
     // Nothing is sent for what isn't managed.
-    let stored = {
+    let (stored, also_set_by, will_stick) = {
         let snapshot = api.status.store().snapshot();
         let record = snapshot
             .get(namespace, name)
             .ok_or_else(|| no_such(names))?;
-        record.resource_version()
+        let also = also_set_by(api, &record);
+        let sticks = will_stick(api, &record, &also);
+        (record.resource_version(), also, sticks)
     };
     let patience = rollout::preferred_wait(&request.headers);
     let (found, age, rollout) = match patience {
@@ -69,7 +73,12 @@ pub(super) async fn get(
         StatusCode::OK
     };
     // A struct of strings and numbers always has a JSON form.
-    let body = serde_json::to_vec(&Detail::of(names, &found, rollout)).unwrap_or_default();
+    let detail = Detail {
+        also_set_by,
+        will_stick,
+        ..Detail::of(names, &found, rollout)
+    };
+    let body = serde_json::to_vec(&detail).unwrap_or_default();
     let tag = preconditions::version_tag(found.uid, found.resource_version);
     let known = status == StatusCode::OK && preconditions::not_modified(&request.headers, &tag);
     let mut response = if known {
@@ -107,6 +116,8 @@ struct Detail<'a> {
     labels: &'a BTreeMap<String, String>,
     conditions: &'a [Condition],
     last_set_by: Option<SetBy<'a>>,
+    also_set_by: Vec<AlsoSetBy>,
+    will_stick: Option<bool>,
 }
 
 /// Its Pods, counted.
@@ -155,6 +166,8 @@ impl<'a> Detail<'a> {
             labels: &found.labels,
             conditions: &status.conditions,
             last_set_by: found.last_set_by.as_ref().map(SetBy::of),
+            also_set_by: Vec::new(),
+            will_stick: None,
         }
     }
 }
