@@ -91,7 +91,9 @@ where
     };
     let response = exchange.finish(answer);
     Ok(match fault {
-        Some(fault) if !matches!(call, Call::Watch | Call::Autoscalers) => exchange.spoil(response, &fault).await,
+        Some(fault) if !matches!(call, Call::Watch | Call::Autoscalers) => {
+            exchange.spoil(response, &fault).await
+        }
         _ => response,
     })
 }

@@ -189,11 +189,26 @@ mod tests {
         let own = autoscaler(AutoscalerKind::HorizontalPodAutoscaler);
         let who = "HorizontalPodAutoscaler shop (2-10)";
         for (count, end) in [
-            (0, "does nothing while the count is 0, and goes on as soon as it isn't"),
-            (1, "also sets this count and will raise it to 2; set its minReplicas instead"),
-            (2, "also sets this count and will change it; set its minReplicas instead"),
-            (10, "also sets this count and will change it; set its minReplicas instead"),
-            (11, "also sets this count and will lower it to 10; set its maxReplicas instead"),
+            (
+                0,
+                "does nothing while the count is 0, and goes on as soon as it isn't",
+            ),
+            (
+                1,
+                "also sets this count and will raise it to 2; set its minReplicas instead",
+            ),
+            (
+                2,
+                "also sets this count and will change it; set its minReplicas instead",
+            ),
+            (
+                10,
+                "also sets this count and will change it; set its minReplicas instead",
+            ),
+            (
+                11,
+                "also sets this count and will lower it to 10; set its maxReplicas instead",
+            ),
         ] {
             assert_eq!(own.warning(count), format!("{who} {end}"));
         }

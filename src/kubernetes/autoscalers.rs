@@ -567,6 +567,9 @@ mod tests {
         assert_eq!(&*target.autoscaler.name, "orders");
         let other = json!([{"apiVersion": "example.org/v1", "kind": "ScaledObject", "name": "orders", "uid": "1"}]);
         let target = object(|o| o["metadata"]["ownerReferences"] = other).unwrap();
-        assert_eq!(target.autoscaler.kind, AutoscalerKind::HorizontalPodAutoscaler);
+        assert_eq!(
+            target.autoscaler.kind,
+            AutoscalerKind::HorizontalPodAutoscaler
+        );
     }
 }

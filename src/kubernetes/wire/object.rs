@@ -181,11 +181,7 @@ impl<'a> Fields<'a> {
             replicas,
             resource_version,
             deleting: self.deleting,
-            attributes: attributes(
-                &self.labels,
-                self.annotations,
-                self.marks(namespace, name),
-            )?,
+            attributes: attributes(&self.labels, self.annotations, self.marks(namespace, name))?,
         })
     }
 }

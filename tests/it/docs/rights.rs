@@ -28,7 +28,7 @@ fn table() -> Vec<Line> {
     rows.map(|row| {
         let cells: Vec<_> = row
             .split('|')
-            .map(|cell| cell.trim().replace('`', ""))
+            .map(|cell| cell.trim().replace('`', "").replace(" (the default)", ""))
             .collect();
         let [_, with, group, resource, verbs, ..] = &cells[..] else {
             panic!("{row}")
