@@ -135,7 +135,7 @@ impl Autoscaling {
             let follower = Follower {
                 api_server: api_server.clone(),
                 collection,
-                namespace: namespace.clone().unwrap_or_default(),
+                namespace: namespace.as_deref().unwrap_or("all"),
                 known,
                 objects: BTreeMap::new(),
                 backoff: Backoff::default(),
@@ -157,8 +157,8 @@ struct Target {
 struct Follower<'a> {
     api_server: ApiServer,
     collection: String,
-    /// Empty for all.
-    namespace: String,
+    /// As the log has it: `all` for all.
+    namespace: &'a str,
     known: &'a ArcSwapOption<Known>,
     /// By namespace and name; those that scale something else than Deployments aren't kept.
     objects: BTreeMap<(Box<str>, Box<str>), Target>,

@@ -248,7 +248,7 @@ pub const FIELDS: &[(&str, &str)] = &[
     ("code", "The HTTP status that the API server's error has."),
     ("connections", "A number of connections: those that are open, or that there can be."),
     ("container", "The container's name."),
-    ("count", "How many: Deployments that were listed, lines that were dropped or left out, records of the audit trail."),
+    ("count", "How many: Deployments that were listed, autoscalers, lines that were dropped or left out, records of the audit trail."),
     ("details", "A library's fields."),
     ("error", "What went wrong, in words of whoever noticed it."),
     ("evaluation_error", "What the cluster says went wrong while it decided."),

@@ -17,8 +17,8 @@ pub(super) async fn an_autoscaler_undoes_what_was_warned_of(world: &World) {
     let (client, path) = (&server.client, format!("/namespaces/{ns}/deployments/shop"));
     world.autoscale(ns, "shop", 2, 4).await;
     eventually(
-        "the autoscaler is known",
         Duration::from_secs(10),
+        "the autoscaler is known",
         async || client.get(&path).await.json()["willStick"] == false,
     )
     .await;
@@ -27,19 +27,19 @@ pub(super) async fn an_autoscaler_undoes_what_was_warned_of(world: &World) {
         answer.header("x-also-set-by"),
         "HorizontalPodAutoscaler/shop;min=2;max=4"
     );
-    let headers = [JSON, REPRESENTATION];
+    let (headers, count) = ([JSON, REPRESENTATION], format!("{path}/replicas"));
     for (asked, warned, becomes) in [
         (9, "will lower it to 4; set its maxReplicas", 4),
         (1, "will raise it to 2; set its minReplicas", 2),
     ] {
         let body = json!({ "replicaCount": asked }).to_string();
-        let put = client.send(Method::PUT, &format!("{path}/replicas"), &headers, &body);
+        let put = client.send(Method::PUT, &count, &headers, &body);
         let answer = put.await;
         assert_eq!(answer.status, 200, "{}", answer.text());
         assert_eq!(answer.json()["replicaCount"], asked);
         let warning = answer.json()["warnings"][0].to_string();
         assert!(warning.contains(warned), "{warning}");
-        eventually("the autoscaler acts", Duration::from_secs(60), async || {
+        eventually(Duration::from_secs(60), "the autoscaler acts", async || {
             world.count(ns, "shop").await == Some(becomes)
         })
         .await;
