@@ -147,7 +147,10 @@ impl Autoscaling {
     }
 }
 
-/// One HorizontalPodAutoscaler: what is kept of it.
+/// Namespace and name of a HorizontalPodAutoscaler.
+type Key = (Box<str>, Box<str>);
+
+/// What is kept of a HorizontalPodAutoscaler.
 #[derive(Debug, PartialEq, Eq)]
 struct Target {
     deployment: Box<str>,
@@ -160,8 +163,8 @@ struct Follower<'a> {
     /// As the log has it: `all` for all.
     namespace: &'a str,
     known: &'a ArcSwapOption<Known>,
-    /// By namespace and name; those that scale something else than Deployments aren't kept.
-    objects: BTreeMap<(Box<str>, Box<str>), Target>,
+    /// Those that scale something else than Deployments aren't kept.
+    objects: BTreeMap<Key, Target>,
     backoff: Backoff,
     /// Whether the log's last word was that they are followed.
     told: Option<bool>,
@@ -478,12 +481,12 @@ impl Reference {
 }
 
 impl Object {
-    fn key(&self) -> (Box<str>, Box<str>) {
+    fn key(&self) -> Key {
         (self.metadata.namespace.clone(), self.metadata.name.clone())
     }
 
     /// What is kept of it, if it scales a Deployment.
-    fn target(self) -> Option<((Box<str>, Box<str>), Target)> {
+    fn target(self) -> Option<(Key, Target)> {
         let key = self.key();
         let (metadata, spec) = (self.metadata, self.spec?);
         let target = spec.scale_target_ref;

@@ -120,12 +120,14 @@ async fn without_the_right_to_see_autoscalers_it_warns_and_says_what_gives_it() 
     rules.retain(|rule| rule.group != "autoscaling");
     let cluster = cluster_with(rules).await;
     let found = Patient::of(cluster.kubeconfig()).examined().await;
-    let told = "without it callers aren't told whether a count will stick";
-    found.finds("permissions.needed", "warning", told);
+    let otherwise = "without it callers aren't told whether a count will stick";
+    found.finds("permissions.needed", "warning", otherwise);
     found.finds("permissions.needed", "warning", "autoscalers.enabled");
     assert_eq!(found.names("failed"), [""; 0]);
     let patient = Patient::of(cluster.kubeconfig()).flag("--autoscalers=false");
-    assert_eq!(patient.examined().await.names("warning"), [""; 0]);
+    let found = patient.examined().await;
+    let of_autoscalers = |right: &String| right.contains("horizontalpodautoscalers");
+    assert!(!told(&found).iter().any(of_autoscalers), "{found:#?}");
 }
 
 #[tokio::test]
@@ -241,6 +243,8 @@ async fn on_a_real_cluster_the_base_gives_what_is_needed_and_nothing_beyond() {
         [
             "failed list deployments.apps",
             "failed watch deployments.apps",
+            "warning list horizontalpodautoscalers.autoscaling",
+            "warning watch horizontalpodautoscalers.autoscaling",
             "failed update deployments.apps/scale",
         ]
     );
