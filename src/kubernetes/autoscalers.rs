@@ -3,11 +3,9 @@
 //! Listed and watched beside the Deployments, as JSON, since they are few; what isn't known is told as unknown. Failures here
 //! are nobody else's: reads and writes of counts go on.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-    time::Duration,
-};
+mod object;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
@@ -15,17 +13,19 @@ use futures_util::future::join_all;
 use http::{HeaderValue, Request, header};
 use kube::client::Body;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::{Deserialize, de::DeserializeOwned};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
 use tracing::{info, warn};
 
 use super::{
     InformerStatus,
     backoff::Backoff,
     calls::{ApiServer, CallError, next_chunk, small_body},
-    wire::{DecodeError, Status},
+    wire::DecodeError,
 };
-use crate::name;
+use object::{List, Object, Objects, read};
 
 /// Autoscalers in one page, which together are far below the bound of a small answer.
 const PAGE: usize = 250;
@@ -137,7 +137,8 @@ impl Autoscaling {
                 collection,
                 namespace: namespace.as_deref().unwrap_or("all"),
                 known,
-                objects: BTreeMap::new(),
+                restores: self.status.restores.subscribe(),
+                objects: Objects::new(),
                 backoff: Backoff::default(),
                 told: None,
             };
@@ -147,24 +148,15 @@ impl Autoscaling {
     }
 }
 
-/// Namespace and name of a HorizontalPodAutoscaler.
-type Key = (Box<str>, Box<str>);
-
-/// What is kept of a HorizontalPodAutoscaler.
-#[derive(Debug, PartialEq, Eq)]
-struct Target {
-    deployment: Box<str>,
-    autoscaler: Autoscaler,
-}
-
 struct Follower<'a> {
     api_server: ApiServer,
     collection: String,
     /// As the log has it: `all` for all.
     namespace: &'a str,
     known: &'a ArcSwapOption<Known>,
-    /// Those that scale something else than Deployments aren't kept.
-    objects: BTreeMap<Key, Target>,
+    /// Moves when the cluster was recognised as restored from an older state.
+    restores: watch::Receiver<u64>,
+    objects: Objects,
     backoff: Backoff,
     /// Whether the log's last word was that they are followed.
     told: Option<bool>,
@@ -199,14 +191,23 @@ impl Follower<'_> {
     }
 
     /// Watches, again and again, until everything has to be listed anew.
-    async fn watch_from(&mut self, mut version: String) {
+    async fn watch_from(&mut self, mut version: u64) {
+        let mut restores = self.restores.clone();
+        restores.mark_unchanged();
         loop {
-            match self.watch(&mut version).await {
+            let end = tokio::select! {
+                biased;
+                // What is older now was newer before: versions say nothing.
+                Ok(()) = restores.changed() => return,
+                end = self.watch(&mut version) => end,
+            };
+            match end {
                 Ok(()) => self.followed(),
                 Err(End::Expired) => return,
                 Err(End::Failed(error)) => {
                     self.failed(&error).await;
-                    if refused(&error) {
+                    // It answers, and not what was asked for: perhaps it can't go on from this version.
+                    if error.code() != 0 {
                         return;
                     }
                 }
@@ -215,8 +216,8 @@ impl Follower<'_> {
     }
 
     /// Lists all of them, and publishes them when they are complete; the version that the list shows.
-    async fn list(&mut self) -> Result<String, CallError> {
-        let mut objects = BTreeMap::new();
+    async fn list(&mut self) -> Result<u64, CallError> {
+        let mut objects = Objects::new();
         let mut token = String::new();
         for _ in 0..MOST_PAGES {
             let page: List = timeout(WHOLE_PAGE, self.page(&token))
@@ -227,7 +228,8 @@ impl Follower<'_> {
             if token.is_empty() {
                 self.objects = objects;
                 self.publish();
-                return Ok(page.metadata.resource_version);
+                let version = page.metadata.resource_version.parse();
+                return version.map_err(|_| DecodeError::Envelope.into());
             }
         }
         Err(DecodeError::NoLastPage(MOST_PAGES).into())
@@ -245,7 +247,7 @@ impl Follower<'_> {
         read(&small_body(&mut body, ANSWER).await?)
     }
 
-    async fn watch(&mut self, version: &mut String) -> Result<(), End> {
+    async fn watch(&mut self, version: &mut u64) -> Result<(), End> {
         let query = format!(
             "watch=true&allowWatchBookmarks=true&resourceVersion={version}&timeoutSeconds={WATCH_SECONDS}"
         );
@@ -269,51 +271,15 @@ impl Follower<'_> {
         }
     }
 
-    /// Applies the events that are whole.
-    fn take(
-        &mut self,
-        lines: &mut Vec<u8>,
-        chunk: &Bytes,
-        version: &mut String,
-    ) -> Result<(), End> {
+    /// Takes what has come of a watch.
+    fn take(&mut self, lines: &mut Vec<u8>, chunk: &Bytes, version: &mut u64) -> Result<(), End> {
         lines.extend_from_slice(chunk);
         let mut changed = false;
-        let mut taken = 0;
-        while let Some(length) = lines[taken..].iter().position(|byte| *byte == b'\n') {
-            let line = &lines[taken..taken + length];
-            taken += length + 1;
-            if line.is_empty() {
-                continue;
-            }
-            let Kind { kind } = read(line).map_err(End::Failed)?;
-            if kind == "ERROR" {
-                let Event::<Status> { object: status } = read(line).map_err(End::Failed)?;
-                let retry_after = status.retry_after();
-                return Err(End::of(CallError::Status {
-                    status,
-                    retry_after,
-                }));
-            }
-            let Event::<Object> { object } = read(line).map_err(End::Failed)?;
-            version.clone_from(&object.metadata.resource_version);
-            changed |= match kind {
-                "BOOKMARK" => false,
-                "DELETED" => self.objects.remove(&object.key()).is_some(),
-                _ => {
-                    let key = object.key();
-                    match object.target() {
-                        // Their status changes all the time, which is no news here.
-                        Some((_, target)) if self.objects.get(&key) == Some(&target) => false,
-                        Some((_, target)) => self.objects.insert(key, target).is_none_or(|_| true),
-                        None => self.objects.remove(&key).is_some(),
-                    }
-                }
-            };
-        }
-        lines.drain(..taken);
+        let end = object::apply(&mut self.objects, lines, version, &mut changed);
         if changed {
             self.publish();
         }
+        end?;
         if lines.len() > LONGEST_EVENT {
             return Err(End::Failed(
                 DecodeError::TooLarge(lines.len() as u64).into(),
@@ -389,190 +355,4 @@ impl End {
 /// Whether the account lacks the right, or the cluster the API: nothing that goes away soon.
 fn refused(error: &CallError) -> bool {
     matches!(error.code(), 403 | 404)
-}
-
-fn read<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, CallError> {
-    serde_json::from_slice(json)
-        .map_err(|e| CallError::Broken(format!("it sent what can't be read: {e}")))
-}
-
-#[derive(Deserialize)]
-struct List {
-    metadata: ListMeta,
-    #[serde(default = "Vec::new", deserialize_with = "or_none")]
-    items: Vec<Object>,
-}
-
-/// A list without items may have `null` in their place.
-fn or_none<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: DeserializeOwned,
-{
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ListMeta {
-    resource_version: String,
-    #[serde(default, rename = "continue")]
-    continue_token: String,
-}
-
-/// What an event is, which says what its object is.
-#[derive(Deserialize)]
-struct Kind<'a> {
-    #[serde(rename = "type")]
-    kind: &'a str,
-}
-
-#[derive(Deserialize)]
-struct Event<T> {
-    object: T,
-}
-
-/// The fields of a HorizontalPodAutoscaler that are read.
-#[derive(Deserialize)]
-struct Object {
-    metadata: Metadata,
-    #[serde(default)]
-    spec: Option<Spec>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Metadata {
-    #[serde(default)]
-    namespace: Box<str>,
-    #[serde(default)]
-    name: Box<str>,
-    resource_version: String,
-    #[serde(default)]
-    owner_references: Vec<Reference>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Spec {
-    scale_target_ref: Reference,
-    #[serde(default)]
-    min_replicas: Option<i32>,
-    max_replicas: i32,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Reference {
-    #[serde(default)]
-    api_version: String,
-    #[serde(default)]
-    kind: String,
-    #[serde(default)]
-    name: Box<str>,
-}
-
-impl Reference {
-    /// Whether it is of this group, in whichever version, and kind.
-    fn is(&self, group: &str, kind: &str) -> bool {
-        let version = self.api_version.strip_prefix(group);
-        self.kind == kind && version.is_some_and(|version| version.starts_with('/'))
-    }
-}
-
-impl Object {
-    fn key(&self) -> Key {
-        (self.metadata.namespace.clone(), self.metadata.name.clone())
-    }
-
-    /// What is kept of it, if it scales a Deployment.
-    fn target(self) -> Option<(Key, Target)> {
-        let key = self.key();
-        let (metadata, spec) = (self.metadata, self.spec?);
-        let target = spec.scale_target_ref;
-        if !target.is("apps", "Deployment") {
-            return None;
-        }
-        let mut owners = metadata.owner_references.into_iter();
-        let scaled = owners.find(|owner| owner.is("keda.sh", "ScaledObject"));
-        let (kind, own) = match scaled {
-            Some(owner) => (AutoscalerKind::ScaledObject, owner.name),
-            None => (AutoscalerKind::HorizontalPodAutoscaler, metadata.name),
-        };
-        // In headers and messages names stand as they are.
-        if !name::is_deployment(&own) {
-            return None;
-        }
-        let autoscaler = Autoscaler {
-            kind,
-            name: own,
-            min: spec.min_replicas.unwrap_or(1),
-            max: spec.max_replicas,
-        };
-        let deployment = target.name;
-        Some((
-            key,
-            Target {
-                deployment,
-                autoscaler,
-            },
-        ))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn object(change: impl FnOnce(&mut serde_json::Value)) -> Option<Target> {
-        let mut object = json!({
-            "metadata": {"namespace": "shop", "name": "cart-scaler", "resourceVersion": "7"},
-            "spec": {
-                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "cart"},
-                "minReplicas": 2, "maxReplicas": 10,
-            },
-            "status": {"currentReplicas": 3},
-        });
-        change(&mut object);
-        let object: Object = serde_json::from_value(object).unwrap();
-        object.target().map(|(_, target)| target)
-    }
-
-    #[test]
-    fn only_what_scales_deployments_counts() {
-        let target = object(|_| {}).unwrap();
-        assert_eq!(&*target.deployment, "cart");
-        assert_eq!(&*target.autoscaler.name, "cart-scaler");
-        assert_eq!((target.autoscaler.min, target.autoscaler.max), (2, 10));
-        for (key, other) in [
-            ("kind", "StatefulSet"),
-            ("apiVersion", "apps.example.org/v1"),
-            ("apiVersion", "v1"),
-        ] {
-            let none = object(|o| o["spec"]["scaleTargetRef"][key] = other.into());
-            assert_eq!(none, None, "{other}");
-        }
-    }
-
-    #[test]
-    fn without_a_least_count_it_is_one() {
-        let target = object(|o| o["spec"]["minReplicas"] = serde_json::Value::Null).unwrap();
-        assert_eq!(target.autoscaler.min, 1);
-    }
-
-    #[test]
-    fn what_keda_keeps_is_known_by_its_scaled_object() {
-        let owner = json!([{"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "name": "orders", "uid": "1"}]);
-        let target = object(|o| o["metadata"]["ownerReferences"] = owner).unwrap();
-        assert_eq!(target.autoscaler.kind, AutoscalerKind::ScaledObject);
-        assert_eq!(&*target.autoscaler.name, "orders");
-        let other = json!([{"apiVersion": "example.org/v1", "kind": "ScaledObject", "name": "orders", "uid": "1"}]);
-        let target = object(|o| o["metadata"]["ownerReferences"] = other).unwrap();
-        assert_eq!(
-            target.autoscaler.kind,
-            AutoscalerKind::HorizontalPodAutoscaler
-        );
-    }
 }

@@ -333,3 +333,20 @@ async fn with_namespaces_each_has_its_own_and_no_other_is_asked_for() {
     let mut asked = asked.iter().filter(|r| r.path.contains("autoscalers"));
     assert!(asked.all(|r| r.path.starts_with("/apis/autoscaling/v2/namespaces/")));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_restored_cluster_is_asked_anew_although_its_versions_went_back() {
+    let cluster = cluster();
+    let before = cluster.snapshot();
+    cluster.set_autoscaler("web", "scaler", spec("shop", 2, 10), json!([]));
+    for _ in 0..50 {
+        cluster.touch_status("web", "shop").unwrap();
+    }
+    let server = following(&cluster).await;
+    assert!(told(&shop(&server).await).is_some());
+    cluster.restore(&before);
+    sleep(Duration::from_secs(60)).await;
+    cluster.set_autoscaler("web", "scaler", spec("shop", 2, 7), json!([]));
+    let header = "HorizontalPodAutoscaler/scaler;min=2;max=7";
+    assert_eq!(told(&shop(&server).await), Some(header));
+}
