@@ -101,6 +101,20 @@ impl Cluster {
     }
 }
 
+impl Autoscalers {
+    /// The cluster goes back to this version, which knows nothing of what came later; what was changed later is gone, too.
+    pub(crate) fn restore(&self, version: u64) {
+        let mut inner = lock(&self.0);
+        inner.epoch += 1;
+        inner.history.retain(|(happened, ..)| *happened <= version);
+        inner.objects.retain(|_, object| {
+            let own = object["metadata"]["resourceVersion"].as_str();
+            own.and_then(|own| own.parse().ok())
+                .is_some_and(|own: u64| own <= version)
+        });
+    }
+}
+
 fn in_scope(object: &Value, namespace: Option<&str>) -> bool {
     namespace.is_none_or(|namespace| object["metadata"]["namespace"] == namespace)
 }

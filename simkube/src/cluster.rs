@@ -416,6 +416,7 @@ impl Cluster {
         let mut state = self.shared.state();
         state.objects = snapshot.objects.clone();
         state.namespaces = snapshot.namespaces.clone();
+        self.shared.autoscalers.restore(snapshot.version);
         state.version = snapshot.version;
         state.history.forget(snapshot.version);
         state.watch_epoch += 1;

@@ -345,7 +345,8 @@ async fn a_restored_cluster_is_asked_anew_although_its_versions_went_back() {
     let server = following(&cluster).await;
     assert!(told(&shop(&server).await).is_some());
     cluster.restore(&before);
-    sleep(Duration::from_secs(60)).await;
+    sleep(Duration::from_secs(30)).await;
+    assert_eq!(told(&shop(&server).await), None);
     cluster.set_autoscaler("web", "scaler", spec("shop", 2, 7), json!([]));
     let header = "HorizontalPodAutoscaler/scaler;min=2;max=7";
     assert_eq!(told(&shop(&server).await), Some(header));
