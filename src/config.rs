@@ -73,6 +73,8 @@ pub struct Config {
     pub audit: AuditSettings,
     /// Whether a Deployment's events tell of writes to it.
     pub kubernetes_events: bool,
+    /// Whether HorizontalPodAutoscalers are followed, to tell who else sets a count.
+    pub autoscalers: bool,
     /// How long a shutdown goes on serving after it has ended readiness.
     pub drain_delay: Duration,
     /// What is logged, how, and where to.
@@ -159,6 +161,7 @@ impl Config {
             limits: Limits::default(),
             audit: AuditSettings::default(),
             kubernetes_events: false,
+            autoscalers: true,
             deprecated: Vec::new(),
             source: Source::default(),
         }
@@ -211,6 +214,7 @@ impl Config {
             ("namespace, labelSelector", self.managed != next.managed),
             ("drainDelay", self.drain_delay != next.drain_delay),
             ("audit", self.audit != next.audit),
+            ("autoscalers", self.autoscalers != next.autoscalers),
             (
                 "kubernetesEvents",
                 self.kubernetes_events != next.kubernetes_events,

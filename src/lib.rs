@@ -47,7 +47,7 @@ use audit::{Audit, AuditError};
 use config::Config;
 use generation::Generations;
 use kubernetes::{
-    AccessReviews, ClusterConfig, ConnectError, Deployments, Informer, InformerStatus,
+    AccessReviews, Autoscaling, ClusterConfig, ConnectError, Deployments, Informer, InformerStatus,
 };
 use limits::{Limiter, Looking};
 use reload::{Files, ReloadError, ReloadStatus, Reloader};
@@ -348,6 +348,7 @@ fn spawn_informer(
     // Dropped with the thread, whichever way it ends.
     let (ended, on_end) = oneshot::channel::<()>();
     let managed = config.managed.clone();
+    let autoscalers = config.autoscalers;
     let follow = move || {
         let _ended = ended;
         let runtime = match tokio::runtime::Builder::new_current_thread()
@@ -360,6 +361,7 @@ fn spawn_informer(
         runtime.block_on(async move {
             match kubernetes::client(&cluster) {
                 Ok(client) => {
+                    let autoscaling = Autoscaling::new(client.clone(), Arc::clone(&status));
                     let informer = Informer::new(
                         client,
                         managed,
@@ -369,8 +371,16 @@ fn spawn_informer(
                     );
                     started.send(Ok(())).unwrap_or(());
                     let following = tokio::spawn(informer.run());
+                    let autoscaling = tokio::spawn(async move {
+                        if autoscalers {
+                            autoscaling.run().await;
+                        } else {
+                            std::future::pending().await
+                        }
+                    });
                     tokio::select! {
                         _ = following => {}
+                        _ = autoscaling => {}
                         () = stop.cancelled() => {}
                     }
                 }

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::autoscaler::Autoscalers;
 use crate::controller::Controller;
 use crate::event::Events;
 use crate::faults::Faults;
@@ -96,6 +97,7 @@ pub(crate) struct Shared {
     pub(crate) authorizer: Authorizer,
     pub(crate) own_rules: OwnRules,
     pub(crate) events: Events,
+    pub(crate) autoscalers: Autoscalers,
     /// What the next audit id is made from.
     pub(crate) answers: AtomicU64,
     started: (SystemTime, Instant),
@@ -199,6 +201,7 @@ impl Cluster {
                 authorizer: Authorizer::default(),
                 own_rules: OwnRules::default(),
                 events: Events::default(),
+                autoscalers: Autoscalers::default(),
                 answers: AtomicU64::new(0),
                 started,
             }),
@@ -413,6 +416,7 @@ impl Cluster {
         let mut state = self.shared.state();
         state.objects = snapshot.objects.clone();
         state.namespaces = snapshot.namespaces.clone();
+        self.shared.autoscalers.restore(snapshot.version);
         state.version = snapshot.version;
         state.history.forget(snapshot.version);
         state.watch_epoch += 1;

@@ -19,6 +19,7 @@ pub(crate) enum Call {
     Write,
     Review,
     EventWrite,
+    Autoscalers,
     Other,
 }
 
@@ -46,6 +47,8 @@ pub enum On {
     Review,
     /// An Event object that is created or patched, which isn't a write.
     EventWrite,
+    /// A list of HorizontalPodAutoscalers or the start of a watch of them. Their bodies don't break.
+    Autoscalers,
     /// The watches that are open when the rule is added; later ones go on undisturbed.
     OpenWatches,
     /// A single event of any watch, bookmarks not among them.
@@ -65,6 +68,7 @@ impl On {
             Self::Write => matches!(call, Call::Scale | Call::Write),
             Self::Review => call == Call::Review,
             Self::EventWrite => call == Call::EventWrite,
+            Self::Autoscalers => call == Call::Autoscalers,
             Self::OpenWatches | Self::Event => false,
         }
     }

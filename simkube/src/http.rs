@@ -24,7 +24,7 @@ use crate::route::{Query, Route};
 use crate::serve::TransportError;
 use crate::status::{APPS, DEPLOYMENTS, Status};
 use crate::write::{self, Deleted};
-use crate::{event, json, list, own, review, scale, watch, wire};
+use crate::{autoscaler, event, json, list, own, review, scale, watch, wire};
 
 /// The largest body of a request.
 const MAX_BODY: usize = 3 * 1024 * 1024;
@@ -91,7 +91,9 @@ where
     };
     let response = exchange.finish(answer);
     Ok(match fault {
-        Some(fault) if call != Call::Watch => exchange.spoil(response, &fault).await,
+        Some(fault) if !matches!(call, Call::Watch | Call::Autoscalers) => {
+            exchange.spoil(response, &fault).await
+        }
         _ => response,
     })
 }
@@ -120,6 +122,7 @@ impl Exchange {
         let (resource, name, namespace) = self.route.subject();
         let group = match resource {
             "namespaces" | "events" => "",
+            autoscaler::RESOURCE => autoscaler::GROUP,
             "subjectaccessreviews" | "selfsubjectaccessreviews" | "selfsubjectrulesreviews" => {
                 review::GROUP
             }
@@ -181,6 +184,8 @@ impl Exchange {
             (Call::Watch, _) => "watch",
             (Call::List { .. } | Call::Probe, _) => "list",
             (Call::Get, _) if matches!(self.route, Route::Deployments(_)) => "list",
+            (Call::Autoscalers, _) if self.query.flag("watch") => "watch",
+            (Call::Autoscalers, _) => "list",
             (_, &Method::POST) => "create",
             (_, &Method::PUT) => "update",
             (_, &Method::PATCH) => "patch",
@@ -264,6 +269,15 @@ impl Exchange {
             (Route::OwnReviews(kind), Method::POST) => {
                 let body = self.read(body, Expected::Object(kind)).await?;
                 Ok(self.json(201, &own::answer(&shared, kind, body)?))
+            }
+            (Route::Autoscalers(namespace), Method::GET) => {
+                let namespace = namespace.as_deref();
+                if self.query.flag("watch") {
+                    let watch = autoscaler::watch(&shared, namespace, &self.query)?;
+                    return Ok(streamed(watch));
+                }
+                let list = autoscaler::list(&shared, namespace, &self.query)?;
+                Ok(self.json(200, &list))
             }
             (Route::Events(namespace), Method::GET) => {
                 Ok(self.json(200, &shared.events.list(&namespace)))
@@ -521,6 +535,13 @@ fn endless(head: Vec<u8>, again: Vec<u8>) -> Body {
     });
     let head = futures_util::stream::iter([Ok(head.into())]);
     Body::stream(head.chain(more))
+}
+
+fn streamed(body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    let json = HeaderValue::from_static(JSON);
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
 }
 
 fn response(code: u16, content_type: &'static str, bytes: Vec<u8>) -> Response<Body> {

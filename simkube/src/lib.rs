@@ -25,6 +25,7 @@
 //! # }
 //! ```
 
+mod autoscaler;
 mod body;
 mod cluster;
 mod controller;

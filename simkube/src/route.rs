@@ -4,6 +4,7 @@ use http::Method;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
+use crate::autoscaler;
 use crate::discovery;
 use crate::faults::Call;
 use crate::list::Token;
@@ -105,6 +106,8 @@ pub(crate) enum Route {
     AccessReviews,
     /// Reviews of this kind of what the caller itself may do.
     OwnReviews(&'static str),
+    /// HorizontalPodAutoscalers of a namespace or of all.
+    Autoscalers(Option<String>),
     Events(String),
     Event(String, String),
     /// No such resource in an API that there is.
@@ -162,6 +165,15 @@ impl Route {
                 "v1",
                 "selfsubjectrulesreviews",
             ] => Self::OwnReviews(own::RULES),
+            ["apis", "autoscaling", "v2", autoscaler::RESOURCE] => Self::Autoscalers(None),
+            [
+                "apis",
+                "autoscaling",
+                "v2",
+                "namespaces",
+                ns,
+                autoscaler::RESOURCE,
+            ] => Self::Autoscalers(Some(ns.to_owned())),
             ["api", "v1", "namespaces", ns, "events"] => Self::Events(ns.to_owned()),
             ["api", "v1", "namespaces", ns, "events", name] => {
                 Self::Event(ns.to_owned(), name.to_owned())
@@ -192,6 +204,7 @@ impl Route {
             Self::Scale(..) if reads => Call::ScaleGet,
             Self::Scale(..) => Call::Scale,
             Self::AccessReviews | Self::OwnReviews(_) => Call::Review,
+            Self::Autoscalers(_) => Call::Autoscalers,
             Self::Events(_) | Self::Event(..) if !reads => Call::EventWrite,
             _ if reads => Call::Other,
             _ => Call::Write,
@@ -208,6 +221,7 @@ impl Route {
             Self::AccessReviews => ("subjectaccessreviews", "", None),
             Self::OwnReviews(own::ACCESS) => ("selfsubjectaccessreviews", "", None),
             Self::OwnReviews(_) => ("selfsubjectrulesreviews", "", None),
+            Self::Autoscalers(namespace) => (autoscaler::RESOURCE, "", namespace.as_deref()),
             Self::Events(namespace) => ("events", "", Some(namespace)),
             Self::Event(namespace, name) => ("events", name, Some(namespace)),
             _ => ("namespaces", "", None),

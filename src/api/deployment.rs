@@ -10,7 +10,9 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
-    Api, ApiError, Body, authorization,
+    Api, ApiError, Body,
+    also_set_by::{AlsoSetBy, also_set_by, will_stick},
+    authorization,
     deployments::{caught_up, not_modified},
     headers::describe,
     limits,
@@ -35,8 +37,16 @@ pub(super) async fn get(
     let (namespace, name) = names;
     let wanted = min_resource_version(&request.headers)?;
     caught_up(api, caller, wanted, version_in(namespace)).await?;
-    let stored = api.deployments.stored_version(names);
-    let stored = stored.ok_or_else(|| no_such(names))?;
+    // Nothing is sent for what isn't managed.
+    let (stored, also_set_by, will_stick) = {
+        let snapshot = api.status.store().snapshot();
+        let record = snapshot
+            .get(namespace, name)
+            .ok_or_else(|| no_such(names))?;
+        let also = also_set_by(api, &record);
+        let sticks = will_stick(api, &record, &also);
+        (record.resource_version(), also, sticks)
+    };
     let patience = rollout::preferred_wait(&request.headers);
     let (found, age, rollout) = match patience {
         Some(patience) => {
@@ -63,7 +73,12 @@ pub(super) async fn get(
         StatusCode::OK
     };
     // A struct of strings and numbers always has a JSON form.
-    let body = serde_json::to_vec(&Detail::of(names, &found, rollout)).unwrap_or_default();
+    let detail = Detail {
+        also_set_by,
+        will_stick,
+        ..Detail::of(names, &found, rollout)
+    };
+    let body = serde_json::to_vec(&detail).unwrap_or_default();
     let tag = preconditions::version_tag(found.uid, found.resource_version);
     let known = status == StatusCode::OK && preconditions::not_modified(&request.headers, &tag);
     let mut response = if known {
@@ -101,6 +116,8 @@ struct Detail<'a> {
     labels: &'a BTreeMap<String, String>,
     conditions: &'a [Condition],
     last_set_by: Option<SetBy<'a>>,
+    also_set_by: Vec<AlsoSetBy>,
+    will_stick: Option<bool>,
 }
 
 /// Who set the count last.
@@ -133,6 +150,8 @@ impl<'a> Detail<'a> {
             labels: &found.labels,
             conditions: &status.conditions,
             last_set_by: found.last_set_by.as_ref().map(SetBy::of),
+            also_set_by: Vec::new(),
+            will_stick: None,
         }
     }
 }

@@ -13,6 +13,8 @@ pub(super) static RESOURCE_VERSION: HeaderName = HeaderName::from_static("x-reso
 /// The resourceVersion that a read has to show at least.
 pub(super) static MIN_RESOURCE_VERSION: HeaderName =
     HeaderName::from_static("x-min-resource-version");
+/// Who else sets the count that a read shows.
+pub(super) static ALSO_SET_BY: HeaderName = HeaderName::from_static("x-also-set-by");
 /// Says that a write changed nothing, as asked.
 pub(super) static DRY_RUN: HeaderName = HeaderName::from_static("x-dry-run");
 

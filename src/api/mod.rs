@@ -2,6 +2,7 @@
 //!
 //! A handler sees a request and who sent it, never a connection; every failure is an [`ApiError`].
 
+mod also_set_by;
 mod audit;
 mod authorization;
 mod body;

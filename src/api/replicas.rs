@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{
     Api, ApiError, Body,
+    also_set_by::{self, also_set_by},
     authorization::{self, LabelsOf},
     deployments::{caught_up, not_modified},
     headers::describe,
@@ -50,6 +51,7 @@ pub(super) async fn get(
         record.resource_version(),
         api.status.age(),
     );
+    also_set_by::describe(response.headers_mut(), &also_set_by(api, &record));
     Ok(response)
 }
 

@@ -152,6 +152,11 @@ pub struct Settings {
     #[serde(default, deserialize_with = "given")]
     #[schemars(extend("default" = false))]
     kubernetes_events: Option<bool>,
+    /// Follow HorizontalPodAutoscalers, to tell who else sets a count [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(extend("default" = true))]
+    autoscalers: Option<bool>,
 }
 
 impl Settings {
@@ -187,6 +192,7 @@ impl Settings {
             limits,
             audit,
             kubernetes_events,
+            autoscalers,
         } = self;
         Self {
             api_version: api_version.or(others.api_version),
@@ -217,6 +223,7 @@ impl Settings {
             limits: limits.or(others.limits),
             audit: audit.or(others.audit),
             kubernetes_events: kubernetes_events.or(others.kubernetes_events),
+            autoscalers: autoscalers.or(others.autoscalers),
         }
     }
 
@@ -348,6 +355,7 @@ impl Settings {
             limits: self.limits.unwrap_or_default(),
             audit: self.audit.unwrap_or_default(),
             kubernetes_events: self.kubernetes_events.unwrap_or_default(),
+            autoscalers: self.autoscalers.unwrap_or(defaults.autoscalers),
             drain_delay: self.drain_delay.map_or(defaults.drain_delay, |d| d.0),
             log: logging.settings(self.log_format, self.log_level),
             identity: self.identity.unwrap_or_default(),

@@ -164,7 +164,8 @@ impl ApiServer {
         answer
     }
 
-    async fn counted(
+    /// Sends a request whose failure says nothing of anything else.
+    pub(super) async fn counted(
         &self,
         request: Request<Body>,
         within: Duration,

@@ -5,6 +5,7 @@
 //! does, where the cluster decides that.
 
 mod access_review;
+mod autoscalers;
 mod backoff;
 mod buffered;
 mod calls;
@@ -32,6 +33,7 @@ mod wire;
 mod write;
 
 pub use access_review::{AccessReview, AccessReviewError, AccessReviews, Verdict};
+pub use autoscalers::{Autoscaler, AutoscalerKind, Autoscalers, Autoscaling};
 pub use circuit::Circuit;
 pub use connect::{ClusterConfig, ConnectError, client, connection};
 pub use details::{Condition, Container, Details, ReadError, Status};

@@ -13,7 +13,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::Circuit;
+use super::{Autoscalers, Circuit};
 use crate::{
     store::{Snapshot, Store},
     telemetry::metrics::{CallMetrics, Following},
@@ -29,6 +29,7 @@ const DOUBT: Duration = Duration::from_millis(500);
 pub struct InformerStatus {
     store: Arc<Store>,
     circuit: Arc<Circuit>,
+    autoscalers: Autoscalers,
     start: Instant,
     /// Milliseconds after `start` at which the copy was last known to be the cluster's state.
     confirmed: AtomicU64,
@@ -70,10 +71,13 @@ impl InformerStatus {
     /// For a store that nothing is known of yet.
     pub fn new(store: Arc<Store>) -> Self {
         let now = Instant::now();
-        let scopes = store.scopes().len();
+        let scopes = store.scopes();
+        let autoscalers = Autoscalers::unknown(scopes.iter().map(|(_, n)| n.clone()));
+        let scopes = scopes.len();
         let watchless = vec![Some((now, "the first list is on its way".to_owned())); scopes];
         Self {
             store,
+            autoscalers,
             circuit: Arc::default(),
             start: now,
             confirmed: AtomicU64::new(0),
@@ -107,6 +111,11 @@ impl InformerStatus {
     /// Whether the API server answers at all.
     pub fn circuit(&self) -> &Arc<Circuit> {
         &self.circuit
+    }
+
+    /// The autoscalers of the same namespaces.
+    pub fn autoscalers(&self) -> &Autoscalers {
+        &self.autoscalers
     }
 
     /// Whether the copy follows the cluster now.

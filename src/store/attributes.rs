@@ -118,6 +118,35 @@ fn count(text: &[u8]) -> Option<i32> {
     text.parse().ok()
 }
 
+/// A GitOps tool that applies Deployments from elsewhere, by the kind of its own object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GitOps {
+    /// Flux.
+    Kustomization,
+    /// Flux, for a Helm chart.
+    HelmRelease,
+    /// Argo CD.
+    Application,
+}
+
+impl GitOps {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Kustomization, Self::HelmRelease, Self::Application];
+
+    /// The kind, as the tool's objects have it.
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::Kustomization => "Kustomization",
+            Self::HelmRelease => "HelmRelease",
+            Self::Application => "Application",
+        }
+    }
+}
+
+/// By tool, in the order of [`GitOps::ALL`], which of its objects marks a Deployment as its own: `namespace/name` of Flux,
+/// `name` of Argo CD.
+pub type Marks<T> = [Option<T>; GitOps::ALL.len()];
+
 /// What is kept of one object's labels and annotations; empty for most, and then without memory of its own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Attributes(Box<[u8]>);
@@ -128,13 +157,29 @@ impl Attributes {
         labels: impl IntoIterator<Item = (&'a str, &'a str)>,
         bounds: AnnotationBounds,
     ) -> Self {
+        Self::marked(labels, bounds, Marks::<&str>::default())
+    }
+
+    /// The same with marks of GitOps tools.
+    pub fn marked<'a>(
+        labels: impl IntoIterator<Item = (&'a str, &'a str)>,
+        bounds: AnnotationBounds,
+        marks: Marks<impl AsRef<str>>,
+    ) -> Self {
         // Sorted, so that equal attributes are equal bytes.
         let labels: BTreeMap<_, _> = labels.into_iter().collect();
-        if labels.is_empty() && bounds == AnnotationBounds::default() {
+        let unmarked = marks.iter().all(Option::is_none);
+        if labels.is_empty() && unmarked && bounds == AnnotationBounds::default() {
             return Self::default();
         }
         let mut out = vec![0; HEAD];
         pack_bounds(&mut out, bounds);
+        for (tool, mark) in marks.iter().enumerate() {
+            if let Some(mark) = mark {
+                out[HEAD] |= MARKED << tool;
+                pack_text(&mut out, mark.as_ref());
+            }
+        }
         for (key, value) in labels {
             pack_text(&mut out, key);
             pack_text(&mut out, value);
@@ -151,12 +196,14 @@ impl Attributes {
 
 /// Bytes before the content: the length of the whole.
 const HEAD: usize = size_of::<u32>();
-/// The content starts with a byte of these flags, and the counts that they announce.
+/// The content starts with a byte of these flags, and the counts and marks that they announce; labels follow.
 const MIN: u8 = 1;
 const MAX: u8 = 1 << 1;
 const PROTECTED: u8 = 1 << 2;
-/// From this bit on: 0, or the position of the malformed annotation, plus one.
+/// From this bit on, in two bits: 0, or the position of the malformed annotation, plus one.
 const MALFORMED: u32 = 3;
+/// The mark of the first tool; those of the others are in the bits above.
+const MARKED: u8 = 1 << 5;
 
 fn pack_bounds(out: &mut Vec<u8>, bounds: AnnotationBounds) {
     let AnnotationBounds {
@@ -215,8 +262,13 @@ impl<'a> Packed<'a> {
             .map_or_else(Default::default, |(bounds, _)| bounds)
     }
 
+    pub(super) fn marks(self) -> Marks<&'a str> {
+        self.split_marks()
+            .map_or_else(Default::default, |(marks, _)| marks)
+    }
+
     pub(super) fn label(self, key: &str) -> Option<&'a str> {
-        let (_, mut rest) = self.split()?;
+        let (_, mut rest) = self.split_marks()?;
         while !rest.is_empty() {
             let found = take_text(&mut rest)?;
             let value = take_text(&mut rest)?;
@@ -227,7 +279,20 @@ impl<'a> Packed<'a> {
         None
     }
 
-    /// The bounds, and the labels behind them.
+    /// The marks, and the labels behind them.
+    fn split_marks(self) -> Option<(Marks<&'a str>, &'a [u8])> {
+        let flags = self.0.get(HEAD)?;
+        let (_, mut rest) = self.split()?;
+        let mut marks = Marks::default();
+        for (tool, mark) in marks.iter_mut().enumerate() {
+            if flags & (MARKED << tool) != 0 {
+                *mark = std::str::from_utf8(take_text(&mut rest)?).ok();
+            }
+        }
+        Some((marks, rest))
+    }
+
+    /// The bounds, and the marks and labels behind them.
     fn split(self) -> Option<(AnnotationBounds, &'a [u8])> {
         let (flags, mut rest) = self.0.get(HEAD..)?.split_first()?;
         let mut count = |flag: u8| {
@@ -240,7 +305,7 @@ impl<'a> Packed<'a> {
             min: count(MIN),
             max: count(MAX),
             protected: flags & PROTECTED != 0,
-            malformed: usize::from(flags >> MALFORMED)
+            malformed: usize::from(flags >> MALFORMED & 0b11)
                 .checked_sub(1)
                 .and_then(|p| Annotation::ALL.get(p).copied()),
         };
@@ -383,16 +448,18 @@ mod tests {
     proptest! {
         #[test]
         fn what_was_packed_comes_out_again(
-            labels in prop::collection::vec(("[a-c]{1,2}", ".{0,70}"), 0..6), bounds in bounds(), behind in "[x]{0,5}"
+            labels in prop::collection::vec(("[a-c]{1,2}", ".{0,70}"), 0..6), bounds in bounds(),
+            marks in prop::array::uniform3(prop::option::of("[a-z/]{1,9}")), behind in "[x]{0,5}"
         ) {
             let pairs = labels.iter().map(|(k, v)| (k.as_str(), v.as_str()));
-            let attributes = Attributes::new(pairs.clone(), bounds);
+            let attributes = Attributes::marked(pairs.clone(), bounds, marks.clone());
             let expected: BTreeMap<_, _> = pairs.collect();
             let followed = [attributes.packed().bytes(), behind.as_bytes()].concat();
             prop_assume!(!attributes.packed().is_empty() || behind.is_empty());
             let packed = Packed::at_start(&followed);
             prop_assert_eq!(packed, attributes.packed());
             prop_assert_eq!(packed.bounds(), bounds);
+            prop_assert_eq!(packed.marks().map(|mark| mark.map(str::to_owned)), marks);
             for key in ["a", "b", "c", "aa", "ab", "bc", "cc", "d", ""] {
                 prop_assert_eq!(packed.label(key), expected.get(key).copied());
             }

@@ -21,7 +21,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-pub use attributes::{Annotation, AnnotationBounds, Attributes, LabelKeys};
+pub use attributes::{Annotation, AnnotationBounds, Attributes, GitOps, LabelKeys, Marks};
 pub use list::ListBody;
 pub use record::{Deployment, Event, Key, Transition};
 pub use segment::Record;

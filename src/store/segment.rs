@@ -10,7 +10,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{
-    attributes::{AnnotationBounds, NOWHERE, Packed, Shelf},
+    attributes::{AnnotationBounds, Marks, NOWHERE, Packed, Shelf},
     record::{Deployment, Event, Key},
     tree::Node,
     view::runs,
@@ -146,6 +146,11 @@ impl<'a> Record<'a> {
     /// The bounds that its annotations set.
     pub fn annotation_bounds(&self) -> AnnotationBounds {
         self.attributes().bounds()
+    }
+
+    /// The objects of GitOps tools that mark it as their own.
+    pub fn marks(&self) -> Marks<&'a str> {
+        self.attributes().marks()
     }
 
     fn attributes(&self) -> Packed<'a> {

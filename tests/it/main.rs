@@ -28,6 +28,7 @@ mod memory;
 mod monitoring;
 #[cfg(target_os = "linux")]
 mod node;
+mod owners;
 mod pki;
 mod policy;
 mod release;

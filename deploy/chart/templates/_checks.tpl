@@ -26,7 +26,7 @@
 {{- end }}
 {{- $elsewhere := dict "apiVersion" "which is the chart's" "kind" "which is the chart's" "listen" "see listenAddress" "adminListen" "see listenAddress" "kubeconfig" "the Pod's account is used"
   "context" "the Pod's account is used" "tlsCert" "see certificates" "tlsKey" "see certificates" "clientCa" "see clientCa, outside config" "clientCrl" "see clientCrl, outside config"
-  "denyList" "see denyList, outside config" "namespace" "see scope.namespaces" "drainDelay" "see drainDelaySeconds" "enable" "see images.enabled and rollouts.enabled" }}
+  "denyList" "see denyList, outside config" "namespace" "see scope.namespaces" "drainDelay" "see drainDelaySeconds" "enable" "see images.enabled and rollouts.enabled" "autoscalers" "see autoscalers.enabled" }}
 {{- range $key, $where := $elsewhere }}
   {{- if hasKey $.Values.config $key }}
     {{- $wrong = append $wrong (printf "config.%s is decided by the chart: %s" $key $where) }}

@@ -43,6 +43,12 @@
 - apiGroups: [apps]
   resources: [deployments/scale]
   verbs: [get, patch, update]
+{{- if .Values.autoscalers.enabled }}
+# They set counts too, which callers are told.
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [list, watch]
+{{- end }}
 {{- if .Values.rollouts.enabled }}
 # They keep the revisions that Deployments are taken back to.
 - apiGroups: [apps]

@@ -7,7 +7,9 @@ use tokio::time::Instant;
 
 use super::{
     super::{
-        ApiError, Body, headers,
+        ApiError, Body,
+        also_set_by::{self, also_set_by},
+        headers,
         request::prefers_representation,
         rollout::{self, Rollout, Since, State},
     },
@@ -22,6 +24,8 @@ struct Represented<'a, T> {
     own: T,
     #[serde(skip_serializing_if = "Option::is_none")]
     rollout: Option<&'a Rollout>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    warnings: &'a [String],
 }
 
 impl<P: Parameter> Write<P> {
@@ -45,6 +49,18 @@ impl<P: Parameter> Write<P> {
         Some(waited.map(|(_, _, rollout)| rollout))
     }
 
+    /// Who else sets the count that was written, in sentences.
+    fn warnings(&self, written: &Written<P::State>) -> Vec<String> {
+        let Some(count) = self.parameter.count(written) else {
+            return Vec::new();
+        };
+        let snapshot = self.api.status.store().snapshot();
+        let record = snapshot.get(&self.request.namespace, &self.request.name);
+        let all = record.map(|record| also_set_by(&self.api, &record));
+        let all = all.unwrap_or_default();
+        all.iter().map(|one| one.warning(count)).collect()
+    }
+
     /// What its caller is told.
     pub(super) fn answer(
         &self,
@@ -62,6 +78,7 @@ impl<P: Parameter> Write<P> {
             StatusCode::ACCEPTED
         };
         let representation = prefers_representation(&self.headers);
+        let warnings = self.warnings(written);
         let complete = |rollout: &Rollout| rollout.status == State::Complete;
         let told = rollout.filter(|rollout| !rollout.as_ref().is_ok_and(complete));
         let body = match (representation, told, written.seen) {
@@ -69,6 +86,7 @@ impl<P: Parameter> Write<P> {
                 let representation = Represented {
                     own: self.parameter.representation(&self.request, written),
                     rollout: rollout.and_then(|rollout| rollout.as_ref().ok()),
+                    warnings: &warnings,
                 };
                 // Structs of strings and numbers always have a JSON form.
                 serde_json::to_vec(&representation)
@@ -94,6 +112,7 @@ impl<P: Parameter> Write<P> {
         } else {
             described.insert(header::ETAG, headers::text(self.parameter.tag(written)));
         }
+        also_set_by::warn(described, &warnings);
         let applied = match (representation, rollout) {
             (true, Some(_)) => Some("return=representation, wait"),
             (true, None) => Some("return=representation"),

@@ -79,6 +79,21 @@ fn needs(config: &Config) -> Vec<Need> {
         need(deployments("list", ""), "reading Deployments", RBAC),
         need(deployments("watch", ""), "following their changes", RBAC),
     ];
+    if config.autoscalers {
+        for verb in ["list", "watch"] {
+            let autoscalers = Right {
+                verb,
+                group: "autoscaling",
+                resource: "horizontalpodautoscalers",
+                subresource: "",
+            };
+            let purpose = "telling who else sets a count";
+            needs.push(Need {
+                otherwise: Some("callers aren't told whether a count will stick"),
+                ..need(autoscalers, purpose, "autoscalers.enabled")
+            });
+        }
+    }
     if !config.writes.read_only && may(Verb::Scale) {
         needs.push(need(deployments("update", "scale"), "setting counts", RBAC));
     }

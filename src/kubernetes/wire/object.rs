@@ -6,11 +6,21 @@ use uuid::Uuid;
 use super::{DecodeError, version};
 use crate::{
     name,
-    store::{Annotation, AnnotationBounds, Attributes, Deployment, LabelKeys},
+    store::{Annotation, AnnotationBounds, Attributes, Deployment, LabelKeys, Marks},
 };
 
 /// The longest value of a label (`k8s.io/apimachinery/pkg/util/validation`).
 const LABEL_VALUE: usize = 63;
+
+/// The labels with which Flux marks what it applies: name and namespace of its Kustomization, and of its HelmRelease.
+const FLUX: [&str; 4] = [
+    "kustomize.toolkit.fluxcd.io/name",
+    "kustomize.toolkit.fluxcd.io/namespace",
+    "helm.toolkit.fluxcd.io/name",
+    "helm.toolkit.fluxcd.io/namespace",
+];
+/// The annotation with which Argo CD does: `application:group/kind:namespace/name`.
+const ARGO: &str = "argocd.argoproj.io/tracking-id";
 
 /// An object that can't be taken into the store: it is skipped and counted, the others live on.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -41,6 +51,9 @@ struct Fields<'a> {
     labels: Vec<(&'a str, &'a [u8])>,
     /// In the order of [`Annotation::ALL`].
     annotations: [Option<&'a [u8]>; 3],
+    /// In the order of [`FLUX`].
+    flux: [Option<&'a [u8]>; 4],
+    argo: Option<&'a [u8]>,
 }
 
 /// Reads a Deployment with those of its labels whose keys are wanted.
@@ -87,8 +100,16 @@ impl<'a> Fields<'a> {
             5 => self.uid = value.bytes()?,
             6 => self.resource_version = value.bytes()?,
             9 => self.deleting = value.bytes().map(|_| true)?,
-            11 if !wanted.is_empty() => {
-                let (key, value) = entry(value.bytes()?)?;
+            11 => {
+                let bytes = value.bytes()?;
+                if wanted.is_empty() && !may_be_flux(bytes) {
+                    return Ok(());
+                }
+                let (key, value) = entry(bytes)?;
+                let mut flux = FLUX.iter().zip(&mut self.flux);
+                if let Some((_, place)) = flux.find(|(mark, _)| mark.as_bytes() == key) {
+                    *place = Some(value);
+                }
                 if let Some(key) = wanted.find(key) {
                     // So there are never more of them than are wanted, whatever arrives.
                     match self.labels.iter_mut().find(|(known, _)| *known == key) {
@@ -103,10 +124,38 @@ impl<'a> Fields<'a> {
                 if let Some((_, place)) = kept.find(|(a, _)| a.key().as_bytes() == key) {
                     *place = Some(value);
                 }
+                if key == ARGO.as_bytes() {
+                    self.argo = Some(value);
+                }
             }
             _ => {}
         }
         Ok(())
+    }
+
+    /// What GitOps tools have marked it with; a mark that can't be one is none.
+    fn marks(&self, namespace: &str, name: &str) -> Marks<String> {
+        let text = |value: Option<&'a [u8]>| std::str::from_utf8(value?).ok();
+        let flux = |own: Option<&'a [u8]>, space: Option<&'a [u8]>| {
+            let own = text(own).filter(|n| name::is_deployment(n))?;
+            let space = text(space).filter(|n| name::is_namespace(n))?;
+            Some(format!("{space}/{own}"))
+        };
+        let argo = || {
+            let (application, tracked) = text(self.argo)?.split_once(':')?;
+            // A copy of another one's annotation marks nothing; Argo CD sees it alike.
+            let tracked = tracked.strip_prefix("apps/Deployment:")?;
+            let own = tracked.split_once('/') == Some((namespace, name));
+            // Outside its usual namespace that one stands before the name, with a `_`.
+            let named = application.len() <= 317 && application.split('_').all(name::is_deployment);
+            (own && named).then(|| application.to_owned())
+        };
+        let [kustomization, its_namespace, release, releases_namespace] = self.flux;
+        [
+            flux(kustomization, its_namespace),
+            flux(release, releases_namespace),
+            argo(),
+        ]
     }
 
     fn check(self) -> Result<Deployment, Undecodable> {
@@ -132,7 +181,7 @@ impl<'a> Fields<'a> {
             replicas,
             resource_version,
             deleting: self.deleting,
-            attributes: attributes(&self.labels, self.annotations)?,
+            attributes: attributes(&self.labels, self.annotations, self.marks(namespace, name))?,
         })
     }
 }
@@ -140,6 +189,7 @@ impl<'a> Fields<'a> {
 fn attributes<'a>(
     labels: &[(&'a str, &'a [u8])],
     [min, max, protected]: [Option<&[u8]>; 3],
+    marks: Marks<String>,
 ) -> Result<Attributes, Undecodable> {
     // Without its label an object could pass a rule that is to keep callers from it: rather no object at all.
     let label = |(key, value): &(&'a str, &'a [u8])| {
@@ -151,10 +201,20 @@ fn attributes<'a>(
     };
     let labels = labels.iter().map(label);
     let labels = labels.collect::<Result<Vec<_>, Undecodable>>()?;
-    Ok(Attributes::new(
+    Ok(Attributes::marked(
         labels,
         AnnotationBounds::read(min, max, protected),
+        marks,
     ))
+}
+
+/// Whether a label may be one of [`FLUX`], by the length of its key, which is the cheapest thing to look at.
+fn may_be_flux(entry: &[u8]) -> bool {
+    const KEY_FIRST: u8 = 1 << 3 | 2;
+    match entry {
+        [KEY_FIRST, length, ..] => FLUX.iter().any(|key| key.len() == usize::from(*length)),
+        _ => true,
+    }
 }
 
 /// The key and the value of a map's entry; one that isn't there is empty.

@@ -36,6 +36,7 @@ impl Call {
             ["deployments"] => ("deployments", false),
             ["deployments", _] => ("deployments", true),
             ["deployments", _, "scale"] => ("deployments/scale", true),
+            ["horizontalpodautoscalers"] => ("horizontalpodautoscalers", false),
             ["subjectaccessreviews"] => ("subjectaccessreviews", false),
             ["selfsubjectaccessreviews"] => ("selfsubjectaccessreviews", false),
             ["events"] => ("events", false),

@@ -84,7 +84,8 @@ impl Release {
         assert_eq!(pods.len(), 2);
         pods.iter().for_each(|pod| is_confined(pod));
         let namespaces = [HEADCOUNT, &self.target.namespace, "kube-system"];
-        self.has_these_rights(&documented(&[]), &namespaces).await;
+        self.has_these_rights(&documented(&["autoscalers.enabled: true"]), &namespaces)
+            .await;
 
         let listed = first_request::as_the_notes_say(&self.world.cluster, &notes).await;
         assert!(listed.as_array().unwrap().len() > 30, "{listed}");
@@ -141,6 +142,7 @@ impl Release {
         );
         self.world.apply(&values).await;
         let all = documented(&[
+            "autoscalers.enabled: true",
             "images.enabled: true",
             "rollouts.enabled: true",
             "config.kubernetesEvents: true",
@@ -170,7 +172,10 @@ impl Release {
         self.world
             .apply("config: {authorization: {mode: kubernetes}}")
             .await;
-        let expected = documented(&["config.authorization.mode: kubernetes"]);
+        let expected = documented(&[
+            "autoscalers.enabled: true",
+            "config.authorization.mode: kubernetes",
+        ]);
         let namespaces = [HEADCOUNT, &self.target.namespace, &self.elsewhere.namespace];
         self.has_these_rights(&expected, &namespaces).await;
 

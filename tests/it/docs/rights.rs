@@ -28,7 +28,7 @@ fn table() -> Vec<Line> {
     rows.map(|row| {
         let cells: Vec<_> = row
             .split('|')
-            .map(|cell| cell.trim().replace('`', ""))
+            .map(|cell| cell.trim().replace('`', "").replace(" (the default)", ""))
             .collect();
         let [_, with, group, resource, verbs, ..] = &cells[..] else {
             panic!("{row}")
@@ -116,7 +116,7 @@ fn the_chart_gives_the_rights_of_the_documented_table_and_no_others() {
     let table = table();
     let (always, features): (Vec<_>, Vec<_>) =
         table.iter().partition(|line| line.values.is_empty());
-    assert_eq!((always.len(), features.len()), (2, 5));
+    assert_eq!((always.len(), features.len()), (2, 6));
     let always: Rights = always.iter().flat_map(|line| line.rights()).collect();
     let namespaced = "scope: {mode: namespaced, namespaces: [web, shop]}";
     let everywhere = |rights: &Rights| {
@@ -124,15 +124,22 @@ fn the_chart_gives_the_rights_of_the_documented_table_and_no_others() {
             .map(|namespace| (namespace.to_owned(), rights.clone()))
             .to_vec()
     };
-    assert_eq!(given(&[]), (always.clone(), vec![]));
-    assert_eq!(given(&[namespaced]), (Rights::new(), everywhere(&always)));
+    let by_default = documented(&["autoscalers.enabled: true"]);
+    assert_eq!(given(&[]), (by_default, vec![]));
+    // What is on by default is a feature as the others.
+    let bare = "autoscalers: {enabled: false}";
+    assert_eq!(given(&[bare]), (always.clone(), vec![]));
+    assert_eq!(
+        given(&[bare, namespaced]),
+        (Rights::new(), everywhere(&always))
+    );
     for line in &features {
         // A feature may take several lines.
         let alike = features.iter().filter(|other| other.values == line.values);
         let own: Rights = alike.flat_map(|other| other.rights()).collect();
         let with: Rights = always.union(&own).cloned().collect();
         assert_eq!(
-            given(&[&line.values]),
+            given(&[bare, &line.values]),
             (with.clone(), vec![]),
             "{}",
             line.values
@@ -144,7 +151,7 @@ fn the_chart_gives_the_rights_of_the_documented_table_and_no_others() {
             (Rights::new(), everywhere(&with))
         };
         assert_eq!(
-            given(&[namespaced, &line.values]),
+            given(&[bare, namespaced, &line.values]),
             expected,
             "{}",
             line.values

@@ -135,6 +135,11 @@ fn needed() -> Vec<simkube::OwnRule> {
     vec![
         simkube::OwnRule::new("apps", "deployments", &["list", "watch"]),
         simkube::OwnRule::new("apps", "deployments/scale", &["update"]),
+        simkube::OwnRule::new(
+            "autoscaling",
+            "horizontalpodautoscalers",
+            &["list", "watch"],
+        ),
     ]
 }
 

@@ -54,7 +54,12 @@ async fn every_right_that_is_lacking_fails_and_says_how_it_is_given() {
 
 #[tokio::test]
 async fn what_is_needed_depends_on_what_the_configuration_allows() {
-    let reading = ["ok list deployments.apps", "ok watch deployments.apps"];
+    let reading = [
+        "ok list deployments.apps",
+        "ok watch deployments.apps",
+        "ok list horizontalpodautoscalers.autoscaling",
+        "ok watch horizontalpodautoscalers.autoscaling",
+    ];
     let scaling = "ok update deployments.apps/scale";
     let cluster = cluster_with(needed()).await;
     for (flags, configuration, more) in [
@@ -107,6 +112,22 @@ async fn what_is_needed_depends_on_what_the_configuration_allows() {
             "{flags:?} {configuration}"
         );
     }
+}
+
+#[tokio::test]
+async fn without_the_right_to_see_autoscalers_it_warns_and_says_what_gives_it() {
+    let mut rules = needed();
+    rules.retain(|rule| rule.group != "autoscaling");
+    let cluster = cluster_with(rules).await;
+    let found = Patient::of(cluster.kubeconfig()).examined().await;
+    let otherwise = "without it callers aren't told whether a count will stick";
+    found.finds("permissions.needed", "warning", otherwise);
+    found.finds("permissions.needed", "warning", "autoscalers.enabled");
+    assert_eq!(found.names("failed"), [""; 0]);
+    let patient = Patient::of(cluster.kubeconfig()).flag("--autoscalers=false");
+    let found = patient.examined().await;
+    let of_autoscalers = |right: &String| right.contains("horizontalpodautoscalers");
+    assert!(!told(&found).iter().any(of_autoscalers), "{found:#?}");
 }
 
 #[tokio::test]
@@ -222,6 +243,8 @@ async fn on_a_real_cluster_the_base_gives_what_is_needed_and_nothing_beyond() {
         [
             "failed list deployments.apps",
             "failed watch deployments.apps",
+            "warning list horizontalpodautoscalers.autoscaling",
+            "warning watch horizontalpodautoscalers.autoscaling",
             "failed update deployments.apps/scale",
         ]
     );

@@ -65,6 +65,7 @@ async fn play(flags: &[&str]) -> Vec<String> {
     events.dedup();
     // Nothing else is on stderr, and nothing of the libraries.
     let all = [
+        "autoscalers.followed",
         "informer.connection.lost",
         "informer.connection.restored",
         "informer.deployment.added",

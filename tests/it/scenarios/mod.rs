@@ -3,6 +3,7 @@
 mod following;
 mod images;
 mod outages;
+mod owners;
 mod rollouts;
 mod writing;
 
@@ -49,8 +50,11 @@ const TOGETHER: &[(&str, Scenario)] = scenarios![
     rollouts::a_step_is_made_once_by_whichever_server_is_asked,
 ];
 
-/// What only a real control plane has: revisions.
-const REAL: &[(&str, Scenario)] = scenarios![rollouts::a_bad_image_is_taken_back];
+/// What only a real control plane has: revisions, and autoscalers that act.
+const REAL: &[(&str, Scenario)] = scenarios![
+    rollouts::a_bad_image_is_taken_back,
+    owners::an_autoscaler_undoes_what_was_warned_of,
+];
 
 /// They break the API server for everybody.
 const ALONE: &[(&str, Scenario)] = scenarios![

@@ -11,7 +11,7 @@ use headcount::{
     access::{Authorization, Caller, NameKind, Principal, Rules, Verbs},
     api::Api,
     generation::Session,
-    kubernetes::{Connection, Deployments, Informer, InformerStatus, Managed},
+    kubernetes::{Autoscaling, Connection, Deployments, Informer, InformerStatus, Managed},
     limits::{Limiter, Limits},
     store::{LabelKeys, Store},
     telemetry::metrics::Metrics,
@@ -103,11 +103,14 @@ pub(crate) struct InProcess {
     panicking: Arc<Mutex<Option<Panicking>>>,
     labels: watch::Sender<Arc<LabelKeys>>,
     informer: JoinHandle<()>,
+    client: kube::Client,
+    autoscaling: Option<JoinHandle<()>>,
 }
 
 impl Drop for InProcess {
     fn drop(&mut self) {
         self.informer.abort();
+        self.autoscaling.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -172,7 +175,7 @@ impl InProcess {
             .limited_by(Arc::clone(&limiter));
         let labels = watch::Sender::new(Arc::default());
         let informer = Informer::new(
-            client,
+            client.clone(),
             managed,
             labels.subscribe(),
             Arc::clone(&status),
@@ -195,7 +198,15 @@ impl InProcess {
             shaping,
             panicking,
             informer: tokio::spawn(informer.run()),
+            client,
+            autoscaling: None,
         }
+    }
+
+    /// From now on it follows autoscalers, as the program does.
+    pub(crate) fn follow_autoscalers(&mut self) {
+        let autoscaling = Autoscaling::new(self.client.clone(), Arc::clone(&self.status));
+        self.autoscaling = Some(tokio::spawn(autoscaling.run()));
     }
 
     /// From now on these limits hold; its own caller is this one.

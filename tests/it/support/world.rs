@@ -13,6 +13,7 @@ use std::{
 use controlplane::{ControlPlane, Options};
 use k8s_openapi::api::{
     apps::v1::Deployment,
+    autoscaling::v2::HorizontalPodAutoscaler,
     core::v1::{Event, Namespace},
 };
 use kube::{
@@ -174,6 +175,24 @@ impl World {
     pub(crate) async fn patch(&self, namespace: &str, name: &str, patch: Value) {
         self.deployments(namespace)
             .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+            .unwrap();
+    }
+
+    /// Creates a HorizontalPodAutoscaler of a Deployment, named as that, as `kubectl autoscale` does.
+    pub(crate) async fn autoscale(&self, namespace: &str, name: &str, min: i32, max: i32) {
+        let object = json!({
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {
+                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
+                "minReplicas": min, "maxReplicas": max,
+            },
+        });
+        Api::<HorizontalPodAutoscaler>::namespaced(self.client.clone(), namespace)
+            .create(
+                &PostParams::default(),
+                &serde_json::from_value(object).unwrap(),
+            )
             .await
             .unwrap();
     }

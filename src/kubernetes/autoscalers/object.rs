@@ -1,0 +1,316 @@
+//! HorizontalPodAutoscalers in JSON: the few fields that are read, and what is kept of them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::{Autoscaler, AutoscalerKind, End};
+use crate::{
+    kubernetes::{calls::CallError, wire::Status},
+    name,
+};
+
+/// Namespace and name of a HorizontalPodAutoscaler.
+pub(super) type Key = (Box<str>, Box<str>);
+
+/// What is kept of a HorizontalPodAutoscaler.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) deployment: Box<str>,
+    pub(super) autoscaler: Autoscaler,
+}
+
+/// Objects by their keys; those that scale something else than Deployments aren't kept.
+pub(super) type Objects = BTreeMap<Key, Target>;
+
+/// Applies the events that are whole, up to the first that ends the watch. `changed` becomes whether anything did that is kept.
+pub(super) fn apply(
+    objects: &mut Objects,
+    lines: &mut Vec<u8>,
+    version: &mut u64,
+    changed: &mut bool,
+) -> Result<(), End> {
+    let mut taken = 0;
+    while let Some(length) = lines[taken..].iter().position(|byte| *byte == b'\n') {
+        let line = &lines[taken..taken + length];
+        taken += length + 1;
+        if line.is_empty() {
+            continue;
+        }
+        let Kind { kind } = read(line).map_err(End::Failed)?;
+        if kind == "ERROR" {
+            let Event::<Status> { object: status } = read(line).map_err(End::Failed)?;
+            let retry_after = status.retry_after();
+            return Err(End::of(CallError::Status {
+                status,
+                retry_after,
+            }));
+        }
+        let Event::<Object> { object } = read(line).map_err(End::Failed)?;
+        let reached = object.metadata.resource_version.parse().unwrap_or(0);
+        if reached < *version {
+            // The cluster went back, or this is no version.
+            return Err(End::Expired);
+        }
+        *version = reached;
+        *changed |= match kind {
+            "BOOKMARK" => false,
+            "DELETED" => objects.remove(&object.key()).is_some(),
+            _ => {
+                let key = object.key();
+                match object.target() {
+                    // Their status changes all the time, which is no news here.
+                    Some((_, target)) if objects.get(&key) == Some(&target) => false,
+                    Some((_, target)) => {
+                        objects.insert(key, target);
+                        true
+                    }
+                    None => objects.remove(&key).is_some(),
+                }
+            }
+        };
+    }
+    lines.drain(..taken);
+    Ok(())
+}
+
+pub(super) fn read<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, CallError> {
+    serde_json::from_slice(json)
+        .map_err(|e| CallError::Broken(format!("it sent what can't be read: {e}")))
+}
+
+/// A page of a list.
+#[derive(Deserialize)]
+pub(super) struct List {
+    pub(super) metadata: ListMeta,
+    #[serde(default = "Vec::new", deserialize_with = "or_none")]
+    pub(super) items: Vec<Object>,
+}
+
+/// A list without items may have `null` in their place.
+fn or_none<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: DeserializeOwned,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ListMeta {
+    pub(super) resource_version: String,
+    #[serde(default, rename = "continue")]
+    pub(super) continue_token: String,
+}
+
+/// What an event is, which says what its object is.
+#[derive(Deserialize)]
+struct Kind<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+}
+
+#[derive(Deserialize)]
+struct Event<T> {
+    object: T,
+}
+
+/// The fields of a HorizontalPodAutoscaler that are read.
+#[derive(Deserialize)]
+pub(super) struct Object {
+    metadata: Metadata,
+    #[serde(default)]
+    spec: Option<Spec>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    #[serde(default)]
+    namespace: Box<str>,
+    #[serde(default)]
+    name: Box<str>,
+    resource_version: String,
+    #[serde(default)]
+    owner_references: Vec<Reference>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Spec {
+    scale_target_ref: Reference,
+    #[serde(default)]
+    min_replicas: Option<i32>,
+    max_replicas: i32,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Reference {
+    #[serde(default)]
+    api_version: String,
+    #[serde(default)]
+    kind: String,
+    #[serde(default)]
+    name: Box<str>,
+}
+
+impl Reference {
+    /// Whether it is of this group, in whichever version, and kind.
+    fn is(&self, group: &str, kind: &str) -> bool {
+        let version = self.api_version.strip_prefix(group);
+        self.kind == kind && version.is_some_and(|version| version.starts_with('/'))
+    }
+}
+
+impl Object {
+    fn key(&self) -> Key {
+        (self.metadata.namespace.clone(), self.metadata.name.clone())
+    }
+
+    /// What is kept of it, if it scales a Deployment.
+    pub(super) fn target(self) -> Option<(Key, Target)> {
+        let key = self.key();
+        let (metadata, spec) = (self.metadata, self.spec?);
+        let target = spec.scale_target_ref;
+        if !target.is("apps", "Deployment") {
+            return None;
+        }
+        let mut owners = metadata.owner_references.into_iter();
+        let scaled = owners.find(|owner| owner.is("keda.sh", "ScaledObject"));
+        let (kind, own) = match scaled {
+            Some(owner) => (AutoscalerKind::ScaledObject, owner.name),
+            None => (AutoscalerKind::HorizontalPodAutoscaler, metadata.name),
+        };
+        // In headers and messages names stand as they are.
+        if !name::is_deployment(&own) {
+            return None;
+        }
+        let autoscaler = Autoscaler {
+            kind,
+            name: own,
+            min: spec.min_replicas.unwrap_or(1),
+            max: spec.max_replicas,
+        };
+        let deployment = target.name;
+        Some((
+            key,
+            Target {
+                deployment,
+                autoscaler,
+            },
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(change: impl FnOnce(&mut serde_json::Value)) -> Option<Target> {
+        let mut object = json!({
+            "metadata": {"namespace": "shop", "name": "cart-scaler", "resourceVersion": "7"},
+            "spec": {
+                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "cart"},
+                "minReplicas": 2, "maxReplicas": 10,
+            },
+            "status": {"currentReplicas": 3},
+        });
+        change(&mut object);
+        let object: Object = serde_json::from_value(object).unwrap();
+        object.target().map(|(_, target)| target)
+    }
+
+    #[test]
+    fn only_what_scales_deployments_counts() {
+        let target = object(|_| {}).unwrap();
+        assert_eq!(&*target.deployment, "cart");
+        assert_eq!(&*target.autoscaler.name, "cart-scaler");
+        assert_eq!((target.autoscaler.min, target.autoscaler.max), (2, 10));
+        for (key, other) in [
+            ("kind", "StatefulSet"),
+            ("apiVersion", "apps.example.org/v1"),
+            ("apiVersion", "v1"),
+        ] {
+            let none = object(|o| o["spec"]["scaleTargetRef"][key] = other.into());
+            assert_eq!(none, None, "{other}");
+        }
+    }
+
+    #[test]
+    fn without_a_least_count_it_is_one() {
+        let target = object(|o| o["spec"]["minReplicas"] = serde_json::Value::Null).unwrap();
+        assert_eq!(target.autoscaler.min, 1);
+    }
+
+    #[test]
+    fn what_keda_keeps_is_known_by_its_scaled_object() {
+        let owner = json!([{"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "name": "orders", "uid": "1"}]);
+        let target = object(|o| o["metadata"]["ownerReferences"] = owner).unwrap();
+        assert_eq!(target.autoscaler.kind, AutoscalerKind::ScaledObject);
+        assert_eq!(&*target.autoscaler.name, "orders");
+        let other = json!([{"apiVersion": "example.org/v1", "kind": "ScaledObject", "name": "orders", "uid": "1"}]);
+        let target = object(|o| o["metadata"]["ownerReferences"] = other).unwrap();
+        assert_eq!(
+            target.autoscaler.kind,
+            AutoscalerKind::HorizontalPodAutoscaler
+        );
+    }
+
+    fn line(kind: &str, max: i32, version: &str) -> String {
+        let object = json!({
+            "metadata": {"namespace": "shop", "name": "scaler", "resourceVersion": version},
+            "spec": {
+                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "cart"},
+                "maxReplicas": max,
+            },
+        });
+        format!("{}\n", json!({ "type": kind, "object": object }))
+    }
+
+    #[test]
+    fn what_came_before_the_end_of_a_watch_counts() {
+        let gone = json!({"type": "ERROR", "object": {"code": 410, "reason": "Expired", "message": "too old"}});
+        let mut lines = format!("{}{gone}\n", line("ADDED", 5, "8")).into_bytes();
+        let (mut objects, mut version, mut changed) = (Objects::new(), 7, false);
+        let end = apply(&mut objects, &mut lines, &mut version, &mut changed);
+        assert!(matches!(end, Err(End::Expired)));
+        assert_eq!((objects.len(), version, changed), (1, 8, true));
+    }
+
+    #[test]
+    fn events_in_pieces_are_read_and_a_status_alone_is_no_news() {
+        let (mut objects, mut version, mut changed) = (Objects::new(), 7, false);
+        let mut lines = Vec::new();
+        let all = line("ADDED", 5, "8");
+        for byte in all.bytes() {
+            lines.push(byte);
+            apply(&mut objects, &mut lines, &mut version, &mut changed)
+                .unwrap_or_else(|_| panic!());
+        }
+        assert_eq!((objects.len(), lines.len(), changed), (1, 0, true));
+        for (kind, max, news) in [
+            ("MODIFIED", 5, false),
+            ("MODIFIED", 6, true),
+            ("DELETED", 6, true),
+        ] {
+            let mut lines = line(kind, max, "9").into_bytes();
+            changed = false;
+            apply(&mut objects, &mut lines, &mut version, &mut changed)
+                .unwrap_or_else(|_| panic!());
+            assert_eq!(changed, news, "{kind} {max}");
+        }
+        assert!(objects.is_empty());
+    }
+
+    #[test]
+    fn a_version_that_goes_back_has_everything_listed_anew() {
+        let (mut objects, mut version, mut changed) = (Objects::new(), 7, false);
+        let mut lines = line("BOOKMARK", 5, "6").into_bytes();
+        let end = apply(&mut objects, &mut lines, &mut version, &mut changed);
+        assert!(matches!(end, Err(End::Expired)) && version == 7);
+    }
+}
