@@ -16,6 +16,7 @@ pub mod decoding;
 mod details;
 mod events;
 mod informer;
+mod learned_labels;
 mod own_rights;
 mod patch;
 mod pool;
@@ -38,6 +39,7 @@ pub use details::{
 };
 pub use events::{EventMetrics, Events, Told};
 pub use informer::Informer;
+pub use learned_labels::{LearnedLabels, MOST_OF_ONE};
 pub use own_rights::{About, HeldRule, HeldRules, NoAnswer, OwnRights, Right};
 pub use revisions::Revision;
 pub use status::{Connection, InformerStatus};

@@ -13,7 +13,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::Circuit;
+use super::{Circuit, LearnedLabels};
 use crate::{
     store::{Snapshot, Store},
     telemetry::metrics::{CallMetrics, Following},
@@ -42,6 +42,7 @@ pub struct InformerStatus {
     pub(super) doubts: watch::Sender<u64>,
     /// How often the cluster was recognised as restored from an older state.
     pub(super) restores: watch::Sender<u64>,
+    learned: LearnedLabels,
 }
 
 #[derive(Debug)]
@@ -87,6 +88,7 @@ impl InformerStatus {
             reconnected: Notify::new(),
             doubts: watch::Sender::new(0),
             restores: watch::Sender::new(0),
+            learned: LearnedLabels::default(),
         }
     }
 
@@ -180,6 +182,11 @@ impl InformerStatus {
             }
             self.doubts.send_modify(|n| *n += 1);
         }
+    }
+
+    /// The labels that are read because callers select by them.
+    pub fn learned_labels(&self) -> &LearnedLabels {
+        &self.learned
     }
 
     /// As [`InformerStatus::wait_until`], for what may well not happen: the watches aren't asked for a sign of life.
