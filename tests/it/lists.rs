@@ -251,7 +251,7 @@ async fn walk(
     let cluster = Cluster::new(Options::default());
     let create = |n: u8, d: u16| {
         let new = NewDeployment::new(format!("n{n}"), format!("d{d}"));
-        let even = if d % 2 == 0 { "yes" } else { "no" };
+        let even = if d.is_multiple_of(2) { "yes" } else { "no" };
         cluster.create(new.label("even", even));
     };
     start.iter().for_each(|(n, d)| create(*n, *d));
@@ -283,4 +283,41 @@ async fn walk(
         sleep(Duration::from_millis(200)).await;
     }
     assert_eq!(serde_json::Value::Array(pages), whole);
+}
+
+/// Run by hand: what pages and selectors cost with many Deployments.
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn measured() {
+    let cluster = Cluster::new(Options::default());
+    for i in 0..100_000 {
+        let new = NewDeployment::new(format!("ns-{:03}", i / 500), format!("deployment-{i:06}"));
+        let team = format!("t{}", i % 100);
+        cluster.create(new.label("team", &team));
+    }
+    let server = InProcess::synced(&cluster).await;
+    let (began, mut asked) = (Instant::now(), 1);
+    while get(&server, "/deployments?labelSelector=team&limit=1")
+        .await
+        .status
+        != 200
+    {
+        assert!(asked < 12, "the label isn't there after {asked} requests");
+        asked += 1;
+    }
+    println!("a label learnt: {:?}, {asked} requests", began.elapsed());
+    for path in [
+        "/deployments?limit=500",
+        "/namespaces/ns-190/deployments?limit=500",
+        "/namespaces/ns-190/deployments",
+        "/deployments?limit=10000",
+        "/deployments?labelSelector=team%3Dt7",
+        "/deployments?labelSelector=team+notin+(t7,t8)",
+    ] {
+        let began = std::time::Instant::now();
+        for _ in 0..10 {
+            assert_eq!(get(&server, path).await.status, 200);
+        }
+        println!("{path}: {:?}", began.elapsed() / 10);
+    }
 }
