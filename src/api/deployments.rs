@@ -34,7 +34,7 @@ struct Zipped {
 }
 
 /// A list of more than this is searched for what its caller may see on a thread on which nobody waits for a read.
-const SEARCHED_AT_ONCE: usize = 2000;
+pub(super) const SEARCHED_AT_ONCE: usize = 2000;
 
 pub(super) async fn list(
     api: &Api,
@@ -86,7 +86,7 @@ pub(super) async fn list(
 }
 
 /// Does what takes a while on a thread on which no request waits. Its turn ends with the work: who hangs up and asks again waits.
-async fn aside<T: Send + 'static>(
+pub(super) async fn aside<T: Send + 'static>(
     api: &Api,
     caller: &Caller,
     work: impl FnOnce() -> T + Send + 'static,
@@ -222,7 +222,7 @@ impl Compressed {
 }
 
 /// One gzip member: clients of several kinds stop after the first.
-fn gzip(pieces: impl Iterator<Item = Bytes>) -> Bytes {
+pub(super) fn gzip(pieces: impl Iterator<Item = Bytes>) -> Bytes {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     for piece in pieces {
         // Writing into a Vec can't fail.
@@ -232,7 +232,7 @@ fn gzip(pieces: impl Iterator<Item = Bytes>) -> Bytes {
 }
 
 /// Whether gzip is acceptable (RFC 9110, 12.5.3): named, or meant by `*`, and not with a weight of 0.
-fn accepts_gzip(headers: &HeaderMap) -> bool {
+pub(super) fn accepts_gzip(headers: &HeaderMap) -> bool {
     let codings = headers
         .get_all(header::ACCEPT_ENCODING)
         .iter()

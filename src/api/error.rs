@@ -74,6 +74,11 @@ pub enum ApiError {
     },
     /// 404
     #[error(
+        "namespace {0:?} isn't managed by this server: check it, and which namespaces it manages"
+    )]
+    NoSuchNamespace(String),
+    /// 404
+    #[error(
         "Deployment {name:?} in namespace {namespace:?} has no container {container:?}: its containers are at /api/v1/namespaces/{namespace}/deployments/{name}/containers"
     )]
     NoSuchContainer {
@@ -120,6 +125,11 @@ pub enum ApiError {
     /// 409
     #[error("others kept changing the Deployment: read it again and retry")]
     Conflict,
+    /// 410
+    #[error(
+        "the snapshot of this list isn't kept any more, or by another server: begin anew, without continue"
+    )]
+    PageExpired,
     /// 412
     #[error(
         "the precondition doesn't hold: the Deployment now has {now} replicas and the tag {tag}; read it again before you decide"
@@ -265,6 +275,11 @@ pub enum ApiError {
     #[error("this server's copy hasn't reached resourceVersion {0} within {wait} s: come back in a moment", wait = .1.as_secs())]
     BehindVersion(u64, Duration),
     /// 503
+    #[error(
+        "the labels of this selector aren't in this server's copy yet, and new ones are read every 10 s at most: come back in a moment"
+    )]
+    LabelsNotRead,
+    /// 503
     #[error("this server is short of memory: come back in a moment, or ask for less")]
     ShortOfMemory,
     /// 503
@@ -323,6 +338,7 @@ impl ApiError {
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NoSuchPath
             | Self::NoSuchDeployment { .. }
+            | Self::NoSuchNamespace(_)
             | Self::NoSuchRevision { .. }
             | Self::NoSuchContainer { .. } => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
@@ -330,6 +346,7 @@ impl ApiError {
             Self::BeingDeleted | Self::Paused | Self::StepUnderWay | Self::Conflict => {
                 StatusCode::CONFLICT
             }
+            Self::PageExpired => StatusCode::GONE,
             Self::PreconditionFailed { .. }
             | Self::ContainersChanged { .. }
             | Self::DeploymentChanged { .. } => StatusCode::PRECONDITION_FAILED,
@@ -352,6 +369,7 @@ impl ApiError {
             Self::Credentials => StatusCode::BAD_GATEWAY,
             Self::NotSynced
             | Self::BehindVersion(..)
+            | Self::LabelsNotRead
             | Self::ShortOfMemory
             | Self::ReadOnly
             | Self::Unrecorded

@@ -14,6 +14,8 @@ mod headers;
 mod health;
 mod idempotency;
 mod limits;
+mod list_parameters;
+mod list_part;
 mod path;
 mod paused;
 mod pins;
@@ -25,6 +27,7 @@ mod restart;
 mod rollback;
 mod rollout;
 mod step;
+mod walks;
 mod whoami;
 mod write;
 
@@ -41,6 +44,7 @@ pub use body::Body;
 use containers::Image;
 pub use error::ApiError;
 use idempotency::Steps;
+use list_parameters::Parameters;
 use path::Route;
 use paused::Paused;
 use pins::Pins;
@@ -48,6 +52,7 @@ use replicas::Replicas;
 use restart::Restart;
 use rollback::Rollback;
 use step::Step;
+use walks::Walks;
 use write::Origin;
 
 use crate::{
@@ -88,6 +93,7 @@ pub struct Api {
     metrics: Arc<Metrics>,
     compressed: deployments::Compressed,
     pins: Pins,
+    walks: Walks,
     audit: Audit,
     steps: Steps,
     /// Nobody new is let in, and streams end.
@@ -111,6 +117,7 @@ impl Api {
             tasks,
             compressed: Default::default(),
             pins: Pins::default(),
+            walks: Walks::default(),
             audit: Audit::default(),
             steps: Steps::default(),
             closing: CancellationToken::new(),
@@ -372,6 +379,14 @@ impl Api {
         match route {
             Route::Health => Ok(health::get(self)),
             Route::WhoAmI => Ok(whoami::get(&caller)),
+            Route::Deployments if request.uri.query().is_some_and(Parameters::are_in) => {
+                let list = list_part::list(self, &caller, None, request);
+                asked.ids().scope(Box::pin(list)).await
+            }
+            Route::NamespaceDeployments { namespace } => {
+                let list = list_part::list(self, &caller, Some(&namespace), request);
+                asked.ids().scope(Box::pin(list)).await
+            }
             // The cluster is asked.
             Route::Deployments if caller.rules.reviewer.is_some() => {
                 let list = deployments::list(self, &caller, request);
@@ -400,9 +415,7 @@ impl Api {
                     replicas::get(self, &caller, names, request).await
                 }
             }
-            Route::OpenApi | Route::Docs | Route::NamespaceDeployments { .. } => {
-                Err(ApiError::NoSuchPath)
-            }
+            Route::OpenApi | Route::Docs => Err(ApiError::NoSuchPath),
             Route::Deployment { namespace, name } => {
                 let read = deployment::get(self, &caller, (&namespace, &name), request);
                 let answer = asked.ids().scope(Box::pin(read)).await?;

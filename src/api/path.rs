@@ -232,14 +232,20 @@ fn decode(segment: &str) -> Cow<'_, str> {
     }
 }
 
-/// Names that Kubernetes would accept.
-pub(super) fn valid_names((namespace, name): (&str, &str)) -> Result<(), ApiError> {
+/// A namespace that Kubernetes would accept.
+pub(super) fn valid_namespace(namespace: &str) -> Result<(), ApiError> {
     if !name::is_namespace(namespace) {
         return Err(ApiError::BadRequest(format!(
             "{} is not a namespace: it must be 1 to 63 characters of a-z, 0-9 and '-', with a letter or digit at both ends",
             shown(namespace)
         )));
     }
+    Ok(())
+}
+
+/// Names that Kubernetes would accept.
+pub(super) fn valid_names((namespace, name): (&str, &str)) -> Result<(), ApiError> {
+    valid_namespace(namespace)?;
     if !name::is_deployment(name) {
         return Err(ApiError::BadRequest(format!(
             "{} is not a Deployment's name: it must be 1 to 253 characters of a-z, 0-9, '-' and '.', with a letter or digit at both ends of each part",

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::watch,
-    time::{Instant, sleep},
+    time::{Instant, sleep, sleep_until},
 };
 use tracing::{debug, info, warn};
 
@@ -35,6 +35,8 @@ const OVERTIME: Duration = Duration::from_secs(3);
 const WATCH_PROVEN: Duration = Duration::from_secs(1);
 /// Relists that follow each other faster than this wait longer and longer.
 const RELIST_PACE: Duration = Duration::from_secs(10);
+/// Labels that callers select by are read by a list of their own so often at most, whatever callers ask for.
+const LEARNING_PACE: Duration = Duration::from_secs(10);
 /// A list of more pages has no end: two million Deployments would be as many.
 const MOST_PAGES: usize = 1000;
 
@@ -115,6 +117,15 @@ impl Informer {
     }
 }
 
+/// Waits until callers select by a label that wasn't read, and until that moment at least.
+async fn another(learned: &mut watch::Receiver<Arc<LabelKeys>>, read: &LabelKeys, from: Instant) {
+    sleep_until(from).await;
+    if learned.wait_for(|keys| !read.include(keys)).await.is_err() {
+        // Nobody asks any more.
+        std::future::pending::<()>().await;
+    }
+}
+
 /// Follows one scope.
 struct Follower {
     calls: Calls,
@@ -141,6 +152,8 @@ impl Follower {
         let mut restores = self.status.restores.subscribe();
         let mut doubts = self.status.doubts.subscribe();
         let mut wanted = self.wanted.clone();
+        let mut learned = self.status.learned_labels().wanted();
+        let mut learns_from = Instant::now();
         let mut why = Relist::Start;
         let mut relists = Backoff::default();
         loop {
@@ -188,6 +201,10 @@ impl Follower {
                     biased;
                     _ = restores.changed() => WatchEnd::Relist(Relist::Restored),
                     Ok(_) = wanted.wait_for(|keys| !read.include(keys)) => WatchEnd::Relist(Relist::Labels),
+                    () = another(&mut learned, &read, learns_from) => {
+                        learns_from = Instant::now() + LEARNING_PACE;
+                        WatchEnd::Relist(Relist::Labels)
+                    }
                     // A new connection, and a bookmark soon; the next doubt waits until this watch has ended.
                     Ok(()) = doubts.changed(), if !doubted => {
                         doubts.mark_changed();
@@ -213,11 +230,21 @@ impl Follower {
         }
     }
 
+    /// The labels that are needed, and those that callers select by.
+    fn labels_to_read(&mut self) -> Arc<LabelKeys> {
+        let needed = Arc::clone(&self.wanted.borrow_and_update());
+        let learned = Arc::clone(&self.status.learned_labels().wanted().borrow());
+        if needed.include(&learned) {
+            return needed;
+        }
+        Arc::new(needed.iter().chain(learned.iter()).collect())
+    }
+
     /// Fetches the whole list aside and puts it into the store when it is complete.
     async fn relist(&mut self, why: Relist) -> Result<(), CallError> {
         info!(name: "informer.relist", namespace = %self.namespace, reason = why.reason(), "listing Deployments");
         let start = Instant::now();
-        let labels = Arc::clone(&self.wanted.borrow_and_update());
+        let labels = self.labels_to_read();
         let mut draft = self.store().draft(self.scope, Arc::clone(&labels));
         let mut token = String::new();
         let mut pages = 0;

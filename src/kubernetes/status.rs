@@ -13,7 +13,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{Autoscalers, Circuit};
+use super::{Autoscalers, Circuit, LearnedLabels};
 use crate::{
     store::{Snapshot, Store},
     telemetry::metrics::{CallMetrics, Following},
@@ -43,6 +43,7 @@ pub struct InformerStatus {
     pub(super) doubts: watch::Sender<u64>,
     /// How often the cluster was recognised as restored from an older state.
     pub(super) restores: watch::Sender<u64>,
+    learned: LearnedLabels,
 }
 
 #[derive(Debug)]
@@ -91,6 +92,7 @@ impl InformerStatus {
             reconnected: Notify::new(),
             doubts: watch::Sender::new(0),
             restores: watch::Sender::new(0),
+            learned: LearnedLabels::default(),
         }
     }
 
@@ -182,6 +184,11 @@ impl InformerStatus {
         }
         self.doubts.send_modify(|n| *n += 1);
         self.wait_patiently(deadline, reached).await
+    }
+
+    /// The labels that are read because callers select by them.
+    pub fn learned_labels(&self) -> &LearnedLabels {
+        &self.learned
     }
 
     /// As [`InformerStatus::wait_until`], for what may well not happen: the watches aren't asked for a sign of life.

@@ -134,8 +134,19 @@ impl Snapshot {
     /// The Deployments of one namespace, by name.
     pub fn namespace<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = Record<'a>> {
         self.tree
-            .records_from(namespace)
+            .records_from(Key::new(namespace, ""))
             .take_while(move |r| r.namespace() == namespace)
+    }
+
+    /// The Deployments that come after this key, by namespace, then name, without a walk over those before it.
+    pub fn after<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> impl Iterator<Item = Record<'a>> {
+        let key = Key::new(namespace, name);
+        let records = self.tree.records_from(key);
+        records.skip_while(move |r| r.key() == key)
     }
 
     /// A number that changes with the names, uids and counts of the list, and with nothing else.

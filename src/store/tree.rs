@@ -324,12 +324,8 @@ impl Tree {
             .map(|segment| &**segment)
     }
 
-    /// The records from the first one of `namespace` on.
-    pub(super) fn records_from<'a>(
-        &'a self,
-        namespace: &'a str,
-    ) -> impl Iterator<Item = Record<'a>> {
-        let key = Key::new(namespace, "");
+    /// The records from this key on, or from where it would be.
+    pub(super) fn records_from<'a>(&'a self, key: Key<'a>) -> impl Iterator<Item = Record<'a>> {
         let joined = joined(key);
         let branch = self.branches.position(&joined);
         let segment = self

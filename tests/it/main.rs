@@ -22,6 +22,7 @@ mod images;
 mod informer;
 mod lifecycle;
 mod limits;
+mod lists;
 mod log_sidecar;
 mod logs;
 mod memory;

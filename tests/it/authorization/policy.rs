@@ -125,6 +125,46 @@ async fn a_list_shows_what_its_caller_may_see() {
 }
 
 #[tokio::test]
+async fn a_part_of_the_list_shows_what_its_caller_may_see_of_it_on_every_page() {
+    let governed = governed().await;
+    let (ci, fiona) = (ci(&governed), governed.client("fiona"));
+    let names = |answer: &Answer| {
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let list = answer.json();
+        let name = |d: &serde_json::Value| d["name"].as_str().unwrap().to_owned();
+        list.as_array()
+            .unwrap()
+            .iter()
+            .map(name)
+            .collect::<Vec<_>>()
+    };
+    let web = "/namespaces/web/deployments";
+    assert_eq!(names(&ci.get(web).await), ["page", "pay-api", "shop"]);
+    assert_eq!(names(&fiona.get(web).await), ["page"]);
+    // What she may not see isn't found by its label, nor by its absence.
+    let others = "/deployments?labelSelector=tier!%3Dfront";
+    assert!(names(&fiona.get(others).await).is_empty());
+    assert_eq!(names(&ci.get(others).await), ["pay-api", "shop"]);
+    // Nor is there a next page of it, and a page that was another's shows no more than one's own.
+    let one = fiona.get("/deployments?limit=1").await;
+    assert_eq!(
+        (names(&one), one.headers.get("link")),
+        (vec!["page".into()], None)
+    );
+    let first = ci.get("/deployments?limit=1").await;
+    let link = first.header("link").to_owned();
+    let next = &link[1..link.find('>').unwrap()].replace("/api/v1", "");
+    assert_eq!(names(&ci.get(next).await), ["pay-api"]);
+    assert!(names(&fiona.get(next).await).is_empty());
+    for path in ["/namespaces/ops/deployments", "/namespaces/WEB/deployments"] {
+        refused(&ci.get(path).await, 403, r#""list""#);
+    }
+    for path in [web, next] {
+        refused(&governed.client("rita").get(path).await, 403, r#""list""#);
+    }
+}
+
+#[tokio::test]
 async fn missing_and_forbidden_look_the_same_to_somebody_who_may_not_know() {
     let governed = governed().await;
     let stranger = governed.client("stranger");
