@@ -13,6 +13,7 @@ mod headers;
 mod health;
 mod idempotency;
 mod limits;
+mod long_poll;
 mod path;
 mod paused;
 mod pins;
@@ -24,6 +25,7 @@ mod restart;
 mod rollback;
 mod rollout;
 mod step;
+mod watch;
 mod whoami;
 mod write;
 
@@ -89,6 +91,7 @@ pub struct Api {
     pins: Pins,
     audit: Audit,
     steps: Steps,
+    wakes: Arc<watch::Wakes>,
     /// Nobody new is let in, and streams end.
     closing: CancellationToken,
     /// Writes go on when their caller hangs up; a shutdown waits for them.
@@ -112,6 +115,7 @@ impl Api {
             pins: Pins::default(),
             audit: Audit::default(),
             steps: Steps::default(),
+            wakes: Arc::default(),
             closing: CancellationToken::new(),
         }
     }
@@ -278,11 +282,17 @@ impl Api {
         caller: &Caller,
         asked: &OfRequest<'_>,
         route: &Route<'_>,
-        method: &Method,
+        request: &Parts,
     ) -> Result<(), ApiError> {
         standing(caller)?;
-        let Some(verb) = route.verb(method) else {
+        let Some(verb) = route.verb(&request.method) else {
             return Ok(());
+        };
+        let verb = match route {
+            Route::Deployments | Route::NamespaceDeployments { .. } if watch::is_asked(request) => {
+                Verb::Watch
+            }
+            _ => verb,
         };
         match route.names() {
             Some(names) => self.permit(caller, || asked.ids(), verb, names).await,
@@ -345,7 +355,7 @@ impl Api {
         let writes = path::writes(&request.method);
         let admission = match acceptable.and_then(|()| self.affordable(&route, writes)) {
             Ok(()) => {
-                let admitted = self.admit(&caller, asked, &route, &request.method).await;
+                let admitted = self.admit(&caller, asked, &route, request).await;
                 admitted.and_then(|()| limits::within_rate(&caller, writes))
             }
             refused => refused,
@@ -359,7 +369,7 @@ impl Api {
                 request::whole_body(self, &caller, request, content).await?;
                 // It took its time, and so may have a reload.
                 caller = session.caller();
-                self.admit(&caller, asked, &route, &request.method).await?;
+                self.admit(&caller, asked, &route, request).await?;
             }
         }
         let origin = || Origin {
@@ -371,6 +381,14 @@ impl Api {
         match route {
             Route::Health => Ok(health::get(self)),
             Route::WhoAmI => Ok(whoami::get(&caller)),
+            Route::Deployments if watch::is_asked(request) => {
+                let watch = watch::open(self, session, caller, None, request);
+                asked.ids().scope(Box::pin(watch)).await
+            }
+            Route::NamespaceDeployments { namespace } if watch::is_asked(request) => {
+                let watch = watch::open(self, session, caller, Some(&*namespace), request);
+                asked.ids().scope(Box::pin(watch)).await
+            }
             // The cluster is asked.
             Route::Deployments if caller.rules.reviewer.is_some() => {
                 let list = deployments::list(self, &caller, request);
@@ -396,7 +414,7 @@ impl Api {
                     )
                     .await
                 } else {
-                    replicas::get(self, &caller, names, request).await
+                    long_poll::get(self, session, &caller, asked, names, request).await
                 }
             }
             Route::OpenApi | Route::Docs | Route::NamespaceDeployments { .. } => {
