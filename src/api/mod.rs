@@ -288,12 +288,7 @@ impl Api {
         let Some(verb) = route.verb(&request.method) else {
             return Ok(());
         };
-        let verb = match route {
-            Route::Deployments | Route::NamespaceDeployments { .. } if watch::is_asked(request) => {
-                Verb::Watch
-            }
-            _ => verb,
-        };
+        let verb = watch::asked(route, request).map_or(verb, |_| Verb::Watch);
         match route.names() {
             Some(names) => self.permit(caller, || asked.ids(), verb, names).await,
             // What the caller may see of them is found out with the list.
@@ -372,6 +367,10 @@ impl Api {
                 self.admit(&caller, asked, &route, request).await?;
             }
         }
+        if let Some(namespace) = watch::asked(&route, request) {
+            let watch = watch::open(self, session, caller, namespace, request);
+            return asked.ids().scope(Box::pin(watch)).await;
+        }
         let origin = || Origin {
             session: Arc::clone(session),
             caller: Arc::clone(&caller),
@@ -381,14 +380,6 @@ impl Api {
         match route {
             Route::Health => Ok(health::get(self)),
             Route::WhoAmI => Ok(whoami::get(&caller)),
-            Route::Deployments if watch::is_asked(request) => {
-                let watch = watch::open(self, session, caller, None, request);
-                asked.ids().scope(Box::pin(watch)).await
-            }
-            Route::NamespaceDeployments { namespace } if watch::is_asked(request) => {
-                let watch = watch::open(self, session, caller, Some(&*namespace), request);
-                asked.ids().scope(Box::pin(watch)).await
-            }
             // The cluster is asked.
             Route::Deployments if caller.rules.reviewer.is_some() => {
                 let list = deployments::list(self, &caller, request);
@@ -427,7 +418,7 @@ impl Api {
                     // Much may have happened to the caller's access since.
                     let caller = session.caller();
                     let route = Route::Deployment { namespace, name };
-                    let again = self.admit(&caller, asked, &route, &request.method);
+                    let again = self.admit(&caller, asked, &route, request);
                     Box::pin(again).await?;
                 }
                 Ok(answer)

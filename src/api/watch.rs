@@ -15,7 +15,12 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts};
 use http_body::Frame;
 
-use super::{Api, ApiError, Body, deployments::caught_up, path::shown, request};
+use super::{
+    Api, ApiError, Body,
+    deployments::caught_up,
+    path::{Route, shown},
+    request,
+};
 use crate::{access::Caller, generation::Session, limits::WatchPlace, name};
 use sight::Sight;
 use stream::Following;
@@ -24,11 +29,16 @@ pub(super) use wakes::Wakes;
 /// What is reserved for a watch: its task, its buffers and its connection's.
 const RESERVED: usize = 16 * 1024;
 
-/// Whether a request for a list asks to follow it: `?watch`, `?watch=true`.
-pub(super) fn is_asked(request: &Parts) -> bool {
-    let query = request.uri.query().unwrap_or_default();
-    let mut parameters = query.split('&');
-    parameters.any(|p| p == "watch" || p.starts_with("watch=") && p != "watch=false")
+/// Whether a request for a list asks to follow it, `?watch` or `?watch=true`, and of which namespace; `None` inside: of all.
+pub(super) fn asked<'r>(route: &'r Route<'_>, request: &Parts) -> Option<Option<&'r str>> {
+    let namespace = match route {
+        Route::Deployments => None,
+        Route::NamespaceDeployments { namespace } => Some(&**namespace),
+        _ => return None,
+    };
+    let mut parameters = request.uri.query()?.split('&');
+    let asks = |p: &str| p == "watch" || p.starts_with("watch=") && p != "watch=false";
+    parameters.any(asks).then_some(namespace)
 }
 
 /// Opens a watch of all Deployments, or of one namespace's.
