@@ -189,6 +189,11 @@ impl Session {
         }
     }
 
+    /// Tells of every new generation; `None` where none can come.
+    pub(crate) fn reloads(&self) -> Option<watch::Receiver<u64>> {
+        self.shown.as_ref().map(|shown| shown.generations.changes())
+    }
+
     /// The connections that the caller may have, if this is one too many.
     pub(crate) fn is_crowded(&self) -> Option<usize> {
         self.crowded

@@ -15,6 +15,7 @@ mod reached;
 mod runs;
 mod share;
 mod turns;
+mod watches;
 
 pub use bucket::Bucket;
 pub use budget::{Budget, Charge, OverBudget};
@@ -30,6 +31,8 @@ pub use reached::{Limit, LimitMetrics, Who};
 pub(crate) use runs::{InRuns, Runner, Runs, in_runs};
 pub(crate) use share::{LARGE_HEAD, Share};
 pub use turns::{NoTurn, Places, Turn, Turns};
+pub use watches::Watches;
+pub(crate) use watches::{Open as OpenWatches, Place as WatchPlace};
 
 use std::{num::NonZeroUsize, time::Duration};
 
@@ -54,6 +57,8 @@ pub struct Limits {
     pub rates: Rates,
     /// How many requests may be under way.
     pub requests: Requests,
+    /// Of watches: streams of changes, and reads that wait for one.
+    pub watches: Watches,
     /// Writes on their way to Kubernetes at once, of all callers together; a caller has a quarter of them at most.
     pub writes_at_once: NonZeroUsize,
 }
@@ -68,6 +73,7 @@ impl Default for Limits {
             memory: MemoryBudget::default(),
             rates: Rates::default(),
             requests: Requests::default(),
+            watches: Watches::default(),
             writes_at_once: NonZeroUsize::MIN.saturating_add(63),
         }
     }

@@ -111,6 +111,24 @@ pub(super) async fn reviewed_view(
     }
 }
 
+/// Which of these namespaces the cluster lets a caller watch; none is an error.
+pub(super) async fn watchable(
+    reviewer: &Reviewer,
+    caller: &Caller,
+    namespaces: impl Iterator<Item = String>,
+) -> Result<access::Visible, ApiError> {
+    let Ok(principal) = &caller.principal else {
+        return Err(forbidden(caller, Verb::Watch, None));
+    };
+    let seen = reviewer.sees(principal, Verb::Watch, namespaces).await;
+    match seen.map_err(denied)? {
+        access::Visible::Namespaces(some) if some.is_empty() => {
+            Err(forbidden(caller, Verb::Watch, None))
+        }
+        seen => Ok(seen),
+    }
+}
+
 fn denied(why: Denied) -> ApiError {
     match &why {
         Denied::No { .. } => ApiError::Forbidden(why.to_string()),

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body::{Frame, SizeHint};
 
-use super::pins::Pinned;
+use super::{pins::Pinned, watch::Watch};
 use crate::{limits::Reservation, store::ListBody};
 
 /// How much of a large body is given at a time, in bytes. A frame's worth: once the last was given nothing is reserved any more, though the HTTP
@@ -32,6 +32,7 @@ enum Kind {
         list: ListBody,
         _pinned: Pinned,
     },
+    Watch(Watch),
 }
 
 impl Body {
@@ -41,6 +42,11 @@ impl Body {
             list,
             _pinned: pinned,
         })
+    }
+
+    /// A stream of events, without an end for now.
+    pub(super) fn watch(watch: Watch) -> Self {
+        Self(Kind::Watch(watch))
     }
 
     /// A large body that is at hand, in pieces.
@@ -101,6 +107,7 @@ impl http_body::Body for Body {
                 Poll::Ready((!piece.is_empty()).then(|| Ok(Frame::data(piece))))
             }
             Kind::List { list, .. } => Pin::new(list).poll_frame(context),
+            Kind::Watch(watch) => watch.poll_frame(context),
         }
     }
 
@@ -110,6 +117,7 @@ impl http_body::Body for Body {
             Kind::Whole(bytes) => bytes.is_none(),
             Kind::Reserved { bytes, .. } => bytes.is_empty(),
             Kind::List { list, .. } => list.is_end_stream(),
+            Kind::Watch(watch) => watch.has_ended(),
         }
     }
 
@@ -120,6 +128,7 @@ impl http_body::Body for Body {
             }
             Kind::Reserved { bytes, .. } => SizeHint::with_exact(bytes.len() as u64),
             Kind::List { list, .. } => http_body::Body::size_hint(list),
+            Kind::Watch(_) => SizeHint::default(),
         }
     }
 }

@@ -316,6 +316,7 @@ fn in_the_way(NoTurn { limit, own }: &NoTurn) -> String {
         Limit::ContainerReads => "reads of containers",
         Limit::AccessReviews => "questions to the cluster about callers",
         Limit::Lists => "lists to be searched or compressed",
+        Limit::Watches => "watches (limits.watches)",
         Limit::LargeHeads => "requests with more than 4 KiB of URI and headers",
         Limit::CallerStreams => "requests (limits.http2.streamsPerCaller)",
         _ => "requests that wait (limits.requests)",

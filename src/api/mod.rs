@@ -16,6 +16,7 @@ mod idempotency;
 mod limits;
 mod list_parameters;
 mod list_part;
+mod long_poll;
 mod path;
 mod paused;
 mod pins;
@@ -28,6 +29,7 @@ mod rollback;
 mod rollout;
 mod step;
 mod walks;
+mod watch;
 mod whoami;
 mod write;
 
@@ -96,6 +98,7 @@ pub struct Api {
     walks: Walks,
     audit: Audit,
     steps: Steps,
+    wakes: Arc<watch::Wakes>,
     /// Nobody new is let in, and streams end.
     closing: CancellationToken,
     /// Writes go on when their caller hangs up; a shutdown waits for them.
@@ -120,6 +123,7 @@ impl Api {
             walks: Walks::default(),
             audit: Audit::default(),
             steps: Steps::default(),
+            wakes: Arc::default(),
             closing: CancellationToken::new(),
         }
     }
@@ -286,12 +290,13 @@ impl Api {
         caller: &Caller,
         asked: &OfRequest<'_>,
         route: &Route<'_>,
-        method: &Method,
+        request: &Parts,
     ) -> Result<(), ApiError> {
         standing(caller)?;
-        let Some(verb) = route.verb(method) else {
+        let Some(verb) = route.verb(&request.method) else {
             return Ok(());
         };
+        let verb = watch::asked(route, request).map_or(verb, |_| Verb::Watch);
         match route.names() {
             Some(names) => self.permit(caller, || asked.ids(), verb, names).await,
             // What the caller may see of them is found out with the list.
@@ -353,7 +358,7 @@ impl Api {
         let writes = path::writes(&request.method);
         let admission = match acceptable.and_then(|()| self.affordable(&route, writes)) {
             Ok(()) => {
-                let admitted = self.admit(&caller, asked, &route, &request.method).await;
+                let admitted = self.admit(&caller, asked, &route, request).await;
                 admitted.and_then(|()| limits::within_rate(&caller, writes))
             }
             refused => refused,
@@ -367,8 +372,12 @@ impl Api {
                 request::whole_body(self, &caller, request, content).await?;
                 // It took its time, and so may have a reload.
                 caller = session.caller();
-                self.admit(&caller, asked, &route, &request.method).await?;
+                self.admit(&caller, asked, &route, request).await?;
             }
+        }
+        if let Some(namespace) = watch::asked(&route, request) {
+            let watch = watch::open(self, session, caller, namespace, request);
+            return asked.ids().scope(Box::pin(watch)).await;
         }
         let origin = || Origin {
             session: Arc::clone(session),
@@ -412,7 +421,7 @@ impl Api {
                     )
                     .await
                 } else {
-                    replicas::get(self, &caller, names, request).await
+                    long_poll::get(self, session, &caller, asked, names, request).await
                 }
             }
             Route::OpenApi | Route::Docs => Err(ApiError::NoSuchPath),
@@ -423,7 +432,7 @@ impl Api {
                     // Much may have happened to the caller's access since.
                     let caller = session.caller();
                     let route = Route::Deployment { namespace, name };
-                    let again = self.admit(&caller, asked, &route, &request.method);
+                    let again = self.admit(&caller, asked, &route, request);
                     Box::pin(again).await?;
                 }
                 Ok(answer)

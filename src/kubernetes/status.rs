@@ -209,6 +209,11 @@ impl InformerStatus {
         }
     }
 
+    /// Tells of every change of the store, and of every version that it reached.
+    pub fn progress(&self) -> watch::Receiver<()> {
+        self.progress.subscribe()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -10,7 +10,7 @@ use std::{
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
-    Bucket, Budget, CallerRates, Limit, Limits, NoTurn, Rate, Runs, Share, Turns,
+    Bucket, Budget, CallerRates, Limit, Limits, NoTurn, OpenWatches, Rate, Runs, Share, Turns,
     known::{Counted, Known},
     turns::Places,
 };
@@ -63,6 +63,7 @@ pub struct Allowance {
     pub pods: Option<Budget>,
     runs: Arc<Runs>,
     share: Arc<Share>,
+    watches: OpenWatches,
 }
 
 impl Allowance {
@@ -75,7 +76,13 @@ impl Allowance {
             pods: rates.pods_per_minute.map(Budget::new),
             runs: Runs::new(*AWAKE),
             share: Arc::default(),
+            watches: Arc::default(),
         }
+    }
+
+    /// Its watches that are open.
+    pub(crate) fn watches(&self) -> &OpenWatches {
+        &self.watches
     }
 
     /// Whose it is.
@@ -101,7 +108,8 @@ impl Allowance {
 
 impl Counted for Allowance {
     fn is_as_good_as_new(&mut self) -> bool {
-        self.pods.as_ref().is_none_or(Budget::is_unused)
+        Arc::strong_count(&self.watches) == 1
+            && self.pods.as_ref().is_none_or(Budget::is_unused)
             && self.reads.as_mut().is_none_or(Bucket::is_full)
             && self.writes.as_mut().is_none_or(Bucket::is_full)
     }
@@ -142,6 +150,8 @@ pub struct Limiter {
     pub container_reads: Turns,
     /// For lists that are searched or compressed.
     pub lists: Turns,
+    /// The watches that are open.
+    pub(crate) watches: OpenWatches,
 }
 
 impl Default for Limiter {
@@ -154,6 +164,7 @@ impl Default for Limiter {
             writes: Turns::new(Limit::Writes, writes(&limits)),
             container_reads: Turns::new(Limit::ContainerReads, CONTAINER_READS),
             lists: Turns::new(Limit::Lists, LISTS),
+            watches: Arc::default(),
         }
     }
 }

@@ -80,13 +80,15 @@ pub enum Limit {
     ContainerReads,
     /// Lists that are searched or compressed at once.
     Lists,
+    /// `watches`
+    Watches,
     /// Questions to the cluster about callers at once.
     AccessReviews,
 }
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::Connections,
         Self::AddressConnections,
         Self::IdentityConnections,
@@ -117,6 +119,7 @@ impl Limit {
         Self::Writes,
         Self::ContainerReads,
         Self::Lists,
+        Self::Watches,
         Self::AccessReviews,
     ];
 
@@ -153,6 +156,7 @@ impl Limit {
             Self::Writes => "Writes",
             Self::ContainerReads => "ContainerReads",
             Self::Lists => "Lists",
+            Self::Watches => "Watches",
             Self::AccessReviews => "AccessReviews",
         }
     }

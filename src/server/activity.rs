@@ -355,6 +355,13 @@ impl UnderWay {
         }
         state.answers[turn] += 1;
     }
+
+    /// There is nothing to take of its answer for now, which isn't its reader's fault.
+    fn awaited(&mut self) {
+        if let Some(turn) = self.turn.take() {
+            self.activity.state().answers[turn] -= 1;
+        }
+    }
 }
 
 impl Drop for UnderWay {
@@ -461,6 +468,14 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Going<B> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
         let ended = self.body.is_end_stream();
         self.under_way.answered = ended;
+        if polled.is_pending() {
+            self.since = None;
+            self.under_way.awaited();
+            return polled;
+        }
+        if self.under_way.turn.is_none() && !ended {
+            self.under_way.taken();
+        }
         let looks = self.under_way.activity.looks.load(Relaxed);
         if looks != self.looks && polled.is_ready() && !ended {
             self.looks = looks;

@@ -192,6 +192,11 @@ impl Attributes {
     pub(super) fn packed(&self) -> Packed<'_> {
         Packed(&self.0)
     }
+
+    /// The value of a label that is kept.
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.packed().label(key)
+    }
 }
 
 /// Bytes before the content: the length of the whole.

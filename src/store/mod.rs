@@ -4,6 +4,7 @@
 //! informer writes to it.
 
 mod attributes;
+mod changes;
 mod list;
 mod record;
 mod segment;
@@ -16,12 +17,14 @@ mod tests;
 
 use std::{
     ops::Deref,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use arc_swap::ArcSwap;
 
 pub use attributes::{Annotation, AnnotationBounds, Attributes, GitOps, LabelKeys, Marks};
+use changes::Changes;
+pub use changes::{Change, News, Step, Told};
 pub use list::ListBody;
 pub use record::{Deployment, Event, Key, Transition};
 pub use segment::Record;
@@ -36,6 +39,8 @@ pub use view::{View, Visible};
 pub struct Store {
     current: ArcSwap<Snapshot>,
     writing: Mutex<()>,
+    /// Taken by those who write, after `writing`, and for a moment by those who follow.
+    changes: Mutex<Changes>,
 }
 
 /// Which of the store's scopes a change belongs to: its position in the list of namespaces given to [`Store::new`].
@@ -48,6 +53,7 @@ impl Store {
         Self {
             current: ArcSwap::from_pointee(Snapshot::empty(namespaces)),
             writing: Mutex::new(()),
+            changes: Mutex::new(Changes::new(namespaces.len().max(1))),
         }
     }
 
@@ -70,6 +76,32 @@ impl Store {
         self.current.load()
     }
 
+    /// The present state, and the position in the changes and the versions from where on one who has it follows.
+    pub fn follow(&self) -> (Arc<Snapshot>, u64, String) {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let changes = self.changes();
+        (self.snapshot(), changes.next(), changes.versions())
+    }
+
+    /// How many steps of changes there have been, which tells whether there are new ones.
+    pub fn position(&self) -> u64 {
+        self.changes().next()
+    }
+
+    /// What changed from this position on; `None` if that isn't known any more.
+    pub fn since(&self, position: u64) -> Option<News> {
+        self.changes().since(position)
+    }
+
+    /// What changed since each scope was at this version; `None` if that isn't known.
+    pub fn after(&self, versions: &[u64]) -> Option<News> {
+        self.changes().after(versions)
+    }
+
+    fn changes(&self) -> MutexGuard<'_, Changes> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Applies watch events of one scope, each object at most once, and moves the scope to `version`.
     ///
     /// An event that is not newer than what is known of its object changes nothing: no resourceVersion goes back.
@@ -78,8 +110,11 @@ impl Store {
         let now = self.current.load();
         let mut changes = Vec::with_capacity(events.len());
         let mut transitions = Vec::with_capacity(events.len());
+        let mut news = Vec::new();
         for event in events {
-            if let Some(transition) = Transition::of(now.tree().get(event.key()), &event) {
+            let known = now.tree().get(event.key());
+            if let Some(transition) = Transition::of(known, &event) {
+                Change::of(known, &event, &mut news);
                 transitions.push(transition);
                 changes.push(event);
             }
@@ -92,6 +127,7 @@ impl Store {
         let version = version.max(now.version_of(scope.0));
         self.current
             .store(Arc::new(now.next(tree, scope.0, version)));
+        self.changes().push(scope.0, version, news, false);
         transitions
     }
 
@@ -123,10 +159,14 @@ impl Store {
         // A first sync adds everything: its transitions would say no more than the count does.
         let first = now.version_of(scope) == 0;
         let namespace = now.namespace_of(scope);
+        let mut news = Vec::new();
         let transitions = match namespace {
             _ if first => Vec::new(),
-            None => differences(now.records(), listed.records()),
-            Some(namespace) => differences(now.namespace(namespace), listed.records()),
+            None => differences(now.records(), listed.records(), version, &mut news),
+            Some(namespace) => {
+                let known = now.namespace(namespace);
+                differences(known, listed.records(), version, &mut news)
+            }
         };
         let tree = match namespace {
             None => listed,
@@ -142,6 +182,7 @@ impl Store {
         let mut next = now.next(tree, scope, version);
         next.keeps_labels(scope, labels);
         self.current.store(Arc::new(next));
+        self.changes().push(scope, version, news, true);
         transitions
     }
 }
@@ -197,10 +238,12 @@ impl Draft {
     }
 }
 
-/// What changed between two ordered runs of records.
+/// What changed between two ordered runs of records; `news` is told what followers are, deletions with `version`.
 fn differences<'a>(
     old: impl Iterator<Item = Record<'a>>,
     new: impl Iterator<Item = Record<'a>>,
+    version: u64,
+    news: &mut Vec<Change>,
 ) -> Vec<Transition> {
     let (mut old, mut new) = (old.peekable(), new.peekable());
     let mut found = Vec::new();
@@ -214,8 +257,15 @@ fn differences<'a>(
         let before = if order.is_le() { old.next() } else { None };
         match if order.is_ge() { new.next() } else { None } {
             Some(after) if before.is_some_and(|b| b.same_as(&after)) => {}
-            Some(after) => found.extend(Transition::between(before, &after.to_deployment())),
-            None => found.extend(before.map(|b| Transition::Deleted(b.to_deployment()))),
+            Some(after) => {
+                let after = after.to_deployment();
+                Change::between(before, Some(&after), after.resource_version, news);
+                found.extend(Transition::between(before, &after));
+            }
+            None => {
+                Change::between(before, None, version, news);
+                found.extend(before.map(|b| Transition::Deleted(b.to_deployment())));
+            }
         }
     }
 }

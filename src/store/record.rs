@@ -28,6 +28,11 @@ impl Deployment {
     pub fn key(&self) -> Key<'_> {
         Key::new(&self.namespace, &self.name)
     }
+
+    /// About how many bytes it takes beside its own.
+    pub(super) fn size(&self) -> usize {
+        self.namespace.len() + self.name.len() + self.attributes.packed().bytes().len()
+    }
 }
 
 /// The order of the store: by namespace, then by name, byte for byte.

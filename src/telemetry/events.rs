@@ -236,6 +236,8 @@ pub const EVENTS: &[Event] = &[
         "One is in the last fifth of its lifetime. Said once a day."),
     event("tls.key.exposed", &[Warn], "path",
         "Everyone on the machine can read the private key."),
+    event("watch.ended", &[Debug], "principal address reason count",
+        "A watch of a caller is over, after so many events."),
 ];
 
 /// All names of fields, and what is in them.

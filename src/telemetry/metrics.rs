@@ -6,6 +6,7 @@ mod http;
 mod informer;
 mod kubernetes;
 mod process;
+mod watches;
 
 use std::{
     sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
@@ -28,6 +29,7 @@ pub use informer::InformerMetrics;
 pub use kubernetes::CallMetrics;
 pub(crate) use kubernetes::{Call, Retry};
 pub(crate) use process::panicked;
+pub(crate) use watches::WatchMetrics;
 
 use crate::{
     audit::AuditMetrics,
@@ -45,6 +47,8 @@ pub struct Metrics {
     process: Registry,
     /// Of callers.
     pub(crate) http: HttpMetrics,
+    /// Of callers' watches.
+    pub(crate) watches: WatchMetrics,
     /// Of the informer.
     pub informer: Arc<InformerMetrics>,
     /// Of calls to the Kubernetes API.
@@ -143,6 +147,7 @@ impl Default for Metrics {
         let audit = Arc::<AuditMetrics>::default();
         let events = Arc::<EventMetrics>::default();
         let limits = LimitMetrics::default();
+        let watches = WatchMetrics::default();
         let memory = Arc::<Memory>::default();
         let (expiries, beginnings, reloads) =
             (Family::default(), Family::default(), Family::default());
@@ -151,6 +156,7 @@ impl Default for Metrics {
         audit.register(&mut registry);
         events.register(&mut registry);
         limits.register(&mut registry);
+        watches.register(&mut registry);
         memory.register(&mut registry);
         for result in ["applied", "failed"] {
             drop(Family::get_or_create(&reloads, &ResultLabels { result }));
@@ -208,6 +214,7 @@ impl Default for Metrics {
         let metrics = Self {
             registry,
             process,
+            watches,
             http,
             informer,
             kubernetes,

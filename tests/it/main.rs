@@ -39,5 +39,6 @@ mod scenarios;
 mod support;
 mod tls;
 mod upgrade;
+mod watch;
 mod workflows;
 mod writes;

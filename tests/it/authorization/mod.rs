@@ -6,6 +6,7 @@ mod images;
 mod kubernetes;
 mod policy;
 mod reloading;
+mod watches;
 mod whoami;
 
 use std::{ffi::OsString, net::SocketAddr, time::Duration};

@@ -15,6 +15,7 @@ mod secured;
 mod server;
 mod shape;
 mod sim;
+mod sse;
 mod world;
 
 pub(crate) use balancer::Balancer;
@@ -30,6 +31,7 @@ pub(crate) use secured::SecuredCluster;
 pub(crate) use server::{Setup, TestServer, eventually};
 pub(crate) use shape::Shape;
 pub(crate) use sim::{SimCluster, write_kubeconfig};
+pub(crate) use sse::Events;
 pub(crate) use world::World;
 
 /// Says aloud that something wasn't tried here, and why.

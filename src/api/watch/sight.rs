@@ -1,0 +1,159 @@
+//! What a watch shows to its caller, and whether that is still so.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    sync::Arc,
+};
+
+use super::super::{Api, ApiError, authorization};
+use crate::{
+    access::{Caller, Verb, Visible as Allowed},
+    selector::Labels,
+    store::{Deployment, ListBody, Record, Snapshot, Visible},
+};
+
+/// What is shown: of which namespace, and what of it may be seen.
+#[derive(Debug)]
+pub(super) struct Sight {
+    namespace: Option<Box<str>>,
+    granted: Granted,
+}
+
+#[derive(Debug)]
+enum Granted {
+    All,
+    /// What the policy's rules say of each.
+    Rules(Arc<Caller>),
+    /// What the cluster said of each namespace that it was asked about.
+    Namespaces {
+        seen: BTreeSet<String>,
+        asked: HashSet<String>,
+    },
+}
+
+struct LabelsOf<'a>(&'a Deployment);
+
+impl Labels for LabelsOf<'_> {
+    fn label(&self, key: &str) -> Option<&str> {
+        self.0.attributes.label(key)
+    }
+}
+
+impl Sight {
+    /// What this caller may watch now.
+    pub(super) async fn of(
+        api: &Api,
+        caller: &Arc<Caller>,
+        namespace: Option<&str>,
+    ) -> Result<Self, ApiError> {
+        authorization::authorize_list(caller, Verb::Watch)?;
+        let snapshot = api.status.store().snapshot();
+        let granted = if let Some(reviewer) = &caller.rules.reviewer {
+            let mut asked = HashSet::new();
+            match namespace {
+                Some(namespace) => drop(asked.insert(namespace.to_owned())),
+                None => drop(snapshot.view(|namespace| {
+                    asked.insert(namespace.to_owned());
+                    Visible::<fn(&Record<'_>) -> bool>::None
+                })),
+            }
+            let allowed = authorization::watchable(reviewer, caller, asked.iter().cloned());
+            match allowed.await? {
+                Allowed::All => Granted::All,
+                Allowed::Namespaces(seen) => Granted::Namespaces { seen, asked },
+            }
+        } else if caller.permissions.sees_everything(Verb::Watch) {
+            Granted::All
+        } else {
+            if caller.permissions.looks_at_labels()
+                && !snapshot.has_labels_everywhere(&caller.rules.labels)
+            {
+                return Err(ApiError::NotSynced);
+            }
+            Granted::Rules(Arc::clone(caller))
+        };
+        Ok(Self {
+            namespace: namespace.map(Into::into),
+            granted,
+        })
+    }
+
+    /// The same by what may be seen now; an error if that is nothing any more.
+    pub(super) async fn anew(&self, api: &Api, caller: &Arc<Caller>) -> Result<Self, ApiError> {
+        Self::of(api, caller, self.namespace.as_deref()).await
+    }
+
+    /// Whether the cluster has to be asked before this is shown, since it is of a namespace that is new.
+    pub(super) fn is_unsure_of(&self, deployment: &Deployment) -> bool {
+        match &self.granted {
+            Granted::Namespaces { asked, .. } => {
+                self.of_namespace(&deployment.namespace) && !asked.contains(&*deployment.namespace)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether answers of the cluster decide, which age.
+    pub(super) fn ages(&self, caller: &Caller) -> bool {
+        caller.rules.reviewer.is_some()
+    }
+
+    fn of_namespace(&self, namespace: &str) -> bool {
+        self.namespace.as_deref().is_none_or(|n| n == namespace)
+    }
+
+    /// Whether a Deployment is shown.
+    pub(super) fn sees(&self, deployment: &Deployment) -> bool {
+        let (namespace, name) = (&*deployment.namespace, &*deployment.name);
+        self.of_namespace(namespace)
+            && match &self.granted {
+                Granted::All => true,
+                Granted::Rules(caller) => {
+                    let labels = LabelsOf(deployment);
+                    let decided =
+                        caller
+                            .permissions
+                            .decide(Verb::Watch, namespace, name, Some(&labels));
+                    decided.is_allowed()
+                }
+                Granted::Namespaces { seen, .. } => seen.contains(namespace),
+            }
+    }
+
+    /// What is shown of a snapshot.
+    pub(super) fn list(&self, snapshot: &Arc<Snapshot>) -> ListBody {
+        if let (None, Granted::All) = (&self.namespace, &self.granted) {
+            return Arc::clone(snapshot).list();
+        }
+        let view = snapshot.view(|namespace| {
+            if !self.of_namespace(namespace) {
+                return Visible::None;
+            }
+            let all = match &self.granted {
+                Granted::All => Some(true),
+                Granted::Rules(caller) => caller.permissions.sees_namespace(Verb::Watch, namespace),
+                Granted::Namespaces { seen, .. } => Some(seen.contains(namespace)),
+            };
+            match all {
+                Some(true) => Visible::All,
+                Some(false) => Visible::None,
+                None => Visible::Each(|record: &Record<'_>| self.sees(&record.to_deployment())),
+            }
+        });
+        view.list()
+    }
+
+    /// Tells sights apart, at every server alike; `None`: all is seen.
+    pub(super) fn print(&self) -> Option<u32> {
+        let mut print = DefaultHasher::new();
+        self.namespace.hash(&mut print);
+        match &self.granted {
+            Granted::All if self.namespace.is_none() => return None,
+            Granted::All => {}
+            Granted::Rules(caller) => format!("{:?}", caller.permissions).hash(&mut print),
+            Granted::Namespaces { seen, .. } => seen.hash(&mut print),
+        }
+        Some(print.finish() as u32)
+    }
+}

@@ -1,0 +1,283 @@
+//! One watch: what it was told, what it waits for, and why it ends.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use tokio::{
+    sync::watch,
+    time::{Instant, Sleep, sleep_until},
+};
+use tracing::debug;
+
+use super::{
+    super::{Api, ApiError, pins::Pinned},
+    LastSeen,
+    sight::Sight,
+};
+use crate::{
+    access::Caller,
+    generation::Session,
+    limits::{Reservation, WatchPlace},
+    store::{ListBody, News},
+};
+
+/// After so long without an event comes a sign of life; a certificate that expired is noticed by then at the latest.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// About how many milliseconds clients wait before they come back: half as many to half as many more, so that they don't come at once.
+const RETRY: u64 = 2000;
+
+/// A watch under way.
+pub(super) struct Following {
+    api: Arc<Api>,
+    session: Arc<Session>,
+    caller: Arc<Caller>,
+    sight: Sight,
+    /// The part of an id that says what is seen.
+    suffix: String,
+    /// From where on the store's changes haven't been told.
+    position: u64,
+    /// What the last event said.
+    id: String,
+    /// A snapshot that is being told.
+    list: Option<(ListBody, Pinned)>,
+    /// What comes next of what is known already.
+    ready: Option<Bytes>,
+    woken: watch::Receiver<()>,
+    timer: std::pin::Pin<Box<Sleep>>,
+    told: Instant,
+    events: u64,
+    _open: (WatchPlace, Reservation),
+    why: &'static str,
+}
+
+impl Following {
+    /// Begins with what the client hasn't had, if that is known, or else with a snapshot.
+    pub(super) fn begin(
+        api: Arc<Api>,
+        session: Arc<Session>,
+        caller: Arc<Caller>,
+        sight: Sight,
+        resume: Option<LastSeen>,
+        woken: watch::Receiver<()>,
+        open: (WatchPlace, Reservation),
+    ) -> Result<Self, ApiError> {
+        let print = sight.print();
+        let now = Instant::now();
+        let mut this = Self {
+            suffix: print.map_or_else(String::new, |print| format!("-{print:08x}")),
+            timer: Box::pin(sleep_until(now)),
+            api,
+            session,
+            caller,
+            sight,
+            position: 0,
+            id: String::new(),
+            list: None,
+            ready: None,
+            woken,
+            told: now,
+            events: 0,
+            _open: open,
+            why: "its client has gone",
+        };
+        this.api.metrics.watches.open.inc();
+        let retry = RETRY / 2 + fastrand::u64(..RETRY);
+        let mut first = BytesMut::from(format!("retry: {retry}\n\n").as_bytes());
+        let seen = resume.filter(|seen| seen.sight == print);
+        let missed = seen.and_then(|seen| {
+            let missed = this.api.status.store().after(&seen.versions)?;
+            this.id = seen
+                .versions
+                .iter()
+                .map(u64::to_string)
+                .collect::<Vec<_>>()
+                .join(".");
+            this.id.push_str(&this.suffix);
+            Some(missed)
+        });
+        match missed {
+            // Of a namespace that is new, the cluster is asked first.
+            Some(news) if !this.is_unsure_of(&news) => {
+                this.tell(&news, &mut first);
+                this.heartbeat(&news.versions, &mut first);
+            }
+            _ => this.start_over(&mut first)?,
+        }
+        this.ready = Some(first.freeze());
+        this.set_timer();
+        Ok(this)
+    }
+
+    /// What is sent next, as soon as there is something; nothing when the stream ends.
+    pub(super) async fn next(mut self) -> Option<(Bytes, Self)> {
+        loop {
+            if let Some(bytes) = self.ready.take() {
+                self.told = Instant::now();
+                return Some((bytes, self));
+            }
+            if let Some((list, _)) = &mut self.list {
+                self.ready = list.next();
+                if self.ready.is_none() {
+                    self.list = None;
+                    self.ready = Some(Bytes::from_static(b"\n\n"));
+                }
+                continue;
+            }
+            // Before the look at the store, so that nothing falls between the two.
+            self.woken.borrow_and_update();
+            if let Err(why) = self.may_go_on().await {
+                self.why = why;
+                return None;
+            }
+            let mut text = BytesMut::new();
+            match self.api.status.store().since(self.position) {
+                Some(news) => {
+                    if self.is_unsure_of(&news) {
+                        if let Err(why) = self.sees_the_same().await {
+                            self.why = why;
+                            return None;
+                        }
+                        continue;
+                    }
+                    self.tell(&news, &mut text);
+                    let silent = text.is_empty() && self.told.elapsed() >= HEARTBEAT;
+                    if silent {
+                        self.heartbeat(&news.versions, &mut text);
+                    }
+                }
+                None => {
+                    self.api.metrics.watches.resyncs.inc();
+                    if self.start_over(&mut text).is_err() {
+                        self.why = "memory is short";
+                        return None;
+                    }
+                }
+            }
+            if !text.is_empty() {
+                self.ready = Some(text.freeze());
+                continue;
+            }
+            tokio::select! {
+                biased;
+                changed = self.woken.changed() => if changed.is_err() {
+                    return None;
+                },
+                () = &mut self.timer => {
+                    let ages = self.sight.ages(&self.caller);
+                    if ages && let Err(why) = self.sees_the_same().await {
+                        self.why = why;
+                        return None;
+                    }
+                    self.set_timer();
+                }
+            }
+        }
+    }
+
+    /// Writes what the steps mean to this caller.
+    fn tell(&mut self, news: &News, text: &mut BytesMut) {
+        let mut events = 0;
+        for step in &news.steps {
+            let begun = text.len();
+            let mut last = begun;
+            for change in step.changes() {
+                let Some(told) = change.told(|deployment| self.sight.sees(deployment)) else {
+                    continue;
+                };
+                if text.len() > begun {
+                    // Whoever comes back in the middle of a step is told of all of it.
+                    text.extend_from_slice(format!("id: {}\n\n", self.id).as_bytes());
+                }
+                last = text.len();
+                text.extend_from_slice(&change.event(told));
+                events += 1;
+            }
+            self.at(step.versions());
+            if last > begun || text.len() > begun {
+                text.extend_from_slice(format!("id: {}\n\n", self.id).as_bytes());
+            }
+        }
+        self.position = news.next;
+        self.events += events;
+        self.api.metrics.watches.events.inc_by(events);
+    }
+
+    fn at(&mut self, versions: &str) {
+        self.id.clear();
+        self.id.push_str(versions);
+        self.id.push_str(&self.suffix);
+    }
+
+    /// A comment, and how far the stream has come.
+    fn heartbeat(&mut self, versions: &str, text: &mut BytesMut) {
+        self.at(versions);
+        text.extend_from_slice(format!(": heartbeat\nid: {}\n\n", self.id).as_bytes());
+    }
+
+    /// Begins a snapshot, of which the list follows in pieces.
+    fn start_over(&mut self, text: &mut BytesMut) -> Result<(), ApiError> {
+        let (snapshot, position, versions) = self.api.status.store().follow();
+        let pinned = self.api.pins.pin(&self.api.metrics.memory, &snapshot);
+        let pinned = pinned.ok_or(ApiError::ShortOfMemory)?;
+        self.at(&versions);
+        self.position = position;
+        self.list = Some((self.sight.list(&snapshot), pinned));
+        self.api.metrics.watches.snapshots.inc();
+        text.extend_from_slice(format!("event: snapshot\nid: {}\ndata: ", self.id).as_bytes());
+        Ok(())
+    }
+
+    fn is_unsure_of(&self, news: &News) -> bool {
+        let mut changes = news.steps.iter().flat_map(|step| step.changes());
+        changes.any(|change| {
+            let mut sides = change.before.iter().chain(&change.after);
+            sides.any(|deployment| self.sight.is_unsure_of(deployment))
+        })
+    }
+
+    /// Whether the server, the certificate and the rules let the stream go on; otherwise why not.
+    async fn may_go_on(&mut self) -> Result<(), &'static str> {
+        if self.api.closing.is_cancelled() {
+            return Err("the server shuts down");
+        }
+        let caller = self.session.caller();
+        if Arc::ptr_eq(&caller, &self.caller) {
+            return Ok(());
+        }
+        if caller.refused.is_some() {
+            return Err("its certificate isn't accepted any more");
+        }
+        self.caller = caller;
+        self.sees_the_same().await
+    }
+
+    /// Asks what may be seen now, and goes on by that if it is what was seen before: whoever comes back begins with a snapshot.
+    async fn sees_the_same(&mut self) -> Result<(), &'static str> {
+        let now = self.sight.anew(&self.api, &self.caller).await;
+        let now = now.map_err(|_| "it may not be seen any more, or nobody could say")?;
+        if now.print() != self.sight.print() {
+            return Err("something else may be seen now");
+        }
+        self.sight = now;
+        Ok(())
+    }
+
+    fn set_timer(&mut self) {
+        let now = Instant::now();
+        let heartbeat = match self.told + HEARTBEAT {
+            due if due > now => due,
+            _ => now + HEARTBEAT,
+        };
+        let expiry = now + self.caller.identity.time_left();
+        self.timer.as_mut().reset(heartbeat.min(expiry));
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.api.metrics.watches.open.dec();
+        let (caller, why, events) = (&self.caller, self.why, self.events);
+        debug!(name: "watch.ended", principal = %caller.name(), address = %caller.address, reason = why, count = events,
+            "a watch ended after {events} events: {why}");
+    }
+}

@@ -1,0 +1,103 @@
+//! Wakes all watches together: at once after a change, and then not again for a moment, so that a burst costs each of them little.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::watch, time::sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::super::Api;
+use crate::{generation::Session, kubernetes::InformerStatus};
+
+/// How long watches that were woken sleep at least: a lone change isn't delayed, one of a burst by no more than this.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What watches wait for. Its task runs only while somebody watches.
+#[derive(Debug)]
+pub(in crate::api) struct Wakes {
+    tell: watch::Sender<()>,
+    running: Mutex<bool>,
+}
+
+impl Default for Wakes {
+    fn default() -> Self {
+        Self {
+            tell: watch::Sender::new(()),
+            running: Mutex::new(false),
+        }
+    }
+}
+
+impl Wakes {
+    /// Moves when the store has changed, when a reload came and when the server closes.
+    pub(in crate::api) fn subscribe(
+        self: &Arc<Self>,
+        api: &Api,
+        session: &Session,
+    ) -> watch::Receiver<()> {
+        let woken = self.tell.subscribe();
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*running {
+            *running = true;
+            let run = Arc::clone(self).run(
+                Arc::clone(&api.status),
+                session.reloads(),
+                api.closing.clone(),
+            );
+            tokio::spawn(run);
+        }
+        woken
+    }
+
+    async fn run(
+        self: Arc<Self>,
+        status: Arc<InformerStatus>,
+        mut reloads: Option<watch::Receiver<u64>>,
+        closing: CancellationToken,
+    ) {
+        let mut progress = status.progress();
+        let mut position = None;
+        loop {
+            // Most versions that are reached change nothing that anybody is told of.
+            let now = status.store().position();
+            let mut news = position.replace(now) != Some(now);
+            while !news {
+                let reloaded = async {
+                    if let Some(reloads) = &mut reloads
+                        && reloads.changed().await.is_ok()
+                    {
+                        return;
+                    }
+                    std::future::pending().await
+                };
+                tokio::select! {
+                    () = closing.cancelled() => {
+                        // Those who come after this one find the server closing themselves.
+                        self.tell.send_replace(());
+                        return;
+                    }
+                    () = reloaded => news = true,
+                    moved = progress.changed() => {
+                        if moved.is_err() {
+                            return;
+                        }
+                        let now = status.store().position();
+                        news = position.replace(now) != Some(now);
+                    }
+                }
+            }
+            self.tell.send_replace(());
+            tokio::select! {
+                () = sleep(PAUSE) => {}
+                () = closing.cancelled() => {}
+            }
+            let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+            if self.tell.receiver_count() == 0 {
+                *running = false;
+                return;
+            }
+        }
+    }
+}
