@@ -83,7 +83,9 @@ pub fn main() -> ExitCode {
     }
     let parsed = match plugin {
         None => Cli::try_parse().map(|cli| cli.command),
-        Some(_) => client::Plugin::try_parse().map(|plugin| Command::Client(Box::new(plugin.command))),
+        Some(_) => {
+            client::Plugin::try_parse().map(|plugin| Command::Client(Box::new(plugin.command)))
+        }
     };
     let command = match parsed {
         Ok(command) => command,

@@ -85,6 +85,13 @@ impl<'t> Asker<'t> {
     /// Names that are nearly the one that isn't there.
     async fn near(&mut self, missed: &Deployment) -> Option<String> {
         let all: Vec<Counted> = self.read("/api/v1/deployments".into()).await.ok()?;
+        // Then it was something of it that isn't there.
+        if all
+            .iter()
+            .any(|one| one.namespace == missed.namespace && one.name == missed.name)
+        {
+            return None;
+        }
         let mut near: Vec<_> = all
             .iter()
             .filter_map(|one| {
