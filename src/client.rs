@@ -1,16 +1,13 @@
-//! A client of the API: HTTP/1.1 over mutual TLS 1.3, a connection a request.
+//! A client of the API: HTTP/1.1 over mutual TLS 1.3.
 
 mod address;
+pub mod contexts;
 mod error;
 mod files;
+mod session;
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use http::{Request, StatusCode, header};
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use tokio::{
     net::{TcpStream, lookup_host},
@@ -22,10 +19,8 @@ pub use self::{
     address::{NotAnAddress, ServerAddress},
     error::ClientError,
     files::{ClientFiles, FilesError},
+    session::{Answer, Call, Session},
 };
-
-/// No answer is longer, in bytes.
-const LONGEST_ANSWER: usize = 64 * 1024 * 1024;
 
 /// Asks one server.
 #[derive(Clone)]
@@ -42,15 +37,6 @@ impl fmt::Debug for Client {
             .field("patience", &self.patience)
             .finish_non_exhaustive()
     }
-}
-
-/// What a server answered.
-#[derive(Debug)]
-pub struct Answer {
-    /// Its status.
-    pub status: StatusCode,
-    /// Its body, whole.
-    pub body: Bytes,
 }
 
 impl Client {
@@ -73,12 +59,20 @@ impl Client {
     /// `GET` of a path, on a connection of its own.
     ///
     /// # Errors
-    /// When there is no answer in time: the server can't be reached, isn't trusted, or doesn't let this client in.
+    /// As [`Session::send`].
     pub async fn get(&self, path: &str) -> Result<Answer, ClientError> {
-        let deadline = Instant::now() + self.patience;
-        let stream = self.connect(deadline).await?;
-        self.within(deadline, "answered", self.ask(stream, path))
+        self.session()
+            .send(&Call::get(path.to_owned()), self.patience)
             .await
+    }
+
+    /// Calls that share a connection. Nothing is sent yet.
+    #[must_use]
+    pub fn session(&self) -> Session<'_> {
+        Session {
+            client: self,
+            open: None,
+        }
     }
 
     /// A connection after its handshake, whose verdict on the client comes with the first bytes read.
@@ -131,42 +125,6 @@ impl Client {
             },
             None => self.late("taken a connection"),
         })
-    }
-
-    async fn ask(&self, stream: TlsStream<TcpStream>, path: &str) -> Result<Answer, ClientError> {
-        let failed = |error: hyper::Error| ClientError::of(&self.server, &error);
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(failed)?;
-        let request = Request::get(path)
-            .header(header::HOST, self.server.authority())
-            .header(
-                header::USER_AGENT,
-                concat!("headcount/", env!("CARGO_PKG_VERSION")),
-            )
-            .body(Empty::<Bytes>::new())
-            .map_err(|error| ClientError::of(&self.server, &error))?;
-        // Owns the sender: with it the connection ends.
-        let asked = async move {
-            let (parts, body) = sender
-                .send_request(request)
-                .await
-                .map_err(failed)?
-                .into_parts();
-            let body = Limited::new(body, LONGEST_ANSWER).collect().await;
-            Ok(Answer {
-                status: parts.status,
-                body: body
-                    .map_err(|error| ClientError::of(&self.server, &*error))?
-                    .to_bytes(),
-            })
-        };
-        // The connection's own error says more than that of the request which it took along.
-        let (answer, ended) = tokio::join!(asked, connection);
-        match (answer, ended) {
-            (Err(_), Err(ended)) => Err(failed(ended)),
-            (answer, _) => answer,
-        }
     }
 
     async fn within<T>(

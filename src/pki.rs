@@ -37,7 +37,9 @@ pub use presented::{Presented, PresentedError, presented_by};
 pub use revocation::{Reason, RevocationError, RevocationList, Revoked};
 pub use show::{show_file, show_presented};
 pub use trust::Trust;
-pub use words::{hexadecimal, in_words, is_common_name, is_dns_name, is_uri, printable};
+pub use words::{
+    hexadecimal, in_words, is_common_name, is_dns_name, is_uri, json_escaped, printable,
+};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);

@@ -1,6 +1,7 @@
-//! What is wrong with a YAML file, for a person.
+//! YAML: what is wrong with a file, for a person; and values as YAML.
 
 use serde::{Deserialize, Deserializer, de::Error as _};
+use serde_json::Value;
 
 /// The line, from 1, where it is known, and the first sentence of what the reader says, with the key of that line of `text`.
 pub(crate) fn fault(error: &serde_saphyr::Error, text: &str) -> (Option<u64>, String) {
@@ -56,6 +57,73 @@ where
     }
 }
 
+/// A scalar as YAML reads it back: text that could be anything else is in quotes.
+pub(crate) fn scalar(value: &Value) -> String {
+    let Value::String(text) = value else {
+        return value.to_string();
+    };
+    let plain = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c))
+        && !["true", "false", "null", "yes", "no", "on", "off", "y", "n"]
+            .contains(&text.to_ascii_lowercase().as_str());
+    // `5s`, `64Ki`
+    let quantity = text.starts_with(|c: char| c.is_ascii_digit())
+        && text.ends_with(['s', 'm', 'h', 'i'])
+        && text.chars().all(|c| c.is_ascii_alphanumeric());
+    if plain || quantity {
+        text.clone()
+    } else {
+        crate::pki::json_escaped(&value.to_string())
+    }
+}
+
+/// A value in block style, without a document's marks.
+pub(crate) fn written(value: &Value) -> String {
+    let mut lines = block(value);
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+fn block(value: &Value) -> Vec<String> {
+    let mut lines = Vec::new();
+    match value {
+        Value::Object(fields) if !fields.is_empty() => {
+            for (key, value) in fields {
+                let key = scalar(&key.clone().into());
+                let nested = block(value);
+                if holds(value) {
+                    lines.push(format!("{key}:"));
+                    lines.extend(nested.iter().map(|line| format!("  {line}")));
+                } else {
+                    lines.push(format!("{key}: {}", nested.concat()));
+                }
+            }
+        }
+        Value::Array(items) if !items.is_empty() => {
+            for item in items {
+                let marks = std::iter::once("- ").chain(std::iter::repeat("  "));
+                lines.extend(
+                    marks
+                        .zip(block(item))
+                        .map(|(mark, line)| format!("{mark}{line}")),
+                );
+            }
+        }
+        Value::Object(_) => lines.push("{}".into()),
+        Value::Array(_) => lines.push("[]".into()),
+        leaf => lines.push(scalar(leaf)),
+    }
+    lines
+}
+
+/// Whether it is written on lines of its own.
+fn holds(value: &Value) -> bool {
+    value.as_object().is_some_and(|o| !o.is_empty())
+        || value.as_array().is_some_and(|a| !a.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use serde::Deserialize;
@@ -93,5 +161,18 @@ mod tests {
         );
         let (_, nothing) = said("maxReplicas:\n");
         assert!(nothing.contains("the key has no value"), "{nothing}");
+    }
+
+    #[test]
+    fn values_are_read_back_as_they_were_written() {
+        let values = serde_json::json!({
+            "a": [{"b": 1, "c": {"d": "x: y"}}, [], {}, [[1], "- z"], null],
+            "yes": "no", "1": "2", "": "", "odd": "\u{202e}\u{9b}\n#",
+        });
+        let text = written(&values);
+        let read: Value = serde_saphyr::from_str(&text).unwrap();
+        assert_eq!(read, values, "{text}");
+        assert!(!text.contains(['\u{202e}', '\u{9b}']), "{text}");
+        assert_eq!(written(&serde_json::json!([])), "[]\n");
     }
 }

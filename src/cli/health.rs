@@ -2,52 +2,39 @@
 
 use std::{
     io::{self, Write as _},
-    path::PathBuf,
     process::ExitCode,
-    time::Duration,
 };
 
 use clap::Args;
 use http::StatusCode;
-use jiff::SignedDuration;
 use serde_json::Value;
 
-use super::{BAD_CONFIGURATION, core_dumps, say};
+use super::{
+    BAD_CONFIGURATION,
+    client::{Failed, ServerArgs},
+    core_dumps, say,
+};
 use crate::{
-    client::{Answer, Client, ClientError, ClientFiles, FilesError, ServerAddress},
+    client::{Answer, ClientError, ServerAddress},
     pki::printable,
 };
 
 /// The call that tells.
 const PATH: &str = "/api/v1/health";
-/// The longest time to wait.
-const LONGEST: Duration = Duration::from_secs(10 * 60);
 
 /// The arguments of `headcount health`.
 #[derive(Debug, Args)]
 pub(super) struct HealthArgs {
-    /// The server: https://HOST, with :PORT unless it is 443
-    #[arg(long, value_name = "URL")]
-    server: ServerAddress,
-    /// The CAs that the server's certificate may come from, PEM
-    #[arg(long, value_name = "FILE")]
-    ca: PathBuf,
-    /// The client's certificate chain, PEM
-    #[arg(long, value_name = "FILE")]
-    cert: PathBuf,
-    /// Its private key, PEM
-    #[arg(long, value_name = "FILE")]
-    key: PathBuf,
-    /// How long the answer is waited for, connecting included
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
-    timeout: Duration,
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 /// Why it isn't known to be healthy.
 #[derive(Debug, thiserror::Error)]
 enum HealthError {
-    #[error(transparent)]
-    Files(#[from] FilesError),
+    /// The server isn't known, or the files can't be used.
+    #[error("{0}")]
+    Unasked(Failed),
     #[error("failed to start: {0}")]
     Runtime(#[from] io::Error),
     #[error(transparent)]
@@ -71,7 +58,7 @@ pub(super) fn run(args: HealthArgs) -> ExitCode {
         Err(error) => {
             say(&error);
             match error {
-                HealthError::Files(_) => ExitCode::from(BAD_CONFIGURATION),
+                HealthError::Unasked(_) => ExitCode::from(BAD_CONFIGURATION),
                 _ => ExitCode::FAILURE,
             }
         }
@@ -79,21 +66,15 @@ pub(super) fn run(args: HealthArgs) -> ExitCode {
 }
 
 fn ask(args: HealthArgs) -> Result<(), HealthError> {
-    let HealthArgs {
-        server,
-        ca,
-        cert,
-        key,
-        timeout,
-    } = args;
-    let client = Client::new(server.clone(), &ClientFiles { ca, cert, key }, timeout)?;
+    let target = args.server.target().map_err(HealthError::Unasked)?;
+    let server = target.server;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let asked = runtime.block_on(client.get(PATH));
+    let asked = runtime.block_on(target.client.get(PATH));
     // A resolver of names that hangs is waited for no longer.
     runtime.shutdown_background();
-    let Answer { status, body } = asked?;
+    let Answer { status, body, .. } = asked?;
     let body = String::from_utf8_lossy(&body);
     // A closed stdout changes nothing about the answer.
     let _ = writeln!(io::stdout(), "{}", printable(body.trim_end()));
@@ -103,14 +84,4 @@ fn ask(args: HealthArgs) -> Result<(), HealthError> {
         (_, _, Some(why)) => Err(HealthError::Unhealthy(server, why.to_owned())),
         _ => Err(HealthError::Odd(server, status)),
     }
-}
-
-fn time(text: &str) -> Result<Duration, &'static str> {
-    const WRONG: &str = "give a time from 1ms to 10m, like 10s, 500ms or 1m30s";
-    let time = text.parse::<SignedDuration>().map_err(|_| WRONG)?;
-    let time = Duration::try_from(time).map_err(|_| WRONG)?;
-    (Duration::from_millis(1)..=LONGEST)
-        .contains(&time)
-        .then_some(time)
-        .ok_or(WRONG)
 }

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand.
 
 mod audit;
+mod client;
 mod completions;
 mod config;
 mod core_dumps;
@@ -36,7 +37,12 @@ const POLLS: u32 = 2;
 
 /// Reads and sets replica counts of Kubernetes Deployments over mutual TLS.
 #[derive(Parser)]
-#[command(name = "headcount", version, about)]
+#[command(
+    name = "headcount",
+    version,
+    about,
+    after_help = "The commands from get to context, and health, ask a server that runs; the others run one, or look at what belongs to one."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -44,6 +50,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Client(Box<client::ClientCommand>),
     /// Serve the API of a cluster
     Serve(Box<crate::config::ServeArgs>),
     /// Check everything that `serve` needs, with the same flags, and say what to fix: exit code 0 fine, 1 something failed, 64 usage
@@ -66,27 +74,39 @@ enum Command {
     Config(Box<config::ConfigArgs>),
 }
 
-/// Runs the program; the exit code is 0, 64 for a bad configuration, 3 for what a policy denies, or 1 for another failure.
+/// Runs the program; the exit code is 0, 64 for a bad configuration, 3 for what a policy denies, 1 for another failure, or what the
+/// commands of a client say.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let plugin = client::called_by_kubectl();
+    if let Some(client::CalledAs::Completer) = plugin {
+        return client::complete();
+    }
+    let parsed = match plugin {
+        None => Cli::try_parse().map(|cli| cli.command),
+        Some(_) => {
+            client::Plugin::try_parse().map(|plugin| Command::Client(Box::new(plugin.command)))
+        }
+    };
+    let command = match parsed {
+        Ok(command) => command,
         // Help and version are no errors, and go to stdout.
         Err(error) if !error.use_stderr() => {
             let _ = error.print();
             return ExitCode::SUCCESS;
         }
-        Err(error) if is_for_a_person() => {
+        Err(error) if plugin.is_some() || is_for_a_person() => {
             say(&crate::config::sentence(&error));
             return ExitCode::from(BAD_CONFIGURATION);
         }
         Err(error) if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             return refused_unstarted(
-                &"the command is missing: serve, doctor, demo, pki, policy, audit, config or health; `headcount --help` tells more",
+                &"the command is missing: get, set or list to ask a server, serve to run one; `headcount --help` tells more",
             );
         }
         Err(error) => return refused_unstarted(&crate::config::sentence(&error)),
     };
-    let code = match cli.command {
+    let code = match command {
+        Command::Client(command) => client::run(*command),
         Command::Serve(args) => serve::run(*args),
         Command::Doctor(args) => doctor::run(*args),
         Command::Demo(args) => demo::run(&args),
@@ -115,7 +135,10 @@ fn is_for_a_person() -> bool {
         "man",
     ];
     let command = std::env::args_os().nth(1);
-    command.is_some_and(|word| COMMANDS.iter().any(|command| word == *command))
+    command.is_some_and(|word| {
+        COMMANDS.iter().any(|command| word == *command)
+            || word.to_str().is_some_and(client::is_command)
+    })
 }
 
 /// Says to a person why nothing was done.

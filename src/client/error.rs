@@ -64,6 +64,16 @@ pub enum ClientError {
         /// Why, and what to do.
         why: String,
     },
+    /// The connection ended: whether the request was carried out isn't known.
+    #[error(
+        "failed to talk with {server}: the connection ended before an answer came ({why}); its log says why, if it is headcount"
+    )]
+    Ended {
+        /// The server.
+        server: ServerAddress,
+        /// What the HTTP library says.
+        why: String,
+    },
 }
 
 impl ClientError {
@@ -97,11 +107,8 @@ impl ClientError {
                 why: format!("TLS failed ({})", in_words(other)),
                 server,
             },
-            None => Self::Spoken {
-                why: format!(
-                    "the connection ended before an answer came ({}); its log says why, if it is headcount",
-                    chain(error)
-                ),
+            None => Self::Ended {
+                why: chain(error),
                 server,
             },
         }

@@ -8,6 +8,7 @@ use super::{
     API_VERSION, ConfigError, KIND, ServeArgs, Settings, deprecated::migrate, document::Node,
     schema::json_schema,
 };
+use crate::yaml::scalar;
 
 /// What is in force, as a configuration file would have it.
 #[derive(Debug, Clone, PartialEq)]
@@ -313,28 +314,6 @@ fn flow(value: &Value) -> String {
             format!("{{{}}}", entries.join(", "))
         }
         value => scalar(value),
-    }
-}
-
-/// A scalar as YAML reads it back: text that could be anything else is in quotes.
-fn scalar(value: &Value) -> String {
-    let Value::String(text) = value else {
-        return value.to_string();
-    };
-    let plain = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
-        && text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c))
-        && !["true", "false", "null", "yes", "no", "on", "off", "y", "n"]
-            .contains(&text.to_ascii_lowercase().as_str());
-    // `5s`, `64Ki`
-    let quantity = text.starts_with(|c: char| c.is_ascii_digit())
-        && text.ends_with(['s', 'm', 'h', 'i'])
-        && text.chars().all(|c| c.is_ascii_alphanumeric());
-    if plain || quantity {
-        text.clone()
-    } else {
-        value.to_string()
     }
 }
 

@@ -57,8 +57,7 @@ pub fn in_words(time: SystemTime) -> String {
 #[must_use]
 pub fn printable(text: &str) -> String {
     text.chars().fold(String::new(), |mut all, c| {
-        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if c.is_control() || turns {
+        if is_unprintable(c) {
             // Writing into a String can't fail.
             let _ = write!(all, "{}", c.escape_unicode());
         } else {
@@ -66,6 +65,25 @@ pub fn printable(text: &str) -> String {
         }
         all
     })
+}
+
+/// JSON that says the same without anything in its strings that [`printable`] would escape.
+#[must_use]
+pub fn json_escaped(json: &str) -> String {
+    json.chars().fold(String::new(), |mut all, c| {
+        if c != '\n' && is_unprintable(c) {
+            // All of them are in the basic plane. Writing into a String can't fail.
+            let _ = write!(all, "\\u{:04x}", u32::from(c));
+        } else {
+            all.push(c);
+        }
+        all
+    })
+}
+
+fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Bytes in hexadecimal, without anything between them.

@@ -9,6 +9,7 @@ mod cert_manager;
 mod chart;
 mod chart_configuration;
 mod cli;
+mod client;
 mod credentials;
 #[cfg(target_os = "linux")]
 mod docs;

@@ -172,7 +172,7 @@ async fn an_unknown_flag_or_command() {
     );
     refused(
         &run::<&str>([]).await,
-        &["serve, doctor, demo, pki, policy, audit, config or health"],
+        &["get, set or list to ask a server, serve to run one"],
     );
 }
 

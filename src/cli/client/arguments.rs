@@ -1,0 +1,209 @@
+//! What the commands of a client are told: the server, the Deployment, how to write.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Args;
+use jiff::SignedDuration;
+
+use super::{Failed, output::Format};
+use crate::{
+    client::{Client, ClientFiles, ServerAddress, contexts::Contexts},
+    name,
+};
+
+/// The longest time to wait.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Which server, and who asks it.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Server")]
+pub(in crate::cli) struct ServerArgs {
+    /// The context to use, in place of the current one
+    #[arg(long, value_name = "NAME")]
+    pub(super) context: Option<String>,
+    /// The server: https://HOST, with :PORT unless it is 443
+    #[arg(long, value_name = "URL")]
+    pub(super) server: Option<ServerAddress>,
+    /// The CAs that the server's certificate may come from, PEM
+    #[arg(long, value_name = "FILE")]
+    pub(super) ca: Option<PathBuf>,
+    /// The client's certificate chain, PEM
+    #[arg(long, value_name = "FILE")]
+    pub(super) cert: Option<PathBuf>,
+    /// Its private key, PEM
+    #[arg(long, value_name = "FILE")]
+    pub(super) key: Option<PathBuf>,
+    /// How long each answer is waited for, connecting included
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
+    pub(super) timeout: Duration,
+    /// Say each request, its answer's status and id, and how long it took
+    #[arg(short, long)]
+    pub(super) verbose: bool,
+}
+
+/// Where and how to ask.
+pub(in crate::cli) struct Target {
+    pub(in crate::cli) client: Client,
+    pub(in crate::cli) server: ServerAddress,
+    pub(in crate::cli) timeout: Duration,
+    pub(super) namespace: Option<String>,
+    pub(super) verbose: bool,
+}
+
+impl ServerArgs {
+    /// What the flags say, and where they don't, the context.
+    pub(in crate::cli) fn target(&self) -> Result<Target, Failed> {
+        let flags = (&self.server, &self.ca, &self.cert, &self.key);
+        let whole = matches!(flags, (Some(_), Some(_), Some(_), Some(_)));
+        let context = if whole && self.context.is_none() {
+            None
+        } else {
+            let path = Contexts::file()?;
+            let contexts = Contexts::read(&path)?;
+            match self.context.as_ref().or(contexts.current.as_ref()) {
+                Some(name) => {
+                    let context = contexts.named(name, &path)?;
+                    Some((context.clone(), context.files(&path)))
+                }
+                None => None,
+            }
+        };
+        let (context, files) = context.unzip();
+        let missing = || {
+            Failed::usage(
+                "no server is named: give --server, --ca, --cert and --key, or make a context with `headcount context add`",
+            )
+        };
+        let file = |flag: &Option<PathBuf>, of: fn(&ClientFiles) -> &PathBuf| {
+            flag.clone()
+                .or_else(|| files.as_ref().map(|f| of(f).clone()))
+        };
+        let server = self
+            .server
+            .clone()
+            .or_else(|| context.as_ref().map(|c| c.server.clone()));
+        let files = ClientFiles {
+            ca: file(&self.ca, |f| &f.ca).ok_or_else(missing)?,
+            cert: file(&self.cert, |f| &f.cert).ok_or_else(missing)?,
+            key: file(&self.key, |f| &f.key).ok_or_else(missing)?,
+        };
+        let server = server.ok_or_else(missing)?;
+        Ok(Target {
+            client: Client::new(server.clone(), &files, self.timeout)?,
+            server,
+            timeout: self.timeout,
+            namespace: context.and_then(|context| context.namespace),
+            verbose: self.verbose,
+        })
+    }
+}
+
+/// How a command tells what it was told.
+#[derive(Debug, Args)]
+pub(super) struct OutputArgs {
+    /// How to write what was answered
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub(super) output: Format,
+}
+
+/// The namespace of names without one.
+#[derive(Debug, Args)]
+pub(super) struct NamespaceArgs {
+    /// The namespace, where the name has none; without it the context's
+    #[arg(short, long, value_name = "NAMESPACE", value_parser = namespace)]
+    pub(super) namespace: Option<String>,
+}
+
+/// A Deployment as it was named: `NAMESPACE/NAME` or `NAME`.
+#[derive(Debug, Clone)]
+pub(super) struct Named {
+    namespace: Option<String>,
+    name: String,
+}
+
+/// A Deployment.
+#[derive(Debug, Clone)]
+pub(super) struct Deployment {
+    pub(super) namespace: String,
+    pub(super) name: String,
+}
+
+impl Deployment {
+    /// Its path in the API.
+    pub(super) fn path(&self) -> String {
+        format!(
+            "/api/v1/namespaces/{}/deployments/{}",
+            self.namespace, self.name
+        )
+    }
+}
+
+impl std::fmt::Display for Deployment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+impl Named {
+    /// In the namespace that it names, or the flag, or else the context.
+    pub(super) fn in_namespace(
+        &self,
+        args: &NamespaceArgs,
+        target: &Target,
+    ) -> Result<Deployment, Failed> {
+        let flag = args.namespace.as_ref();
+        if let (Some(own), Some(flag)) = (&self.namespace, flag)
+            && own != flag
+        {
+            return Err(Failed::usage(format!(
+                "{own}/{} is in the namespace {own} and not in {flag}; leave out one of them",
+                self.name
+            )));
+        }
+        let namespace = self
+            .namespace
+            .as_ref()
+            .or(flag)
+            .or(target.namespace.as_ref());
+        let namespace = namespace.ok_or_else(|| {
+            let name = &self.name;
+            Failed::usage(format!("the namespace of {name} is missing: give NAMESPACE/{name} or --namespace, or a context with a namespace"))
+        })?;
+        Ok(Deployment {
+            namespace: namespace.clone(),
+            name: self.name.clone(),
+        })
+    }
+}
+
+/// Reads `[NAMESPACE/]NAME`.
+pub(super) fn named(text: &str) -> Result<Named, &'static str> {
+    let (own, name) = match text.split_once('/') {
+        Some((own, name)) => (Some(namespace(own)?), name),
+        None => (None, text),
+    };
+    if !name::is_deployment(name) {
+        return Err("give NAME or NAMESPACE/NAME, of a-z, 0-9, '-' and '.'");
+    }
+    Ok(Named {
+        namespace: own,
+        name: name.to_owned(),
+    })
+}
+
+pub(super) fn namespace(text: &str) -> Result<String, &'static str> {
+    name::is_namespace(text)
+        .then(|| text.to_owned())
+        .ok_or("a namespace is 1 to 63 characters of a-z, 0-9 and '-'")
+}
+
+/// A time to wait.
+pub(in crate::cli) fn time(text: &str) -> Result<Duration, &'static str> {
+    const WRONG: &str = "give a time from 1ms to 24h, like 10s, 500ms or 1m30s";
+    let time = text.parse::<SignedDuration>().map_err(|_| WRONG)?;
+    let time = Duration::try_from(time).map_err(|_| WRONG)?;
+    (Duration::from_millis(1)..=LONGEST)
+        .contains(&time)
+        .then_some(time)
+        .ok_or(WRONG)
+}

@@ -1,0 +1,178 @@
+//! What may come next on the command line of the kubectl plugin (`kubectl_complete-headcount`, kubectl 1.26 or newer): lines of
+//! words, then a directive.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use clap::{CommandFactory as _, Parser as _};
+
+use super::{
+    Plugin,
+    arguments::ServerArgs,
+    asker::{Asker, Counted},
+    output,
+};
+use crate::client::contexts::Contexts;
+
+/// How long a shell waits for names.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// The directive that no files are meant.
+const NO_FILES: &str = ":4";
+/// The directive that whatever the shell itself completes is meant.
+const DEFAULT: &str = ":0";
+
+/// Where the server is, of a command line that isn't whole.
+#[derive(clap::Parser)]
+struct Where {
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// Writes what may stand in the place of the last word.
+pub(super) async fn write(words: &[String]) {
+    let (last, before) = match words.split_last() {
+        Some((last, before)) => (last.as_str(), before),
+        None => ("", &[][..]),
+    };
+    let (found, directive) = candidates(last, before).await;
+    let mut lines: Vec<_> = found
+        .into_iter()
+        .filter(|word| word.starts_with(last))
+        .collect();
+    lines.push(directive.into());
+    // Names come from a server; whoever has closed stdout needs none.
+    let lines = lines
+        .iter()
+        .map(|line| format!("{}\n", crate::pki::printable(line)));
+    let _ = output::data(&lines.collect::<String>());
+}
+
+async fn candidates(last: &str, before: &[String]) -> (BTreeSet<String>, &'static str) {
+    let plugin = Plugin::command();
+    let mut command = &plugin;
+    let mut positionals = 0;
+    let mut words = before.iter().peekable();
+    while let Some(word) = words.next() {
+        if word.starts_with('-') {
+            let takes = command
+                .get_arguments()
+                .any(|a| is_flag(a, word) && a.get_action().takes_values());
+            if takes && !word.contains('=') && word != "--wait" {
+                words.next();
+            }
+        } else if let Some(found) = command.find_subcommand(word) {
+            command = found;
+        } else {
+            positionals += 1;
+        }
+    }
+    let valued = before.last().and_then(|word| {
+        let mut arguments = command.get_arguments();
+        arguments
+            .find(|a| is_flag(a, word) && a.get_action().takes_values() && a.get_id() != "wait")
+    });
+    if let Some(argument) = valued {
+        let fixed = argument.get_possible_values();
+        if !fixed.is_empty() {
+            return (
+                fixed.iter().map(|v| v.get_name().to_owned()).collect(),
+                NO_FILES,
+            );
+        }
+        return match argument.get_id().as_str() {
+            "context" => (contexts(), NO_FILES),
+            "namespace" => (
+                deployments(before)
+                    .await
+                    .into_iter()
+                    .map(|d| d.namespace)
+                    .collect(),
+                NO_FILES,
+            ),
+            "ca" | "cert" | "key" | "pki" => (BTreeSet::new(), DEFAULT),
+            _ => (BTreeSet::new(), NO_FILES),
+        };
+    }
+    if last.starts_with('-') {
+        let flags = command
+            .get_arguments()
+            .filter_map(|a| Some(format!("--{}", a.get_long()?)));
+        return (flags.collect(), NO_FILES);
+    }
+    if command.has_subcommands() {
+        let names = command.get_subcommands().map(|c| c.get_name().to_owned());
+        return (names.collect(), NO_FILES);
+    }
+    let takes = command.get_positionals().nth(positionals).or_else(|| {
+        let last = command.get_positionals().last();
+        last.filter(|a| a.get_num_args().is_some_and(|n| n.max_values() > 1))
+    });
+    let found = match takes.map(|argument| argument.get_id().as_str()) {
+        Some("name") if ["use", "remove", "show"].contains(&command.get_name()) => contexts(),
+        Some("name" | "names") if command.get_name() != "add" => {
+            let namespace = flag(before, &["-n", "--namespace"]);
+            let all = deployments(before).await;
+            let wanted = all
+                .into_iter()
+                .filter(|d| namespace.is_none_or(|n| n == d.namespace));
+            wanted
+                .map(|d| match namespace {
+                    Some(_) => d.name,
+                    None => format!("{}/{}", d.namespace, d.name),
+                })
+                .collect()
+        }
+        _ => BTreeSet::new(),
+    };
+    (found, NO_FILES)
+}
+
+fn is_flag(argument: &clap::Arg, word: &str) -> bool {
+    let long = word
+        .strip_prefix("--")
+        .map(|w| w.split('=').next().unwrap_or(w));
+    let short = word
+        .strip_prefix('-')
+        .filter(|w| w.len() == 1)
+        .and_then(|w| w.chars().next());
+    (long.is_some() && argument.get_long() == long)
+        || (short.is_some() && argument.get_short() == short)
+}
+
+/// The value of a flag that stands before.
+fn flag<'a>(before: &'a [String], names: &[&str]) -> Option<&'a str> {
+    before
+        .iter()
+        .zip(before.iter().skip(1))
+        .find(|(word, _)| names.contains(&word.as_str()))
+        .map(|(_, value)| value.as_str())
+        .or_else(|| {
+            let long = |word: &'a String| word.strip_prefix(names.last()?)?.strip_prefix('=');
+            before.iter().find_map(long)
+        })
+}
+
+fn contexts() -> BTreeSet<String> {
+    let read = Contexts::file().and_then(|path| Contexts::read(&path));
+    read.map(|c| c.contexts.into_keys().collect())
+        .unwrap_or_default()
+}
+
+/// What the server lists; nothing if it can't be asked, since nobody reads errors on a Tab.
+async fn deployments(before: &[String]) -> Vec<Counted> {
+    let names = ["--context", "--server", "--ca", "--cert", "--key"];
+    let given = names
+        .iter()
+        .filter_map(|name| Some([(*name).to_owned(), flag(before, &[name])?.to_owned()]));
+    let words = std::iter::once("headcount".to_owned()).chain(given.flatten());
+    let Ok(mut place) = Where::try_parse_from(words) else {
+        return Vec::new();
+    };
+    place.server.timeout = PATIENCE;
+    let Ok(target) = place.server.target() else {
+        return Vec::new();
+    };
+    Asker::new(&target)
+        .read("/api/v1/deployments".into())
+        .await
+        .unwrap_or_default()
+}

@@ -1,0 +1,151 @@
+//! The commands that ask a running server; `kubectl headcount` has them as its own.
+
+mod arguments;
+mod asker;
+mod completion;
+mod context;
+mod failed;
+mod output;
+mod read;
+mod rollout;
+mod write;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+pub(super) use self::{arguments::ServerArgs, failed::Failed};
+use super::{core_dumps, say};
+
+/// What help says of exit codes, the same for each of these commands.
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 3 forbidden or not let in, 4 not found, 5 conflict (somebody else was faster, \
+or it isn't what --current or --if-match says), 6 time-out, 7 refused by bounds or admission, 8 server busy or away, 64 usage, 130 Ctrl-C";
+
+/// The commands of a client.
+#[derive(Debug, Subcommand)]
+pub(super) enum ClientCommand {
+    /// Show Deployments in detail
+    #[command(after_help = EXIT_CODES)]
+    Get(read::GetArgs),
+    /// List Deployments with their counts
+    #[command(after_help = EXIT_CODES)]
+    List(read::ListArgs),
+    /// Set the count of a Deployment
+    #[command(after_help = EXIT_CODES)]
+    Set(write::SetArgs),
+    /// Make a count so many replicas larger or smaller
+    #[command(after_help = EXIT_CODES)]
+    Step(write::StepArgs),
+    /// Set the image of a container
+    #[command(after_help = EXIT_CODES)]
+    Image(write::ImageArgs),
+    /// Restart all Pods of a Deployment, a few at a time
+    #[command(after_help = EXIT_CODES)]
+    Restart(write::PlainArgs),
+    /// Hold the rollouts of a Deployment
+    #[command(after_help = EXIT_CODES)]
+    Pause(write::PlainArgs),
+    /// Let the rollouts of a Deployment go on
+    #[command(after_help = EXIT_CODES)]
+    Resume(write::PlainArgs),
+    /// Go back to the previous revision of a Deployment, or another one
+    #[command(after_help = EXIT_CODES)]
+    Rollback(write::RollbackArgs),
+    /// Wait until the rollout of a Deployment has ended
+    #[command(after_help = EXIT_CODES)]
+    Wait(read::WaitArgs),
+    /// Show whom a server takes you for, and what you may do
+    #[command(after_help = EXIT_CODES)]
+    Whoami(read::WhoamiArgs),
+    /// Keep servers by name, with the files to ask them with
+    Context(context::ContextArgs),
+}
+
+/// Change and read replica counts of Deployments through headcount.
+#[derive(Parser)]
+#[command(name = "kubectl-headcount", bin_name = "kubectl headcount", version)]
+pub(super) struct Plugin {
+    #[command(subcommand)]
+    pub(super) command: ClientCommand,
+}
+
+/// How kubectl calls this program.
+pub(super) enum CalledAs {
+    /// `kubectl headcount …`
+    Plugin,
+    /// For what may come next on its command line.
+    Completer,
+}
+
+/// Whether kubectl called this, by the name of the program.
+pub(super) fn called_by_kubectl() -> Option<CalledAs> {
+    let name = std::env::args_os().next()?;
+    match std::path::Path::new(&name).file_name()?.to_str()? {
+        "kubectl-headcount" => Some(CalledAs::Plugin),
+        "kubectl_complete-headcount" => Some(CalledAs::Completer),
+        _ => None,
+    }
+}
+
+/// Whether a word is one of these commands.
+pub(super) fn is_command(word: &str) -> bool {
+    Plugin::command().find_subcommand(word).is_some()
+}
+
+/// Writes what may stand in the place of the last word, as kubectl takes it.
+pub(super) fn complete() -> ExitCode {
+    let words = std::env::args_os().skip(1);
+    let words: Vec<_> = words.map(|w| w.to_string_lossy().into_owned()).collect();
+    on_a_thread(async {
+        completion::write(&words).await;
+        Ok(())
+    })
+}
+
+/// Runs a command; the exit code is one of [`EXIT_CODES`].
+pub(super) fn run(command: ClientCommand) -> ExitCode {
+    // A crash would leave the private key behind; that isn't worth a failure of its own.
+    let _ = core_dumps::forbid();
+    on_a_thread(async {
+        match command {
+            ClientCommand::Get(args) => read::get(&args).await,
+            ClientCommand::List(args) => read::list(&args).await,
+            ClientCommand::Set(args) => write::set(&args).await,
+            ClientCommand::Step(args) => write::step(&args).await,
+            ClientCommand::Image(args) => write::image(&args).await,
+            ClientCommand::Restart(args) => write::restart(&args).await,
+            ClientCommand::Pause(args) => write::pause(&args, true).await,
+            ClientCommand::Resume(args) => write::pause(&args, false).await,
+            ClientCommand::Rollback(args) => write::rollback(&args).await,
+            ClientCommand::Wait(args) => read::wait(&args).await,
+            ClientCommand::Whoami(args) => read::whoami(&args).await,
+            ClientCommand::Context(args) => context::run(&args),
+        }
+    })
+}
+
+/// One thread is enough, and started sooner than several.
+fn on_a_thread(work: impl Future<Output = Result<(), Failed>>) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let done = match runtime {
+        Ok(runtime) => {
+            let done = runtime.block_on(work);
+            // A resolver of names that hangs is waited for no longer.
+            runtime.shutdown_background();
+            done
+        }
+        Err(error) => Err(Failed::new(
+            failed::Code::Failed,
+            format!("failed to start: {error}"),
+        )),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failed) => {
+            say(&failed);
+            failed.exit_code()
+        }
+    }
+}

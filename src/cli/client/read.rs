@@ -1,0 +1,375 @@
+//! `get`, `list`, `wait` and `whoami`: the commands that change nothing.
+
+use std::time::Duration;
+
+use clap::Args;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{
+    Failed,
+    arguments::{Deployment, Named, NamespaceArgs, OutputArgs, ServerArgs, named, time},
+    asker::{Asker, Counted, understood},
+    output::{self, Format, Mood, Table, words},
+    rollout::{self, Awaited},
+};
+use crate::{client::Call, pki::printable};
+
+/// The arguments of `headcount get`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct GetArgs {
+    /// The Deployments
+    #[arg(value_name = "[NAMESPACE/]NAME", required = true, value_parser = named)]
+    names: Vec<Named>,
+    #[command(flatten)]
+    namespace: NamespaceArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// The arguments of `headcount list`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ListArgs {
+    /// Those of this namespace alone; without it all that you may see
+    #[arg(short, long, value_name = "NAMESPACE", value_parser = super::arguments::namespace)]
+    namespace: Option<String>,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// The arguments of `headcount wait`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct WaitArgs {
+    /// The Deployment
+    #[arg(value_name = "[NAMESPACE/]NAME", value_parser = named)]
+    name: Named,
+    /// How long the rollout is waited for
+    #[arg(long = "for", value_name = "TIME", default_value = "5m", value_parser = time)]
+    time: Duration,
+    /// Say nothing on the way
+    #[arg(short, long)]
+    quiet: bool,
+    #[command(flatten)]
+    namespace: NamespaceArgs,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// The arguments of `headcount whoami`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct WhoamiArgs {
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// What tables show of a Deployment in detail.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Detail {
+    pub(super) uid: String,
+    pub(super) replicas: Numbers,
+    pub(super) rollout: Rollout,
+    revision: Option<u64>,
+    #[serde(default)]
+    containers: Vec<Container>,
+    last_set_by: Option<Setter>,
+    #[serde(default)]
+    also_set_by: Vec<AlsoSetBy>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Numbers {
+    pub(super) desired: i64,
+    pub(super) updated: i64,
+    ready: i64,
+    pub(super) available: i64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Rollout {
+    pub(super) status: String,
+    pub(super) message: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Container {
+    name: String,
+    image: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Setter {
+    manager: String,
+    principal: Option<String>,
+    at: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct AlsoSetBy {
+    kind: String,
+    name: String,
+}
+
+impl Rollout {
+    pub(super) fn mood(&self) -> Mood {
+        match self.status.as_str() {
+            "complete" => Mood::Good,
+            "stalled" => Mood::Bad,
+            _ => Mood::Waiting,
+        }
+    }
+}
+
+impl Detail {
+    fn cells(&self, deployment: &Deployment, wide: bool) -> Vec<String> {
+        let Numbers {
+            desired,
+            updated,
+            ready,
+            available,
+        } = &self.replicas;
+        let or_none =
+            |text: Option<String>| text.filter(|t| !t.is_empty()).unwrap_or_else(|| "-".into());
+        let set_by = or_none(self.last_set_by.as_ref().map(|by| match &by.principal {
+            Some(principal) => principal.clone(),
+            None => by.manager.clone(),
+        }));
+        let Deployment { namespace, name } = deployment;
+        let (namespace, name) = (namespace.clone(), name.clone());
+        let status = self.rollout.status.clone();
+        if !wide {
+            return vec![
+                namespace,
+                name,
+                desired.to_string(),
+                ready.to_string(),
+                status,
+                set_by,
+            ];
+        }
+        let images = self
+            .containers
+            .iter()
+            .map(|c| format!("{}={}", c.name, c.image));
+        let also = self
+            .also_set_by
+            .iter()
+            .map(|o| format!("{}/{}", o.kind, o.name));
+        vec![
+            namespace,
+            name,
+            desired.to_string(),
+            ready.to_string(),
+            updated.to_string(),
+            available.to_string(),
+            status,
+            or_none(self.revision.map(|r| r.to_string())),
+            or_none(self.last_set_by.as_ref().and_then(|by| by.at.clone())),
+            or_none(Some(also.collect::<Vec<_>>().join(","))),
+            or_none(Some(images.collect::<Vec<_>>().join(","))),
+            set_by,
+        ]
+    }
+}
+
+/// Shows Deployments; those that can't be read are told after those that can.
+pub(super) async fn get(args: &GetArgs) -> Result<(), Failed> {
+    let target = args.server.target()?;
+    let mut asker = Asker::new(&target);
+    let names = args
+        .names
+        .iter()
+        .map(|name| name.in_namespace(&args.namespace, &target));
+    let names: Vec<_> = names.collect::<Result<_, _>>()?;
+    let format = args.output.output;
+    let wide = format == Format::Wide;
+    let headers: &[&str] = if wide {
+        &[
+            "NAMESPACE",
+            "NAME",
+            "DESIRED",
+            "READY",
+            "UPDATED",
+            "AVAILABLE",
+            "STATUS",
+            "REVISION",
+            "SET-AT",
+            "ALSO-SET-BY",
+            "IMAGES",
+            "SET-BY",
+        ]
+    } else {
+        &["NAMESPACE", "NAME", "DESIRED", "READY", "STATUS", "SET-BY"]
+    };
+    let (mut table, mut moods) = (Table::new(headers), Vec::new());
+    let (mut values, mut failures) = (Vec::new(), Vec::new());
+    for name in &names {
+        let answer = match asker.send(&Call::get(name.path())).await {
+            Ok(answer) => answer,
+            // Whoever gave one no answer gives the others none.
+            Err(failed) if !failed.answered => return Err(failed),
+            Err(failed) => {
+                failures.push(asker.helped(failed, name).await);
+                continue;
+            }
+        };
+        let detail: Detail = understood(&answer)?;
+        table.row(detail.cells(name, wide));
+        moods.push(detail.rollout.mood());
+        values.push((name, understood::<Value>(&answer)?));
+    }
+    table.moods("STATUS", moods);
+    if !values.is_empty() {
+        match format {
+            Format::Table | Format::Wide => output::table(&table)?,
+            Format::Name => {
+                let lines = values.iter().map(|(name, _)| format!("{name}\n"));
+                output::data(&lines.collect::<String>())?;
+            }
+            // One that was asked for is itself, several are a list, even of one.
+            Format::Json | Format::Yaml if names.len() == 1 => output::value(format, &values[0].1)?,
+            Format::Json | Format::Yaml => {
+                let all = values.into_iter().map(|(_, value)| value).collect();
+                output::value(format, &Value::Array(all))?;
+            }
+        }
+    }
+    let last = failures.pop();
+    for failed in failures {
+        words(&format!("error: {failed}"));
+    }
+    last.map_or(Ok(()), Err)
+}
+
+/// Lists Deployments.
+pub(super) async fn list(args: &ListArgs) -> Result<(), Failed> {
+    let target = args.server.target()?;
+    let mut asker = Asker::new(&target);
+    let mut all: Vec<Value> = asker.read("/api/v1/deployments".into()).await?;
+    if let Some(namespace) = &args.namespace {
+        all.retain(|one| one["namespace"] == **namespace);
+    }
+    let format = args.output.output;
+    if matches!(format, Format::Json | Format::Yaml) {
+        return output::value(format, &Value::Array(all));
+    }
+    if all.is_empty() {
+        let place = args
+            .namespace
+            .as_ref()
+            .map(|n| format!(" in the namespace {n}"));
+        words(&format!(
+            "no Deployments{} that this server manages and you may see",
+            place.unwrap_or_default()
+        ));
+        return Ok(());
+    }
+    let all: Vec<Counted> = understood_value(Value::Array(all))?;
+    if format == Format::Name {
+        let lines = all
+            .iter()
+            .map(|one| format!("{}/{}\n", one.namespace, one.name));
+        return output::data(&printable_lines(&lines.collect::<String>()));
+    }
+    let mut table = Table::new(&["NAMESPACE", "NAME", "DESIRED"]);
+    for one in all {
+        table.row([one.namespace, one.name, one.replica_count.to_string()]);
+    }
+    output::table(&table)
+}
+
+fn understood_value<T: serde::de::DeserializeOwned>(value: Value) -> Result<T, Failed> {
+    serde_json::from_value(value).map_err(|error| {
+        Failed::new(
+            super::failed::Code::Failed,
+            format!("failed to understand the server's list: {error}; see that it is headcount, of a version that this client knows"),
+        )
+    })
+}
+
+fn printable_lines(text: &str) -> String {
+    text.lines()
+        .map(|line| format!("{}\n", printable(line)))
+        .collect()
+}
+
+/// Waits until a rollout has ended.
+pub(super) async fn wait(args: &WaitArgs) -> Result<(), Failed> {
+    let target = args.server.target()?;
+    let mut asker = Asker::new(&target);
+    let deployment = args.name.in_namespace(&args.namespace, &target)?;
+    let awaited = Awaited {
+        deployment: &deployment,
+        version: None,
+        count: None,
+        time: args.time,
+        quiet: args.quiet,
+    };
+    match rollout::wait(&mut asker, &awaited).await {
+        Ok(now) if args.quiet => drop(now),
+        Ok(now) => output::data(&format!(
+            "{deployment}: {}\n",
+            printable(&now.rollout.message)
+        ))?,
+        Err(failed) => return Err(asker.helped(failed, &deployment).await),
+    }
+    Ok(())
+}
+
+/// Shows whom the server takes the caller for.
+pub(super) async fn whoami(args: &WhoamiArgs) -> Result<(), Failed> {
+    let target = args.server.target()?;
+    let told: Value = Asker::new(&target).read("/api/v1/whoami".into()).await?;
+    let format = args.output.output;
+    let principal = told["principal"]
+        .as_str()
+        .or(told["noPrincipal"].as_str())
+        .unwrap_or("nobody");
+    match format {
+        Format::Json => output::value(format, &told),
+        Format::Name => output::data(&format!("{}\n", printable(principal))),
+        // What it is made of has no columns: YAML is what is easily read of it.
+        Format::Yaml | Format::Table | Format::Wide => output::value(Format::Yaml, &told),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_show_what_a_detail_has_and_a_dash_for_what_it_has_not() {
+        let named = Deployment {
+            namespace: "web".into(),
+            name: "shop".into(),
+        };
+        let mut detail = serde_json::json!({
+            "namespace": "web", "name": "shop", "uid": "u", "resourceVersion": "1029", "generation": 4, "observedGeneration": 4,
+            "replicas": {"desired": 5, "current": 4, "updated": 3, "ready": 2, "available": 1}, "paused": false,
+            "rollout": {"status": "progressing", "message": "m", "desired": 5, "current": 4, "updated": 3, "ready": 2, "available": 1},
+            "revision": 2, "containers": [{"name": "app", "image": "a:2"}, {"name": "log", "image": "l:1"}], "labels": {},
+            "lastSetBy": {"manager": "headcount", "principal": "alice", "at": "2026-11-28T09:00:00Z", "subresource": "scale"},
+            "alsoSetBy": [{"kind": "HorizontalPodAutoscaler", "name": "shop", "minReplicas": 2, "maxReplicas": 10}],
+        });
+        let read = |value: &Value| serde_json::from_value::<Detail>(value.clone()).unwrap();
+        let of = |value: &Value, wide| read(value).cells(&named, wide).join(" ");
+        assert_eq!(of(&detail, false), "web shop 5 2 progressing alice");
+        assert_eq!(
+            of(&detail, true),
+            "web shop 5 2 3 1 progressing 2 2026-11-28T09:00:00Z HorizontalPodAutoscaler/shop app=a:2,log=l:1 alice"
+        );
+        detail["lastSetBy"] = serde_json::json!({"manager": "kubectl", "principal": null, "at": null, "subresource": ""});
+        assert_eq!(of(&detail, false), "web shop 5 2 progressing kubectl");
+        for gone in ["lastSetBy", "alsoSetBy", "revision"] {
+            detail.as_object_mut().unwrap().remove(gone);
+        }
+        detail["containers"] = serde_json::json!([]);
+        assert_eq!(of(&detail, true), "web shop 5 2 3 1 progressing - - - - -");
+    }
+}

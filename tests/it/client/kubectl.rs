@@ -1,0 +1,97 @@
+//! As kubectl's plugin, and what kubectl completes its command line with.
+
+use std::{
+    os::unix::{fs::symlink, process::CommandExt as _},
+    process::{Command, Output},
+};
+
+use super::Site;
+
+fn called(site: &Site, name: &str, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_headcount"));
+    command.env_clear().env(
+        "HEADCOUNT_CONTEXTS",
+        site.folder.path().join("contexts.yaml"),
+    );
+    command
+        .arg0(format!("/usr/local/bin/{name}"))
+        .args(args)
+        .output()
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_plugin_has_the_clients_commands_and_completes_their_words() {
+    let site = Site::start().await;
+    let output = called(&site, "kubectl-headcount", &["set", "web/shop", "3"]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "web/shop scaled from 1 to 3\n"
+    );
+    let output = called(&site, "kubectl-headcount", &["serve"]);
+    assert_eq!(output.status.code(), Some(64), "{output:?}");
+    assert!(
+        String::from_utf8_lossy(&output.stderr).starts_with("error: "),
+        "{output:?}"
+    );
+    let help = called(&site, "kubectl-headcount", &["set", "--help"]);
+    assert!(
+        String::from_utf8_lossy(&help.stdout).contains("kubectl headcount set"),
+        "{help:?}"
+    );
+
+    for (words, expected) in [
+        (&["re"][..], "restart resume :4"),
+        (&["get", ""], "jobs/mailer web/admin web/shop :4"),
+        (&["get", "web/shop", "web/a"], "web/admin :4"),
+        (&["set", "-n", "web", "s"], "shop :4"),
+        (&["set", "-n", ""], "jobs web :4"),
+        (&["set", "web/shop", ""], ":4"),
+        (&["get", "--context", ""], "dev :4"),
+        (&["context", "use", ""], "dev :4"),
+        (&["list", "-o", "j"], "json :4"),
+        (&["set", "--dry"], "--dry-run :4"),
+        (&["get", "--ca", ""], ":0"),
+        (&["get", "--context", "nowhere", ""], ":4"),
+        (
+            &[],
+            "context get image list pause restart resume rollback set step wait whoami :4",
+        ),
+    ] {
+        let output = called(&site, "kubectl_complete-headcount", words);
+        let said = String::from_utf8_lossy(&output.stdout);
+        let said: Vec<_> = said.lines().collect();
+        assert_eq!(said.join(" "), expected, "{words:?}: {output:?}");
+        assert!(output.stderr.is_empty(), "{output:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kubectl_itself_finds_the_plugin() {
+    let site = Site::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    symlink(
+        env!("CARGO_BIN_EXE_headcount"),
+        folder.path().join("kubectl-headcount"),
+    )
+    .unwrap();
+    let path = format!(
+        "{}:{}",
+        folder.path().display(),
+        std::env::var("PATH").unwrap()
+    );
+    let mut command = Command::new("kubectl");
+    command.env("PATH", path).env(
+        "HEADCOUNT_CONTEXTS",
+        site.folder.path().join("contexts.yaml"),
+    );
+    let Ok(output) = command
+        .args(["headcount", "get", "shop", "-o", "name"])
+        .output()
+    else {
+        return crate::support::skipped("kubectl doesn't call the plugin, because it is missing");
+    };
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "web/shop\n");
+}

@@ -1,0 +1,48 @@
+//! What is written where there is a terminal, by `script` of util-linux, and where nobody wants colours.
+
+use std::process::{Command, Stdio};
+
+use super::Site;
+use crate::support::skipped;
+
+/// What a terminal gets of a command, or nothing where there is none to be had.
+fn on_a_terminal(site: &Site, args: &str, variables: &[(&str, &str)]) -> Option<String> {
+    let mut command = Command::new("script");
+    let line = format!("{} {args}", env!("CARGO_BIN_EXE_headcount"));
+    command.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+    command.env(
+        "HEADCOUNT_CONTEXTS",
+        site.folder.path().join("contexts.yaml"),
+    );
+    command
+        .env_remove("NO_COLOR")
+        .env("TERM", "xterm")
+        .envs(variables.iter().copied());
+    let output = command.stdin(Stdio::null()).output().ok()?;
+    assert!(output.status.success(), "{output:?}");
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_gets_colours_and_a_bar_unless_it_is_dumb_or_nobody_wants_them() {
+    let site = Site::start().await;
+    let Some(shown) = on_a_terminal(&site, "get shop", &[]) else {
+        return skipped("terminals are not tried, because script is missing");
+    };
+    assert!(shown.contains("\x1b[32mcomplete\x1b[0m"), "{shown:?}");
+    let bar = on_a_terminal(&site, "set shop 3 --wait=20s", &[]).unwrap();
+    assert!(
+        bar.contains("\r\x1b[K") && bar.contains("[\x1b[32m####################\x1b[0m]"),
+        "{bar:?}"
+    );
+    assert!(bar.ends_with('\n'), "{bar:?}");
+    let plain = on_a_terminal(&site, "set shop 2 --wait=20s", &[("NO_COLOR", "1")]).unwrap();
+    assert!(
+        plain.contains("[####################]") && !plain.contains("\x1b[32m"),
+        "{plain:?}"
+    );
+    for args in ["get shop", "set shop 4 --wait=20s"] {
+        let dumb = on_a_terminal(&site, args, &[("TERM", "dumb")]).unwrap();
+        assert!(!dumb.contains('\x1b'), "{dumb:?}");
+    }
+}
