@@ -232,7 +232,7 @@ fn gzip(pieces: impl Iterator<Item = Bytes>) -> Bytes {
 }
 
 /// Whether gzip is acceptable (RFC 9110, 12.5.3): named, or meant by `*`, and not with a weight of 0.
-fn accepts_gzip(headers: &HeaderMap) -> bool {
+pub(super) fn accepts_gzip(headers: &HeaderMap) -> bool {
     let codings = headers
         .get_all(header::ACCEPT_ENCODING)
         .iter()

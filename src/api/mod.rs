@@ -13,6 +13,7 @@ mod headers;
 mod health;
 mod idempotency;
 mod limits;
+pub mod openapi;
 mod path;
 mod paused;
 mod pins;
@@ -390,9 +391,9 @@ impl Api {
                     replicas::get(self, &caller, names, request).await
                 }
             }
-            Route::OpenApi | Route::Docs | Route::NamespaceDeployments { .. } => {
-                Err(ApiError::NoSuchPath)
-            }
+            Route::OpenApi => Ok(openapi::get(&request.headers)),
+            Route::Docs => Ok(openapi::docs(&request.headers)),
+            Route::NamespaceDeployments { .. } => Err(ApiError::NoSuchPath),
             Route::Deployment { namespace, name } => {
                 let read = deployment::get(self, &caller, (&namespace, &name), request);
                 asked.ids().scope(Box::pin(read)).await

@@ -28,6 +28,7 @@ mod memory;
 mod monitoring;
 #[cfg(target_os = "linux")]
 mod node;
+mod openapi;
 mod pki;
 mod policy;
 mod release;
