@@ -104,7 +104,7 @@ const FAILURES: [(u16, &str, &str); 18] = [
     ),
 ];
 
-const HEADERS: [(&str, Type, &str, &str); 13] = [
+const HEADERS: [(&str, Type, &str, &str); 14] = [
     (
         "X-Request-Id",
         Type::String,
@@ -176,6 +176,12 @@ const HEADERS: [(&str, Type, &str, &str); 13] = [
         Type::String,
         "What the answer depends on.",
         "accept-encoding",
+    ),
+    (
+        "Referrer-Policy",
+        Type::String,
+        "Nobody is told the page's address.",
+        "no-referrer",
     ),
     (
         "Content-Security-Policy",

@@ -86,9 +86,9 @@ pub(super) fn add(components: &mut Components) {
         (
             "watch",
             Query,
-            text(),
+            switch(),
             Value::Null,
-            "Given, without a value or as `true`: the answer is a stream of server-sent events.",
+            "`true`, or given without a value: the answer is a stream of server-sent events.",
         ),
         (
             "Last-Event-ID",
@@ -135,7 +135,7 @@ pub(super) fn add(components: &mut Components) {
         (
             "Idempotency-Key",
             Header,
-            text().min_length(Some(1)).max_length(Some(255)),
+            text().pattern(Some("^[!-~]{1,128}$")),
             json!("7f3c1c6e"),
             "A name of this write: sent again with the same key, it is carried out once.",
         ),

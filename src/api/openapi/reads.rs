@@ -169,7 +169,10 @@ fn deployment() -> Call {
         "namespace": "web", "name": "shop", "uid": "8a4d1f0c-5a3e-4f6f-9a65-0d8b5f1d2c3e", "resourceVersion": "1029",
         "generation": 7, "observedGeneration": 7,
         "replicas": {"desired": 3, "current": 3, "updated": 3, "ready": 3, "available": 3},
-        "paused": false, "rollout": {"status": "complete", "message": "all 3 replicas are of the newest template and available"},
+        "paused": false, "rollout": {
+            "status": "complete", "message": "all 3 replicas are updated and available",
+            "desired": 3, "current": 3, "updated": 3, "ready": 3, "available": 3,
+        },
         "revision": 4, "containers": [{"name": "app", "image": "example.org/shop:1"}], "labels": {"app": "shop"},
         "conditions": [{
             "type": "Available", "status": "True", "reason": "MinimumReplicasAvailable",
@@ -287,7 +290,13 @@ fn document() -> Call {
 fn page() -> Call {
     let mut found = answer(
         "The page.",
-        &["ETag", "Cache-Control", "Vary", "Content-Security-Policy"],
+        &[
+            "ETag",
+            "Cache-Control",
+            "Vary",
+            "Content-Security-Policy",
+            "Referrer-Policy",
+        ],
     );
     let mut content = Content::new(Some(ObjectBuilder::new().schema_type(Type::String)));
     content.example = Some(json!("<!doctype html>"));

@@ -48,8 +48,8 @@ pub(super) struct SetReplicas {
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct StepReplicas {
-    /// Positive: more; negative: fewer. Not 0.
-    #[schema(minimum = -2_147_483_647, maximum = 2_147_483_647)]
+    /// Positive: more; negative: fewer.
+    #[schema(minimum = -2_147_483_648_i64, maximum = 2_147_483_647)]
     delta: i32,
 }
 
@@ -124,22 +124,16 @@ pub(super) struct ImageWritten {
 
 /// How far a rollout is.
 #[derive(ToSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(deny_unknown_fields)]
 pub(super) struct Rollout {
     status: RolloutStatus,
     /// The same in a sentence.
-    #[schema(nullable = false)]
-    message: Option<String>,
-    #[schema(nullable = false)]
-    desired: Option<i32>,
-    #[schema(nullable = false)]
-    current: Option<i32>,
-    #[schema(nullable = false)]
-    updated: Option<i32>,
-    #[schema(nullable = false)]
-    ready: Option<i32>,
-    #[schema(nullable = false)]
-    available: Option<i32>,
+    message: String,
+    desired: i32,
+    current: i32,
+    updated: i32,
+    ready: i32,
+    available: i32,
 }
 
 /// `complete`: every Pod is of the newest template and available. `superseded`: somebody else changed the count meanwhile.
@@ -182,8 +176,9 @@ pub(super) struct Condition {
     r#type: String,
     /// `True`, `False` or `Unknown`.
     status: String,
-    reason: Option<String>,
-    message: Option<String>,
+    reason: String,
+    message: String,
+    #[schema(required)]
     last_transition_time: Option<String>,
 }
 
@@ -192,11 +187,14 @@ pub(super) struct Condition {
 pub(super) struct LastSetBy {
     /// The program: `headcount`, `kubectl-client-side-apply`, ….
     manager: String,
-    /// Who asked headcount for it.
+    /// Who asked headcount for it, where it was headcount.
+    #[schema(nullable = false)]
     principal: Option<String>,
     /// RFC 3339.
+    #[schema(required)]
     at: Option<String>,
-    /// `scale`, or nothing for a write of the whole Deployment.
+    /// `scale`; left out for a write of the Deployment itself.
+    #[schema(nullable = false)]
     subresource: Option<String>,
 }
 
@@ -232,6 +230,7 @@ pub(super) struct Deployment {
     paused: bool,
     rollout: Rollout,
     /// `deployment.kubernetes.io/revision`.
+    #[schema(required)]
     revision: Option<i64>,
     containers: Vec<Container>,
     /// Left out if there are none.
@@ -239,9 +238,11 @@ pub(super) struct Deployment {
     init_containers: Option<Vec<Container>>,
     labels: BTreeMap<String, String>,
     conditions: Vec<Condition>,
+    #[schema(required)]
     last_set_by: Option<LastSetBy>,
     /// Autoscalers and GitOps tools that own the count too.
-    also_set_by: Vec<AlsoSetBy>,
+    #[schema(nullable = false)]
+    also_set_by: Option<Vec<AlsoSetBy>>,
     /// Whether a count that is set stays; `null` where this server doesn't see autoscalers.
     will_stick: Option<bool>,
 }
@@ -268,12 +269,50 @@ pub(super) struct Rollback {
     revision: Option<i64>,
 }
 
-/// What was done to a rollout.
+/// A restart that was begun.
 #[derive(ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct RolloutWritten {
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Restarted {
     namespace: String,
     name: String,
+    /// RFC 3339.
+    #[schema(required)]
+    restarted_at: Option<String>,
+    /// `null` for the first one.
+    #[schema(required)]
+    previously_restarted_at: Option<String>,
+    changed: bool,
+    resource_version: String,
+    #[schema(nullable = false)]
+    rollout: Option<Rollout>,
+}
+
+/// Whether rollouts are held.
+#[derive(ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct PausedWritten {
+    namespace: String,
+    name: String,
+    paused: bool,
+    previously_paused: bool,
+    changed: bool,
+    resource_version: String,
+    #[schema(nullable = false)]
+    rollout: Option<Rollout>,
+}
+
+/// Which revision it went back to.
+#[derive(ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct RolledBack {
+    namespace: String,
+    name: String,
+    /// The one that it went back to; its Pod template gets a new number by Kubernetes.
+    #[schema(required)]
+    revision: Option<i64>,
+    /// The one that it had.
+    #[schema(required)]
+    previous_revision: Option<i64>,
     changed: bool,
     resource_version: String,
     #[schema(nullable = false)]
@@ -421,6 +460,7 @@ pub(super) fn add(components: &mut Components) {
         of::<Message>(),
         of::<Replicas>(),
         of::<SetReplicas>(),
+        of::<StepReplicas>(),
         of::<ReplicasWritten>(),
         of::<Deployment>(),
         of::<Counts>(),
@@ -436,7 +476,9 @@ pub(super) fn add(components: &mut Components) {
         of::<Nothing>(),
         of::<SetPaused>(),
         of::<Rollback>(),
-        of::<RolloutWritten>(),
+        of::<Restarted>(),
+        of::<PausedWritten>(),
+        of::<RolledBack>(),
         of::<Healthy>(),
         of::<Unhealthy>(),
         of::<WhoAmI>(),

@@ -11,6 +11,9 @@ use super::{
 const COUNT: &str = "The desired count, through the `scale` subresource. A 200 means that Kubernetes has taken it and that reads from this \
 server show it, also for a count that it had already. A write that has been sent goes on when its caller hangs up.";
 
+const STEP: &str = "Changes the count by so much, from what it is when the write is made. Only with `If-Match` or \
+`Idempotency-Key`, a new one for each step: sent again with its key, a step is answered as before and changes nothing. One that leads below 0 is 422.";
+
 const IMAGE: &str = "The image of one container or init container, written as it is given; whether there is such an image, nobody checks \
 here. The rollout goes on behind the answer. It needs the permission `image`.";
 
@@ -53,7 +56,7 @@ struct Write {
     summary: &'static str,
     description: &'static str,
     body: RequestBody,
-    noun: &'static str,
+    done: &'static str,
     schema: &'static str,
     representation: Value,
 }
@@ -77,16 +80,13 @@ impl Write {
         }
         let taken = written(
             "Kubernetes has taken it, and this server's copy has it.",
-            &format!("{} updated successfully.", self.noun),
+            self.done,
             self.schema,
             self.representation.clone(),
         );
         let unseen = written(
             "Kubernetes has taken it; this server's copy does not have it yet, or the rollout is not complete within the time that the caller waits.",
-            &format!(
-                "{} updated; this server's copy has not caught up yet.",
-                self.noun
-            ),
+            "Replica count updated; this server's copy has not caught up yet.",
             self.schema,
             self.representation,
         );
@@ -124,14 +124,6 @@ pub(super) fn all() -> Vec<Call> {
     let count = json!({
         "namespace": "web", "name": "shop", "replicaCount": 3, "previousReplicaCount": 2, "changed": true, "resourceVersion": "1029",
     });
-    let rollout =
-        json!({"namespace": "web", "name": "shop", "changed": true, "resourceVersion": "1029"});
-    let of = |noun, representation: &Value| (noun, representation.clone());
-    let (restarted, paused, rolled_back) = (
-        of("Restart", &rollout),
-        of("Pause", &rollout),
-        of("Rollback", &rollout),
-    );
     [
         Write {
             call: (
@@ -142,7 +134,26 @@ pub(super) fn all() -> Vec<Call> {
             summary: "Set a count",
             description: COUNT,
             body: takes("SetReplicas", vec![("three", json!({"replicaCount": 3}))]),
-            noun: "Replica count",
+            done: "Replica count updated successfully.",
+            schema: "ReplicasWritten",
+            representation: count.clone(),
+        },
+        Write {
+            call: (
+                HttpMethod::Patch,
+                "/namespaces/{namespace}/deployments/{name}/replicas",
+                "stepReplicas",
+            ),
+            summary: "Change a count by so much",
+            description: STEP,
+            body: takes(
+                "StepReplicas",
+                vec![
+                    ("two more", json!({"delta": 2})),
+                    ("one fewer", json!({"delta": -1})),
+                ],
+            ),
+            done: "Replica count updated successfully.",
             schema: "ReplicasWritten",
             representation: count,
         },
@@ -155,7 +166,7 @@ pub(super) fn all() -> Vec<Call> {
             summary: "Set an image",
             description: IMAGE,
             body: takes("SetImage", vec![("tag", json!({"image": "example.org/shop:2"}))]),
-            noun: "Image",
+            done: "Image updated successfully.",
             schema: "ImageWritten",
             representation: json!({
                 "namespace": "web", "name": "shop", "container": "app", "image": "example.org/shop:2",
@@ -171,9 +182,11 @@ pub(super) fn all() -> Vec<Call> {
             summary: "Restart every Pod",
             description: RESTART,
             body: may_take("Nothing", vec![("nothing", json!({}))]),
-            noun: restarted.0,
-            schema: "RolloutWritten",
-            representation: restarted.1,
+            done: "Restart begun.",
+            schema: "Restarted",
+            representation: json!({
+                "namespace": "web", "name": "shop", "restartedAt": "2026-06-01T10:00:00Z", "previouslyRestartedAt": null, "changed": true, "resourceVersion": "1029",
+            }),
         },
         Write {
             call: (
@@ -190,9 +203,11 @@ pub(super) fn all() -> Vec<Call> {
                     ("resume", json!({"paused": false})),
                 ],
             ),
-            noun: paused.0,
-            schema: "RolloutWritten",
-            representation: paused.1,
+            done: "Pause set.",
+            schema: "PausedWritten",
+            representation: json!({
+                "namespace": "web", "name": "shop", "paused": true, "previouslyPaused": false, "changed": true, "resourceVersion": "1029",
+            }),
         },
         Write {
             call: (
@@ -209,9 +224,11 @@ pub(super) fn all() -> Vec<Call> {
                     ("revision 4", json!({"revision": 4})),
                 ],
             ),
-            noun: rolled_back.0,
-            schema: "RolloutWritten",
-            representation: rolled_back.1,
+            done: "Rolled back.",
+            schema: "RolledBack",
+            representation: json!({
+                "namespace": "web", "name": "shop", "revision": 3, "previousRevision": 4, "changed": true, "resourceVersion": "1029",
+            }),
         },
     ]
     .map(Write::call)

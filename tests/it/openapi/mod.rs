@@ -2,6 +2,7 @@
 
 mod programs;
 
+use headcount::access::{Authorization, Verb, Verbs};
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
 use simkube::NewDeployment;
@@ -17,8 +18,12 @@ async fn served() -> (SimCluster, TestServer) {
             .image("example.org/shop:1");
         sim.cluster.create(deployment).unwrap();
     }
-    let server = Setup::new(sim.kubeconfig()).healthy().await;
-    (sim, server)
+    let every = [Verb::Image, Verb::Restart, Verb::Pause, Verb::Rollback];
+    let setup = Setup {
+        authorization: Authorization::Any(Verbs::USUAL.with(every.into_iter().collect())),
+        ..Setup::new(sim.kubeconfig())
+    };
+    (sim, setup.healthy().await)
 }
 
 async fn document(server: &TestServer) -> Value {
@@ -164,14 +169,8 @@ async fn every_example_of_the_document_is_answered_as_it_says() {
     assert_eq!(failed, UNFINISHED, "calls whose example did not succeed");
 }
 
-/// Calls that have no handler yet.
-const UNFINISHED: [&str; 5] = [
-    "listDeploymentsOfNamespace",
-    "getDeployment",
-    "restart",
-    "setPaused",
-    "rollBack",
-];
+/// Calls without a success here: one has no handler yet, and this cluster keeps no revisions to go back to.
+const UNFINISHED: [&str; 2] = ["listDeploymentsOfNamespace", "rollBack"];
 
 #[tokio::test]
 async fn what_cannot_be_is_answered_as_the_document_says() {
