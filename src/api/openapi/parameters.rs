@@ -65,14 +65,14 @@ pub(super) fn add(components: &mut Components) {
         (
             "labelSelector",
             Query,
-            text(),
+            text().max_length(Some(1024)),
             json!("app=shop"),
-            "Only Deployments with such labels, as `kubectl get --selector` takes it.",
+            "Only Deployments with such labels, as `kubectl get --selector` takes it. Not with `watch`.",
         ),
         (
             "limit",
             Query,
-            number(1, 2_147_483_647),
+            number(1, 10_000),
             json!(500),
             "At most so many; `Link` of the answer leads to those that follow, in the same snapshot.",
         ),
@@ -142,9 +142,9 @@ pub(super) fn add(components: &mut Components) {
         (
             "X-Reason",
             Header,
-            text().min_length(Some(1)).max_length(Some(256)),
+            text().pattern(Some("^[!-~]([ -~]{0,254}[!-~])?$")),
             json!("more traffic"),
-            "Why the write is made, for the log, the audit trail and the Deployment's Events; UTF-8 without control characters.",
+            "Why the write is made, for the log, the audit trail and the Deployment's Events. The server takes any UTF-8 without control characters; this pattern is what every client can send.",
         ),
         (
             "X-Min-Resource-Version",

@@ -166,11 +166,15 @@ async fn every_example_of_the_document_is_answered_as_it_says() {
         .map(|(_, operation)| operation["operationId"].as_str().unwrap())
         .filter(|id| !succeeded.contains(id))
         .collect();
-    assert_eq!(failed, UNFINISHED, "calls whose example did not succeed");
+    let unexpected: Vec<_> = failed
+        .iter()
+        .filter(|id| !WITHOUT_SUCCESS.contains(id))
+        .collect();
+    assert!(unexpected.is_empty(), "{unexpected:?} did not succeed");
 }
 
 /// Calls without a success here: one has no handler yet, and this cluster keeps no revisions to go back to.
-const UNFINISHED: [&str; 2] = ["listDeploymentsOfNamespace", "rollBack"];
+const WITHOUT_SUCCESS: [&str; 2] = ["listDeploymentsOfNamespace", "rollBack"];
 
 #[tokio::test]
 async fn what_cannot_be_is_answered_as_the_document_says() {

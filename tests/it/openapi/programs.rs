@@ -110,3 +110,46 @@ async fn a_client_that_is_generated_from_the_document_reads_writes_and_knows_err
     let said = succeeds(&python, folder.path(), &args).await;
     assert_eq!(said.trim(), "all as documented");
 }
+
+/// A bounded number of requests from a fixed seed: valid ones, and ones that break the document in one place each.
+#[tokio::test]
+async fn whatever_the_document_allows_or_forbids_is_answered_as_it_says() {
+    let (_sim, server) = served().await;
+    let Some(python) = python().await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    // Where it looks for the one, and leaves what it remembers.
+    for file in ["hooks.py", "schemathesis.toml"] {
+        let from = root().join("tests/openapi").join(file);
+        std::fs::copy(from, folder.path().join(file)).unwrap();
+    }
+    let document = root().join("docs/openapi.json").display().to_string();
+    let at = format!("https://{}/api/v1", server.address);
+    let [ca, chain, key] = [
+        &server.files.ca,
+        &server.files.client.certificate,
+        &server.files.client.key,
+    ]
+    .map(|path| path.to_str().unwrap());
+    let args = [
+        "-m",
+        "schemathesis.cli",
+        "run",
+        &document,
+        "--url",
+        &at,
+        "--tls-verify",
+        ca,
+        "--request-cert",
+        chain,
+        "--request-cert-key",
+        key,
+        "--phases",
+        "examples,coverage,fuzzing",
+        "--no-color",
+    ];
+    let said = succeeds(&python, folder.path(), &args).await;
+    let generated = said
+        .lines()
+        .find_map(|line| line.trim().split_once(" generated")?.0.parse::<u32>().ok());
+    assert!(generated.is_some_and(|count| count > 500), "{said}");
+}
