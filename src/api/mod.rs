@@ -17,6 +17,7 @@ mod limits;
 mod list_parameters;
 mod list_part;
 mod long_poll;
+pub mod openapi;
 mod path;
 mod paused;
 mod pins;
@@ -424,7 +425,8 @@ impl Api {
                     long_poll::get(self, session, &caller, asked, names, request).await
                 }
             }
-            Route::OpenApi | Route::Docs => Err(ApiError::NoSuchPath),
+            Route::OpenApi => Ok(openapi::get(&request.headers)),
+            Route::Docs => Ok(openapi::docs(&request.headers)),
             Route::Deployment { namespace, name } => {
                 let read = deployment::get(self, &caller, (&namespace, &name), request);
                 let answer = asked.ids().scope(Box::pin(read)).await?;

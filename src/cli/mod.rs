@@ -9,6 +9,7 @@ mod demo;
 mod doctor;
 mod health;
 mod man;
+mod openapi;
 mod pki;
 mod policy;
 mod serve;
@@ -70,6 +71,8 @@ enum Command {
     Completions(completions::CompletionsArgs),
     /// Write the manual page to stdout, or all of them into a folder
     Man(man::ManArgs),
+    /// Print the OpenAPI document of the API, to make clients of
+    Openapi,
     /// Check a configuration, print what is in force, rewrite deprecated keys, print the file's JSON Schema
     Config(Box<config::ConfigArgs>),
 }
@@ -116,6 +119,7 @@ pub fn main() -> ExitCode {
         Command::Health(args) => health::run(*args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
+        Command::Openapi => openapi::run(),
         Command::Config(args) => config::run(*args),
     };
     log::flush();
@@ -124,7 +128,8 @@ pub fn main() -> ExitCode {
 
 /// Whether the command is one that a person runs and reads, who needs no log line, even if it can't be understood.
 fn is_for_a_person() -> bool {
-    const COMMANDS: [&str; 8] = [
+    const COMMANDS: [&str; 9] = [
+        "openapi",
         "pki",
         "policy",
         "audit",

@@ -30,6 +30,7 @@ mod memory;
 mod monitoring;
 #[cfg(target_os = "linux")]
 mod node;
+mod openapi;
 mod owners;
 mod pki;
 mod policy;

@@ -34,7 +34,7 @@ pub(crate) enum Template {
 impl Template {
     /// All of them.
     #[cfg(test)]
-    const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Health,
         Self::WhoAmI,
         Self::Deployments,
