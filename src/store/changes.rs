@@ -55,8 +55,11 @@ impl Change {
         before: Option<Record<'_>>,
         after: Option<&Deployment>,
         version: u64,
-        into: &mut Vec<Self>,
+        into: &mut Found,
     ) {
+        if into.too_many {
+            return;
+        }
         let before = before.map(|before| before.to_deployment());
         let after = after.cloned();
         match (&before, &after) {
@@ -71,7 +74,7 @@ impl Change {
     }
 
     /// What a news of one object that is newer than `known` changes.
-    pub(super) fn of(known: Option<Record<'_>>, event: &Event, into: &mut Vec<Self>) {
+    pub(super) fn of(known: Option<Record<'_>>, event: &Event, into: &mut Found) {
         let deployment = event.deployment();
         let after = matches!(event, Event::Upsert(_)).then_some(deployment);
         Self::between(known, after, deployment.resource_version, into);
@@ -119,6 +122,31 @@ data: {{"namespace":"{}","name":"{}","replicaCount":{},"resourceVersion":"{}"}}"
     fn size(&self) -> usize {
         let side = |side: &Option<Deployment>| side.as_ref().map_or(0, Deployment::size);
         size_of::<Self>() + 160 + side(&self.before) + side(&self.after)
+    }
+}
+
+/// The changes of one step as they are found: none at all once they are more than are kept.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    changes: Vec<Change>,
+    bytes: usize,
+    too_many: bool,
+}
+
+impl Found {
+    fn push(&mut self, change: Change) {
+        if self.too_many {
+            return;
+        }
+        self.bytes += change.size();
+        if self.changes.len() == MOST || self.bytes > MOST_BYTES {
+            *self = Self {
+                too_many: true,
+                ..Self::default()
+            };
+        } else {
+            self.changes.push(change);
+        }
     }
 }
 
@@ -190,7 +218,7 @@ impl Changes {
     }
 
     /// The scope came to `to`, by a relist or by events.
-    pub(super) fn push(&mut self, scope: usize, to: u64, changes: Vec<Change>, relist: bool) {
+    pub(super) fn push(&mut self, scope: usize, to: u64, found: Found, relist: bool) {
         let from = std::mem::replace(&mut self.scopes[scope].version, to);
         if from == 0 {
             self.scopes[scope].since = to;
@@ -202,11 +230,18 @@ impl Changes {
             self.forget();
         }
         // Of what came and went between two lists nobody here knows: those who saw it elsewhere start over.
+        if found.too_many {
+            self.forget();
+            self.first += 1;
+            self.scopes[scope].since = to.max(self.scopes[scope].since);
+            return;
+        }
+        let Found { changes, bytes, .. } = found;
         if changes.is_empty() && !relist {
             return;
         }
         self.changes += changes.len();
-        self.bytes += changes.iter().map(Change::size).sum::<usize>();
+        self.bytes += bytes;
         let versions = self.versions().into();
         self.steps.push_back(Arc::new(Step {
             scope,

@@ -23,8 +23,8 @@ use std::{
 use arc_swap::ArcSwap;
 
 pub use attributes::{Annotation, AnnotationBounds, Attributes, GitOps, LabelKeys, Marks};
-use changes::Changes;
 pub use changes::{Change, News, Step, Told};
+use changes::{Changes, Found};
 pub use list::ListBody;
 pub use record::{Deployment, Event, Key, Transition};
 pub use segment::Record;
@@ -110,7 +110,7 @@ impl Store {
         let now = self.current.load();
         let mut changes = Vec::with_capacity(events.len());
         let mut transitions = Vec::with_capacity(events.len());
-        let mut news = Vec::new();
+        let mut news = Found::default();
         for event in events {
             let known = now.tree().get(event.key());
             if let Some(transition) = Transition::of(known, &event) {
@@ -159,7 +159,7 @@ impl Store {
         // A first sync adds everything: its transitions would say no more than the count does.
         let first = now.version_of(scope) == 0;
         let namespace = now.namespace_of(scope);
-        let mut news = Vec::new();
+        let mut news = Found::default();
         let transitions = match namespace {
             _ if first => Vec::new(),
             None => differences(now.records(), listed.records(), version, &mut news),
@@ -243,7 +243,7 @@ fn differences<'a>(
     old: impl Iterator<Item = Record<'a>>,
     new: impl Iterator<Item = Record<'a>>,
     version: u64,
-    news: &mut Vec<Change>,
+    news: &mut Found,
 ) -> Vec<Transition> {
     let (mut old, mut new) = (old.peekable(), new.peekable());
     let mut found = Vec::new();

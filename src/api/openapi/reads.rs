@@ -44,16 +44,32 @@ fn listed() -> Response {
     answer
         .content
         .insert("application/json".into(), list.into());
-    let mut events = Content::new(Some(
-        ObjectBuilder::new()
-            .schema_type(Type::String)
-            .description(Some(
-                "`snapshot`, then `added`, `changed` and `deleted`; their data is JSON.",
-            )),
-    ));
-    events.example = Some(json!(
-        "event: changed\nid: 1030\ndata: {\"namespace\":\"web\",\"name\":\"shop\",\"replicaCount\":4,\"resourceVersion\":\"1030\"}\n\n"
-    ));
+    let text = || ObjectBuilder::new().schema_type(Type::String);
+    let kinds = ["snapshot", "added", "changed", "deleted"];
+    let event = ObjectBuilder::new()
+        .description(Some("One event; a stream has many."))
+        .property("event", text().enum_values(Some(kinds)))
+        .property(
+            "id",
+            text().description(Some("For `Last-Event-ID`; opaque.")),
+        )
+        .property(
+            "data",
+            text()
+                .content_media_type("application/json")
+                .description(Some(
+                    "The list in a `snapshot`, else one Deployment with its `resourceVersion`.",
+                )),
+        )
+        .required("event")
+        .required("id")
+        .required("data");
+    let mut events = Content::new(Some(event));
+    events.example = Some(json!({
+        "event": "changed",
+        "id": "1030",
+        "data": r#"{"namespace":"web","name":"shop","replicaCount":4,"resourceVersion":"1030"}"#,
+    }));
     answer
         .content
         .insert("text/event-stream".into(), events.into());

@@ -272,3 +272,18 @@ proptest! {
         prop_assert_eq!(client.counts, expected);
     }
 }
+
+#[test]
+fn a_list_that_changes_more_than_is_kept_is_gathered_by_nobody_and_followers_start_over() {
+    let many = |count| (0..MOST + 1).map(move |n| deployment("a", &format!("x{n:05}"), count, 5));
+    let store = synced(many(1).collect(), 7);
+    let position = store.position();
+    relisted(&store, many(2).collect(), 9);
+    assert!(store.since(position).is_none());
+    assert!(store.after(&[7]).is_none());
+    let (_, position, versions) = store.follow();
+    assert_eq!(versions, "9");
+    assert!(store.after(&[9]).unwrap().steps.is_empty());
+    upsert(&store, deployment("a", "x00000", 3, 10));
+    assert_eq!(store.since(position).unwrap().steps.len(), 1);
+}
