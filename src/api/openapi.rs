@@ -1,6 +1,6 @@
 //! What the API looks like to programs: the OpenAPI 3.1 document, and a page of it for people.
 //!
-//! Tests hold the document to [`Route`](super::path::Route), to the running server's answers, and to its committed copy.
+//! Tests hold the document to `Route`, to the running server's answers, and to its committed copy.
 
 mod answers;
 mod calls;
