@@ -32,11 +32,16 @@ pub(super) enum AlsoSetBy {
 
 /// All that is known to set the count of this Deployment: autoscalers, then GitOps tools.
 pub(super) fn also_set_by(api: &Api, record: &Record<'_>) -> Vec<AlsoSetBy> {
+    let mut all = Vec::new();
     let autoscalers = api.status.autoscalers();
-    let scaling = autoscalers.of(record.namespace(), record.name());
-    let mut all: Vec<_> = scaling.into_iter().flatten().map(AlsoSetBy::from).collect();
-    let marks = GitOps::ALL.into_iter().zip(record.marks());
-    all.extend(marks.filter_map(|(tool, mark)| Some(AlsoSetBy::applied(tool, mark?))));
+    autoscalers.each_of(record.namespace(), record.name(), |one| {
+        all.push(AlsoSetBy::from(one));
+    });
+    if let Some(marks) = record.marks() {
+        for (tool, mark) in GitOps::ALL.iter().zip(marks) {
+            all.extend(mark.map(|mark| AlsoSetBy::applied(*tool, mark)));
+        }
+    }
     all
 }
 
@@ -47,7 +52,7 @@ pub(super) fn will_stick(api: &Api, record: &Record<'_>, all: &[AlsoSetBy]) -> O
         return Some(false);
     }
     let autoscalers = api.status.autoscalers();
-    let known = autoscalers.of(record.namespace(), record.name()).is_some();
+    let known = autoscalers.are_known(record.namespace());
     known.then_some(true)
 }
 
@@ -71,11 +76,11 @@ pub(super) fn warn(described: &mut HeaderMap, warnings: &[String]) {
     }
 }
 
-impl From<Autoscaler> for AlsoSetBy {
-    fn from(autoscaler: Autoscaler) -> Self {
+impl From<&Autoscaler> for AlsoSetBy {
+    fn from(autoscaler: &Autoscaler) -> Self {
         Self::Autoscaler {
             kind: autoscaler.kind.name(),
-            name: autoscaler.name,
+            name: autoscaler.name.clone(),
             min_replicas: autoscaler.min,
             max_replicas: autoscaler.max,
         }

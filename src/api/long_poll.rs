@@ -28,9 +28,9 @@ pub(super) async fn get(
     names: (&str, &str),
     request: &Parts,
 ) -> Result<Response<Body>, ApiError> {
-    let wait = rollout::preferred_wait(&request.headers);
     let conditional = request.headers.contains_key(header::IF_NONE_MATCH);
-    match wait.filter(|_| conditional) {
+    let wait = conditional.then(|| rollout::preferred_wait(&request.headers));
+    match wait.flatten() {
         None => replicas::get(api, caller, names, request).await,
         Some(wait) => {
             let poll = poll(api, session, caller, asked, names, request, wait);

@@ -7,7 +7,7 @@ mod object;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwapOption, Guard};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http::{HeaderValue, Request, header};
@@ -98,14 +98,24 @@ impl Autoscalers {
         }
     }
 
-    /// The autoscalers of one Deployment; `None` if they aren't known.
-    pub fn of(&self, namespace: &str, name: &str) -> Option<Vec<Autoscaler>> {
+    /// Tells of each autoscaler of one Deployment that is known.
+    pub fn each_of(&self, namespace: &str, name: &str, tell: impl FnMut(&Autoscaler)) {
+        let known = self.known_in(namespace);
+        let of_namespace = known.as_ref().and_then(|known| known.get(namespace));
+        if let Some(found) = of_namespace.and_then(|n| n.get(name)) {
+            found.iter().for_each(tell);
+        }
+    }
+
+    /// Whether those of a namespace are known.
+    pub fn are_known(&self, namespace: &str) -> bool {
+        self.known_in(namespace).is_some()
+    }
+
+    fn known_in(&self, namespace: &str) -> Guard<Option<Arc<Known>>> {
         let mut scopes = self.scopes.iter();
-        let (_, known) =
-            scopes.find(|(scope, _)| scope.as_deref().is_none_or(|own| own == namespace))?;
-        let known = known.load();
-        let found = known.as_ref()?.get(namespace).and_then(|n| n.get(name));
-        Some(found.cloned().unwrap_or_default())
+        let scope = scopes.find(|(scope, _)| scope.as_deref().is_none_or(|own| own == namespace));
+        scope.map_or_else(|| Guard::from_inner(None), |(_, known)| known.load())
     }
 }
 

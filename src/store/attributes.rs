@@ -267,9 +267,13 @@ impl<'a> Packed<'a> {
             .map_or_else(Default::default, |(bounds, _)| bounds)
     }
 
-    pub(super) fn marks(self) -> Marks<&'a str> {
-        self.split_marks()
-            .map_or_else(Default::default, |(marks, _)| marks)
+    /// `None` if there is none.
+    pub(super) fn marks(self) -> Option<Marks<&'a str>> {
+        // Their flags are the highest.
+        if *self.0.get(HEAD)? < MARKED {
+            return None;
+        }
+        self.split_marks().map(|(marks, _)| marks)
     }
 
     pub(super) fn label(self, key: &str) -> Option<&'a str> {
@@ -464,7 +468,7 @@ mod tests {
             let packed = Packed::at_start(&followed);
             prop_assert_eq!(packed, attributes.packed());
             prop_assert_eq!(packed.bounds(), bounds);
-            prop_assert_eq!(packed.marks().map(|mark| mark.map(str::to_owned)), marks);
+            prop_assert_eq!(packed.marks().unwrap_or_default().map(|mark| mark.map(str::to_owned)), marks);
             for key in ["a", "b", "c", "aa", "ab", "bc", "cc", "d", ""] {
                 prop_assert_eq!(packed.label(key), expected.get(key).copied());
             }

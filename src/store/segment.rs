@@ -148,8 +148,8 @@ impl<'a> Record<'a> {
         self.attributes().bounds()
     }
 
-    /// The objects of GitOps tools that mark it as their own.
-    pub fn marks(&self) -> Marks<&'a str> {
+    /// The objects of GitOps tools that mark it as their own; `None` if none does.
+    pub fn marks(&self) -> Option<Marks<&'a str>> {
         self.attributes().marks()
     }
 
