@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     fn autoscaler(kind: AutoscalerKind) -> AlsoSetBy {
-        AlsoSetBy::from(Autoscaler {
+        AlsoSetBy::from(&Autoscaler {
             kind,
             name: "shop".into(),
             min: 2,
