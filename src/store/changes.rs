@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::record::{Deployment, Event};
+use super::record::{Deployment, Transition};
 use super::segment::Record;
 
 /// More changes than this aren't kept; who is further behind starts over from a snapshot.
@@ -16,17 +16,29 @@ const MOST: usize = 4096;
 /// Nor are more bytes than this, about.
 const MOST_BYTES: usize = 4 << 20;
 
-/// One Deployment before and after.
+/// What became of one Deployment.
 #[derive(Debug)]
 pub struct Change {
-    /// As it was; `None`: it wasn't there.
-    pub before: Option<Deployment>,
-    /// As it is; `None`: it is gone.
-    pub after: Option<Deployment>,
+    /// As it is, or as it was when it is gone.
+    pub deployment: Arc<Deployment>,
+    how: How,
     /// The resourceVersion of the change; that of the list where only a list told of it.
-    pub version: u64,
+    version: u64,
     /// By [`Told`], what was rendered once for all who are told of it.
     rendered: [OnceLock<Bytes>; 3],
+}
+
+#[derive(Debug)]
+enum How {
+    Added,
+    /// Nothing but its count is another.
+    Counted,
+    /// What decides who sees it is another, and so may its count be.
+    Moved {
+        /// As it was.
+        from: Box<Deployment>,
+    },
+    Deleted,
 }
 
 /// What a follower is told of a change, which depends on what it sees.
@@ -41,70 +53,87 @@ pub enum Told {
 }
 
 impl Change {
-    fn new(before: Option<Deployment>, after: Option<Deployment>, version: u64) -> Self {
+    fn new(deployment: &Arc<Deployment>, how: How, version: u64) -> Self {
         Self {
-            before,
-            after,
+            deployment: Arc::clone(deployment),
+            how,
             version,
             rendered: Default::default(),
         }
     }
 
-    /// Of one object: one of the same name with another uid is gone, and another has come.
-    pub(super) fn between(
-        before: Option<Record<'_>>,
-        after: Option<&Deployment>,
+    /// What a transition of what was `known` is to followers; deletions have `version`.
+    pub(super) fn of(
+        known: Option<Record<'_>>,
+        transition: &Transition,
         version: u64,
         into: &mut Found,
     ) {
         if into.too_many {
             return;
         }
-        let before = before.map(|before| before.to_deployment());
-        let after = after.cloned();
-        match (&before, &after) {
-            (Some(b), Some(a)) if b.uid != a.uid => {
-                into.push(Self::new(before, None, version));
-                into.push(Self::new(None, after, version));
+        match transition {
+            Transition::Added(now) => {
+                let version = now.resource_version;
+                // One of the same name with another uid is gone.
+                if let Some(other) = known {
+                    let other = Arc::new(other.to_deployment());
+                    into.push(Self::new(&other, How::Deleted, version));
+                }
+                into.push(Self::new(now, How::Added, version));
             }
-            // Neither what is shown of it nor who may see it is another.
-            (Some(b), Some(a)) if b.replicas == a.replicas && b.attributes == a.attributes => {}
-            _ => into.push(Self::new(before, after, version)),
+            Transition::Changed { from, to } => {
+                let moved = known.filter(|k| k.attributes() != to.attributes.packed());
+                let how = match moved {
+                    Some(before) => How::Moved {
+                        from: Box::new(before.to_deployment()),
+                    },
+                    None if *from != to.replicas => How::Counted,
+                    None => return,
+                };
+                into.push(Self::new(to, how, to.resource_version));
+            }
+            Transition::Deleted(last) => into.push(Self::new(last, How::Deleted, version)),
         }
     }
 
-    /// What a news of one object that is newer than `known` changes.
-    pub(super) fn of(known: Option<Record<'_>>, event: &Event, into: &mut Found) {
-        let deployment = event.deployment();
-        let after = matches!(event, Event::Upsert(_)).then_some(deployment);
-        Self::between(known, after, deployment.resource_version, into);
+    /// As it was before, where that decides who saw it.
+    pub fn moved_from(&self) -> Option<&Deployment> {
+        match &self.how {
+            How::Moved { from } => Some(from),
+            _ => None,
+        }
     }
 
     /// What somebody is told of it who sees what `sees` says.
     pub fn told(&self, sees: impl Fn(&Deployment) -> bool) -> Option<Told> {
-        let saw = self.before.as_ref().is_some_and(&sees);
-        match (saw, self.after.as_ref().is_some_and(&sees)) {
-            (false, false) => None,
-            (false, true) => Some(Told::Added),
-            (true, false) => Some(Told::Deleted),
-            (true, true) => {
-                let count = |side: &Option<Deployment>| side.as_ref().map(|d| d.replicas);
-                (count(&self.before) != count(&self.after)).then_some(Told::Changed)
+        let seen = sees(&self.deployment);
+        let told = match &self.how {
+            How::Added => Told::Added,
+            How::Counted => Told::Changed,
+            How::Deleted => Told::Deleted,
+            How::Moved { from } => {
+                return match (sees(from), seen) {
+                    (false, false) => None,
+                    (false, true) => Some(Told::Added),
+                    (true, false) => Some(Told::Deleted),
+                    (true, true) => {
+                        (from.replicas != self.deployment.replicas).then_some(Told::Changed)
+                    }
+                };
             }
-        }
+        };
+        seen.then_some(told)
     }
 
     /// The fields `event` and `data` of a server-sent event, each line with its end; the id and the empty line are the caller's.
     pub fn event(&self, told: Told) -> Bytes {
-        let (name, shown) = match told {
-            Told::Added => ("added", &self.after),
-            Told::Changed => ("changed", &self.after),
-            Told::Deleted => ("deleted", &self.before),
+        let (name, d) = match told {
+            Told::Added => ("added", &*self.deployment),
+            Told::Changed => ("changed", &*self.deployment),
+            Told::Deleted => ("deleted", self.moved_from().unwrap_or(&self.deployment)),
         };
         let render = || {
-            let Some(d) = shown.as_ref() else {
-                return Bytes::new();
-            };
             let mut text = String::with_capacity(160);
             // Names are of a-z, 0-9, '-' and '.': nothing in them is escaped. Writing into a String can't fail.
             let _ = writeln!(
@@ -120,8 +149,8 @@ data: {{"namespace":"{}","name":"{}","replicaCount":{},"resourceVersion":"{}"}}"
 
     /// About how many bytes it takes.
     fn size(&self) -> usize {
-        let side = |side: &Option<Deployment>| side.as_ref().map_or(0, Deployment::size);
-        size_of::<Self>() + 160 + side(&self.before) + side(&self.after)
+        let before = self.moved_from().map_or(0, Deployment::size);
+        size_of::<Self>() + 160 + before + self.deployment.size()
     }
 }
 
@@ -145,6 +174,9 @@ impl Found {
                 ..Self::default()
             };
         } else {
+            // Most steps are of one change, and are kept.
+            self.changes
+                .reserve_exact(usize::from(self.changes.is_empty()));
             self.changes.push(change);
         }
     }
@@ -158,8 +190,9 @@ pub struct Step {
     from: u64,
     /// And after.
     to: u64,
-    /// Every scope's version after, with dots between.
-    versions: Box<str>,
+    /// Every scope's version after, and rendered with dots between once somebody is told.
+    versions: Box<[u64]>,
+    rendered: OnceLock<String>,
     changes: Vec<Change>,
     /// It was found by listing: what happened between `from` and `to` isn't known, only what came of it.
     relist: bool,
@@ -173,7 +206,8 @@ impl Step {
 
     /// Where the store was then: each scope's version, in their order, with dots between.
     pub fn versions(&self) -> &str {
-        &self.versions
+        let dotted = || dotted(self.versions.iter().copied());
+        self.rendered.get_or_init(dotted)
     }
 }
 
@@ -186,6 +220,16 @@ pub struct News {
     pub next: u64,
     /// Every scope's version by then, with dots between.
     pub versions: String,
+}
+
+fn dotted(versions: impl Iterator<Item = u64>) -> String {
+    let mut text = String::new();
+    for version in versions {
+        let dot = if text.is_empty() { "" } else { "." };
+        // Writing into a String can't fail.
+        let _ = write!(text, "{dot}{version}");
+    }
+    text
 }
 
 /// The latest steps, and from where on they are complete.
@@ -242,12 +286,13 @@ impl Changes {
         }
         self.changes += changes.len();
         self.bytes += bytes;
-        let versions = self.versions().into();
+        let versions = self.scopes.iter().map(|scope| scope.version).collect();
         self.steps.push_back(Arc::new(Step {
             scope,
             from,
             to,
             versions,
+            rendered: OnceLock::new(),
             changes,
             relist,
         }));
@@ -279,12 +324,7 @@ impl Changes {
     }
 
     pub(super) fn versions(&self) -> String {
-        let mut text = String::new();
-        for (i, scope) in self.scopes.iter().enumerate() {
-            let dot = if i == 0 { "" } else { "." };
-            let _ = write!(text, "{dot}{}", scope.version);
-        }
-        text
+        dotted(self.scopes.iter().map(|scope| scope.version))
     }
 
     fn news(&self, steps: Vec<Arc<Step>>) -> News {

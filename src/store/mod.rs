@@ -114,7 +114,8 @@ impl Store {
         for event in events {
             let known = now.tree().get(event.key());
             if let Some(transition) = Transition::of(known, &event) {
-                Change::of(known, &event, &mut news);
+                let version = event.deployment().resource_version;
+                Change::of(known, &transition, version, &mut news);
                 transitions.push(transition);
                 changes.push(event);
             }
@@ -255,17 +256,14 @@ fn differences<'a>(
             (Some(a), Some(b)) => a.key().cmp(&b.key()),
         };
         let before = if order.is_le() { old.next() } else { None };
-        match if order.is_ge() { new.next() } else { None } {
-            Some(after) if before.is_some_and(|b| b.same_as(&after)) => {}
-            Some(after) => {
-                let after = after.to_deployment();
-                Change::between(before, Some(&after), after.resource_version, news);
-                found.extend(Transition::between(before, &after));
-            }
-            None => {
-                Change::between(before, None, version, news);
-                found.extend(before.map(|b| Transition::Deleted(b.to_deployment())));
-            }
+        let transition = match if order.is_ge() { new.next() } else { None } {
+            Some(after) if before.is_some_and(|b| b.same_as(&after)) => None,
+            Some(after) => Transition::between(before, &after.to_deployment()),
+            None => before.map(|b| Transition::Deleted(b.to_deployment().into())),
+        };
+        if let Some(transition) = transition {
+            Change::of(before, &transition, version, news);
+            found.push(transition);
         }
     }
 }

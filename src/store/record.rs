@@ -1,5 +1,7 @@
 //! What is known of one Deployment, and how it changes.
 
+use std::sync::Arc;
+
 use uuid::Uuid;
 
 use super::{attributes::Attributes, segment::Record};
@@ -80,16 +82,16 @@ impl Event {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Transition {
     /// A Deployment that wasn't there, or that was another one (another uid).
-    Added(Deployment),
+    Added(Arc<Deployment>),
     /// A known Deployment, with the count it had before (which may be the same).
     Changed {
         /// The count before.
         from: i32,
         /// What it is now.
-        to: Deployment,
+        to: Arc<Deployment>,
     },
     /// A Deployment that is gone, as it was last seen.
-    Deleted(Deployment),
+    Deleted(Arc<Deployment>),
 }
 
 impl Transition {
@@ -98,20 +100,20 @@ impl Transition {
         let news = known.is_none_or(|k| event.deployment().resource_version > k.resource_version());
         match event {
             Event::Upsert(deployment) if news => Self::between(known, deployment),
-            Event::Delete(_) if news => known.map(|k| Self::Deleted(k.to_deployment())),
+            Event::Delete(_) if news => known.map(|k| Self::Deleted(k.to_deployment().into())),
             _ => None,
         }
     }
 
     pub(super) fn between(before: Option<Record<'_>>, after: &Deployment) -> Option<Self> {
         match before {
-            Some(b) if b.uid() != after.uid => Some(Self::Added(after.clone())),
+            Some(b) if b.uid() != after.uid => Some(Self::Added(after.clone().into())),
             Some(b) if b.is(after) => None,
             Some(b) => Some(Self::Changed {
                 from: b.replicas(),
-                to: after.clone(),
+                to: after.clone().into(),
             }),
-            None => Some(Self::Added(after.clone())),
+            None => Some(Self::Added(after.clone().into())),
         }
     }
 }

@@ -153,7 +153,7 @@ impl<'a> Record<'a> {
         self.attributes().marks()
     }
 
-    fn attributes(&self) -> Packed<'a> {
+    pub(super) fn attributes(&self) -> Packed<'a> {
         self.segment.attributes_of(self.row())
     }
 

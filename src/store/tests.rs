@@ -128,11 +128,11 @@ fn a_relist_tells_what_was_missed() {
     assert_eq!(
         seen,
         [
-            Transition::Deleted(deployment("a", "gone", 1, 1)),
-            Transition::Added(deployment("a", "new", 4, 5)),
+            Transition::Deleted(deployment("a", "gone", 1, 1).into()),
+            Transition::Added(deployment("a", "new", 4, 5).into()),
             Transition::Changed {
                 from: 1,
-                to: deployment("a", "scaled", 6, 4)
+                to: deployment("a", "scaled", 6, 4).into()
             },
         ]
     );
@@ -167,7 +167,7 @@ fn a_deployment_that_was_deleted_and_created_again_is_another_one() {
     };
     assert_eq!(
         store.apply(scope, vec![Event::Upsert(again.clone())], 4),
-        [Transition::Added(again)]
+        [Transition::Added(again.into())]
     );
     assert_ne!(store.snapshot().fingerprint(), before);
 }
@@ -287,7 +287,13 @@ fn a_changed_label_is_a_change_of_the_record_and_not_of_the_list() {
     store.apply(scope, vec![Event::Upsert(web(1))], 1);
     let (before, list) = (store.snapshot().fingerprint(), listed(&store));
     let told = store.apply(scope, vec![Event::Upsert(db(2))], 2);
-    assert_eq!(told, [Transition::Changed { from: 5, to: db(2) }]);
+    assert_eq!(
+        told,
+        [Transition::Changed {
+            from: 5,
+            to: db(2).into()
+        }]
+    );
     let label = || store.snapshot().get("a", "x").unwrap().label("team") == Some("db");
     assert!(label());
     assert_eq!(

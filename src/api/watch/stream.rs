@@ -230,8 +230,9 @@ impl Following {
     fn is_unsure_of(&self, news: &News) -> bool {
         let mut changes = news.steps.iter().flat_map(|step| step.changes());
         changes.any(|change| {
-            let mut sides = change.before.iter().chain(&change.after);
-            sides.any(|deployment| self.sight.is_unsure_of(deployment))
+            let before = change.moved_from();
+            self.sight.is_unsure_of(&change.deployment)
+                || before.is_some_and(|before| self.sight.is_unsure_of(before))
         })
     }
 

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::store::{
-    LabelKeys, Store,
+    Event, LabelKeys, Store,
     tests::{all, deployment, labelled},
 };
 
@@ -180,13 +180,11 @@ impl Client {
     fn hear(&mut self, news: &News, most: usize) {
         for step in news.steps.iter().take(most) {
             for change in step.changes() {
-                let (shown, told) = match change.told(|_| true) {
-                    Some(Told::Deleted) => (change.before.as_ref(), true),
-                    Some(_) => (change.after.as_ref(), false),
-                    None => continue,
+                let Some(told) = change.told(|_| true) else {
+                    continue;
                 };
-                let d = shown.unwrap();
-                if told {
+                let d = &change.deployment;
+                if told == Told::Deleted {
                     self.counts.remove(&*d.name);
                 } else {
                     self.counts.insert(d.name.clone().into(), d.replicas);
