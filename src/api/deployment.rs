@@ -158,10 +158,13 @@ impl<'a> Detail<'a> {
 
 impl<'a> SetBy<'a> {
     fn of(owner: &'a FieldOwner) -> Self {
-        let principal = owner.principal();
         Self {
-            manager: principal.map_or(&owner.manager, |_| "headcount"),
-            principal,
+            manager: if owner.is_ours() {
+                "headcount"
+            } else {
+                &owner.manager
+            },
+            principal: owner.principal.as_deref(),
             at: owner.time.as_deref(),
             subresource: &owner.subresource,
         }

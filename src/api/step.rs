@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     access::Verb,
-    kubernetes::{WriteError, WriteRequest, Written, marked},
+    kubernetes::{WriteError, WriteRequest, Written},
     store::Record,
 };
 
@@ -55,7 +55,7 @@ impl Step {
         let (delta, names) = (write.wish, write.request.names());
         let deployments = &write.api.deployments;
         let mut request = write.request.clone();
-        request.field_manager = marked(&request.field_manager, &mark.text());
+        request.mark = Some(mark.text());
         // Whether an unanswered one was made is seen by its mark, not by the count.
         request.conditional = true;
         let (deadline, mut at_least) = (Instant::now() + RETRY_FOR, 0);
@@ -66,7 +66,7 @@ impl Step {
             let version = stored.max(at_least);
             let (found, _) = deployments.details(names.0, names.1, version, by).await?;
             let setter = found.last_set_by.as_ref();
-            if setter.is_some_and(|owner| owner.manager == request.field_manager) {
+            if setter.is_some_and(|owner| owner.mark == request.mark) {
                 return Ok(Written {
                     uid: found.uid,
                     previous: found.replicas.saturating_sub(delta),

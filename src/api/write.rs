@@ -227,6 +227,7 @@ where
         conditional: preconditions::made(&request.headers),
         caller: caller.allowance.id().clone(),
         field_manager: field_manager(caller.name()),
+        mark: None,
     };
     let ids = origin.ids.clone();
     let write = Write {

@@ -152,6 +152,7 @@ impl Deployments {
                 let spec = change(&previous)?;
                 self.reachable()?;
                 let sending = Sending {
+                    field_manager: request.field_manager.clone(),
                     method: Method::PATCH,
                     path: "",
                     content_type: "application/strategic-merge-patch+json",

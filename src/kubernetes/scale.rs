@@ -1,13 +1,15 @@
 //! The count of a Deployment, set through the `scale` subresource.
 
 use http::Method;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
     details::DeploymentObject,
+    field_manager::of_count,
     wire::version,
-    write::{Attempt, Deployments, Sending, WriteError, WriteRequest, Written},
+    write::{APPLY, Attempt, Deployments, Sending, WriteError, WriteRequest, Written},
 };
 use crate::store::Record;
 
@@ -54,6 +56,8 @@ impl Deployments {
         judge: impl Fn(Record<'_>) -> Result<i32, E>,
     ) -> Result<Written<i32>, WriteError<E>> {
         let retries = self.retries(request);
+        let mark = request.mark.as_deref();
+        let manager = of_count(&request.field_manager, Timestamp::now(), mark);
         loop {
             let (scale, uid, judged, previous, replicas) = {
                 let snapshot = self.status.store().snapshot();
@@ -66,10 +70,18 @@ impl Deployments {
                 (scale, record.uid(), judged, record.replicas(), replicas)
             };
             self.reachable()?;
+            // Applied, so that it has an owner: of a replaced Scale with 0 replicas, and of each one after it, Kubernetes keeps none.
+            // Whoever applied what is there already would be one owner more.
+            let (method, content_type) = if replicas == previous {
+                (Method::PUT, "application/json")
+            } else {
+                (Method::PATCH, APPLY)
+            };
             let sending = Sending {
-                method: Method::PUT,
+                field_manager: manager.clone(),
+                method,
                 path: "/scale",
-                content_type: "application/json",
+                content_type,
                 body: serde_json::to_vec(&scale)
                     .map_err(|e| WriteError::Refused(e.to_string()))?
                     .into(),

@@ -61,6 +61,8 @@ pub struct WriteRequest {
     pub caller: CallerId,
     /// What managed fields call its author: up to 128 bytes, all printable.
     pub field_manager: String,
+    /// What tells a write of a count from others of its author, by which it is recognised: 16 hexadecimal digits.
+    pub mark: Option<String>,
 }
 
 impl WriteRequest {
@@ -203,8 +205,12 @@ impl Retries<'_> {
     }
 }
 
+/// What is applied takes the fields over from whoever owned them (Kubernetes' server-side apply).
+pub(super) const APPLY: &str = "application/apply-patch+yaml";
+
 /// One write as it is sent.
 pub(super) struct Sending {
+    pub(super) field_manager: String,
     pub(super) method: Method,
     /// The subresource with a slash before it, or nothing for the Deployment itself.
     pub(super) path: &'static str,
@@ -289,10 +295,15 @@ impl Deployments {
         within: Duration,
     ) -> Result<Attempt<T>, WriteError<E>> {
         let &Sending { path, judged, .. } = sending;
+        let force = if sending.content_type == APPLY {
+            "&force=true"
+        } else {
+            ""
+        };
         let dry_run = if request.dry_run { "&dryRun=All" } else { "" };
-        let manager = utf8_percent_encode(&request.field_manager, NON_ALPHANUMERIC);
+        let manager = utf8_percent_encode(&sending.field_manager, NON_ALPHANUMERIC);
         let uri = format!(
-            "/apis/apps/v1/namespaces/{}/deployments/{}{path}?fieldManager={manager}{dry_run}",
+            "/apis/apps/v1/namespaces/{}/deployments/{}{path}?fieldManager={manager}{force}{dry_run}",
             request.namespace, request.name
         );
         let mut write = Request::new(Body::from(sending.body.to_vec()));

@@ -119,6 +119,7 @@ impl From<DeploymentObject> for Details {
         let pod = spec.template.spec;
         let owners = metadata.managed_fields.into_iter();
         let owners = owners.filter(|owner| owner.fields.spec.replicas.is_some());
+        let owners = owners.map(|o| FieldOwner::new(o.manager, o.time, o.subresource));
         // Several may own it, if they set the same; these times sort as text.
         let setter = owners.max_by(|a, b| a.time.cmp(&b.time));
         Self {
@@ -131,11 +132,7 @@ impl From<DeploymentObject> for Details {
             paused,
             restarted_at: template.remove(RESTARTED_AT),
             status,
-            last_set_by: setter.map(|owner| FieldOwner {
-                manager: owner.manager,
-                time: owner.time,
-                subresource: owner.subresource,
-            }),
+            last_set_by: setter,
             labels: metadata.labels,
             selector: spec.selector.match_labels,
             annotations: metadata.annotations,

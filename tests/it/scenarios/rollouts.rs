@@ -1,6 +1,7 @@
 //! Details, restarts, pauses, rollbacks and steps, with Pods that start.
 
 use http::Method;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Setup, World};
@@ -47,6 +48,8 @@ pub(super) async fn a_rollout_is_waited_for_and_who_made_it_is_told(world: &Worl
             setter["principal"],
             detail(client, "/whoami").await["principal"]
         );
+        let at: Timestamp = setter["at"].as_str().unwrap().parse().unwrap();
+        assert!(at.duration_until(Timestamp::now()).as_secs() < 300, "{at}");
     }
     let answer = call(client, &path, "restart").await;
     assert_eq!(answer.status, 200, "{}", answer.text());
@@ -63,7 +66,20 @@ pub(super) async fn a_step_is_made_once_by_whichever_server_is_asked(world: &Wor
     world.create(ns, "shop", Some(2), json!({})).await;
     let server = Setup::new(world.kubeconfig()).healthy().await;
     let other = Setup::new(world.kubeconfig()).healthy().await;
-    let path = format!("/namespaces/{ns}/deployments/shop/replicas");
+    let shop = format!("/namespaces/{ns}/deployments/shop");
+    let path = format!("{shop}/replicas");
+    // The API server keeps no owner of a Scale that is replaced by one with 0 replicas, nor of any after it.
+    for count in [0, 2, 0, 2] {
+        let body = json!({ "replicaCount": count }).to_string();
+        let put = server.client.send(Method::PUT, &path, &[JSON], &body);
+        let answer = put.await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        if world.is_real() {
+            let told = detail(&server.client, &shop).await;
+            assert_eq!(told["replicas"]["desired"], count);
+            assert_eq!(told["lastSetBy"]["manager"], "headcount", "{told}");
+        }
+    }
     let headers = [JSON, ("idempotency-key", "one")];
     // On simkube nobody keeps managed fields, so there each server knows only its own.
     let again = if world.is_real() { &other } else { &server };
