@@ -39,13 +39,9 @@ struct Need {
 const RBAC: &str = "rbac.create";
 
 /// What adds nothing to another right. The chart grants it beside that one, so that a version that uses it can follow.
-const IMPLIED: [(Right, Right); 3] = [
+const IMPLIED: [(Right, Right); 2] = [
     (deployments("get", ""), deployments("list", "")),
     (deployments("get", "scale"), deployments("update", "scale")),
-    (
-        deployments("patch", "scale"),
-        deployments("update", "scale"),
-    ),
 ];
 
 fn need(right: Right, purpose: &'static str, value: &'static str) -> Need {
@@ -95,7 +91,9 @@ fn needs(config: &Config) -> Vec<Need> {
         }
     }
     if !config.writes.read_only && may(Verb::Scale) {
-        needs.push(need(deployments("update", "scale"), "setting counts", RBAC));
+        for verb in ["patch", "update"] {
+            needs.push(need(deployments(verb, "scale"), "setting counts", RBAC));
+        }
     }
     let kubernetes = matches!(config.authorization, Authorization::Kubernetes(_));
     let (images, rollouts) = ("images.enabled", "rollouts.enabled");

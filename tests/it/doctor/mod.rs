@@ -134,7 +134,7 @@ impl Diagnosis {
 fn needed() -> Vec<simkube::OwnRule> {
     vec![
         simkube::OwnRule::new("apps", "deployments", &["list", "watch"]),
-        simkube::OwnRule::new("apps", "deployments/scale", &["update"]),
+        simkube::OwnRule::new("apps", "deployments/scale", &["patch", "update"]),
         simkube::OwnRule::new(
             "autoscaling",
             "horizontalpodautoscalers",

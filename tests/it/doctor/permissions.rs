@@ -60,21 +60,23 @@ async fn what_is_needed_depends_on_what_the_configuration_allows() {
         "ok list horizontalpodautoscalers.autoscaling",
         "ok watch horizontalpodautoscalers.autoscaling",
     ];
-    let scaling = "ok update deployments.apps/scale";
+    let scaling = "ok patch deployments.apps/scale";
+    let replacing = "ok update deployments.apps/scale";
     let cluster = cluster_with(needed()).await;
     for (flags, configuration, more) in [
-        (vec![], "", vec![scaling]),
+        (vec![], "", vec![scaling, replacing]),
         (vec!["--read-only"], "", vec![]),
         (
             vec!["--enable=image"],
             "",
-            vec![scaling, "failed patch deployments.apps"],
+            vec![scaling, replacing, "failed patch deployments.apps"],
         ),
         (
             vec!["--enable=pause", "--enable=rollback"],
             "",
             vec![
                 scaling,
+                replacing,
                 "failed patch deployments.apps",
                 "failed list replicasets.apps",
             ],
@@ -84,6 +86,7 @@ async fn what_is_needed_depends_on_what_the_configuration_allows() {
             "authorization: {mode: kubernetes}",
             vec![
                 scaling,
+                replacing,
                 "warning patch deployments.apps",
                 "warning list replicasets.apps",
                 "failed create subjectaccessreviews.authorization.k8s.io",
@@ -92,7 +95,12 @@ async fn what_is_needed_depends_on_what_the_configuration_allows() {
         (
             vec![],
             "kubernetesEvents: true",
-            vec![scaling, "warning create events", "warning patch events"],
+            vec![
+                scaling,
+                replacing,
+                "warning create events",
+                "warning patch events",
+            ],
         ),
         (vec!["--read-only"], "kubernetesEvents: true", vec![]),
         (
@@ -245,6 +253,7 @@ async fn on_a_real_cluster_the_base_gives_what_is_needed_and_nothing_beyond() {
             "failed watch deployments.apps",
             "warning list horizontalpodautoscalers.autoscaling",
             "warning watch horizontalpodautoscalers.autoscaling",
+            "failed patch deployments.apps/scale",
             "failed update deployments.apps/scale",
         ]
     );
