@@ -59,7 +59,7 @@ pub enum ApiError {
     Forbidden(String),
     /// 404
     #[error(
-        "there is no such path; the paths are /api/v1/deployments, /api/v1/health, /api/v1/whoami and, below /api/v1/namespaces/{{namespace}}/deployments/{{name}}: /replicas, /containers, /containers/{{container}}/image, /restart, /paused and /rollback"
+        "there is no such path; the paths are /api/v1/deployments, /api/v1/health, /api/v1/whoami, /api/v1/openapi.json, /api/v1/docs, /api/v1/namespaces/{{namespace}}/deployments, its /{{name}} and, below that: /replicas, /containers, /containers/{{container}}/image, /restart, /paused and /rollback"
     )]
     NoSuchPath,
     /// 404
@@ -265,7 +265,7 @@ pub enum ApiError {
     Panicked,
     /// 502
     #[error(
-        "the cluster refuses this server's own credentials: tell whoever runs it; nothing was changed"
+        "the cluster refuses this server's own credentials, or doesn't let its account do this: nothing was changed; tell whoever runs it, whose `headcount doctor` says which right is missing"
     )]
     Credentials,
     /// 503

@@ -11,6 +11,8 @@ use super::{ConfigError, ServeArgs, plain, sentence};
 
 /// Every environment variable of this program starts like this.
 const PREFIX: &str = "HEADCOUNT_";
+/// The commands that ask a server have their contexts there, whatever else runs in the same shell.
+const OF_THE_CLIENT: &str = "HEADCOUNT_CONTEXTS";
 
 /// One environment variable, read as the flag that it stands for.
 #[derive(Parser)]
@@ -55,7 +57,7 @@ pub(super) fn read_all(
 fn read_one(name: &OsStr, value: &OsStr) -> Result<Option<ServeArgs>, ConfigError> {
     let Some(name) = name
         .to_str()
-        .filter(|n| n.starts_with(PREFIX) && !is_service_link(n, value))
+        .filter(|n| n.starts_with(PREFIX) && *n != OF_THE_CLIENT && !is_service_link(n, value))
     else {
         return Ok(None);
     };

@@ -163,6 +163,8 @@ fn a_variable_that_is_no_setting_is_an_error_and_a_service_link_is_not() {
         ("HEADCOUNT_LOG_LEVEL", ""),
     ];
     assert!(load(&[], &links).is_ok());
+    let of_the_client = ("HEADCOUNT_CONTEXTS", "/etc/contexts.yaml");
+    assert!(load(&[], &[of_the_client]).is_ok());
     for (name, value) in [
         ("HEADCOUNT_LISTEN_PORT", "1"),
         ("HEADCOUNT_PORT", "8443"),
