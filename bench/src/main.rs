@@ -10,6 +10,7 @@ mod proc;
 mod server;
 mod simulated;
 mod sizes;
+mod watches;
 
 use std::env;
 use std::fs;
@@ -66,6 +67,8 @@ enum Group {
     Memory,
     /// Events applied
     Event,
+    /// Watches of callers
+    Watch,
 }
 
 impl Arguments {
@@ -161,6 +164,9 @@ async fn measure(
         for &n in sizes.simulated {
             simulated::run(place, &sizes, figures, n, wanted).await?;
         }
+    }
+    if arguments.wants(Group::Watch) {
+        watches::run(place, &sizes, figures).await?;
     }
     Ok(())
 }

@@ -92,6 +92,20 @@ impl Place {
         Ok(server)
     }
 
+    /// Starts headcount with a configuration file and waits until it has a copy of the cluster.
+    pub(crate) fn configured(&self, kubeconfig: &Path, config: &Path) -> Result<Server, Error> {
+        let (kubeconfig, config) = (
+            kubeconfig.display().to_string(),
+            config.display().to_string(),
+        );
+        let files = ["--kubeconfig", &kubeconfig, "--config", &config];
+        let listen = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+        let arguments = [["serve"].as_slice(), &files, &listen].concat();
+        let server = self.start(Side::Headcount, "headcount", &arguments)?;
+        server.logged("informer.synced")?;
+        server.with_address()
+    }
+
     /// Starts the ceiling, whose list is so large.
     pub(crate) fn ceiling(&self, list_bytes: usize) -> Result<Server, Error> {
         let arguments = ["--list-bytes", &list_bytes.to_string()];
