@@ -1,6 +1,9 @@
 //! HorizontalPodAutoscalers in JSON: the few fields that are read, and what is kept of them.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::{Deserialize, de::DeserializeOwned};
 
@@ -21,14 +24,27 @@ pub(super) struct Target {
 }
 
 /// Objects by their keys; those that scale something else than Deployments aren't kept.
-pub(super) type Objects = BTreeMap<Key, Target>;
+pub(super) type Objects = BTreeMap<Key, Arc<Target>>;
 
-/// Applies the events that are whole, up to the first that ends the watch. `changed` becomes whether anything did that is kept.
+/// Names of namespaces.
+pub(super) type Namespaces = BTreeSet<Box<str>>;
+
+/// What is kept of a namespace, in the order of the objects' names.
+pub(super) fn of_namespace(objects: &Objects, namespace: &str) -> Vec<Arc<Target>> {
+    let from: Key = (namespace.into(), "".into());
+    let own = objects
+        .range(from..)
+        .take_while(|((n, _), _)| **n == *namespace);
+    own.map(|(_, target)| Arc::clone(target)).collect()
+}
+
+/// Applies the events that are whole, up to the first that ends the watch. The namespaces in which something changed that is kept
+/// are added to `changed`.
 pub(super) fn apply(
     objects: &mut Objects,
     lines: &mut Vec<u8>,
     version: &mut u64,
-    changed: &mut bool,
+    changed: &mut Namespaces,
 ) -> Result<(), End> {
     let mut taken = 0;
     while let Some(length) = lines[taken..].iter().position(|byte| *byte == b'\n') {
@@ -53,22 +69,23 @@ pub(super) fn apply(
             return Err(End::Expired);
         }
         *version = reached;
-        *changed |= match kind {
-            "BOOKMARK" => false,
-            "DELETED" => objects.remove(&object.key()).is_some(),
-            _ => {
-                let key = object.key();
-                match object.target() {
-                    // Their status changes all the time, which is no news here.
-                    Some((_, target)) if objects.get(&key) == Some(&target) => false,
-                    Some((_, target)) => {
-                        objects.insert(key, target);
-                        true
-                    }
-                    None => objects.remove(&key).is_some(),
-                }
+        if kind == "BOOKMARK" {
+            continue;
+        }
+        let key = object.key();
+        let target = object.target().filter(|_| kind != "DELETED");
+        let news = match target {
+            // Their status changes all the time, which is no news here.
+            Some((_, target)) if objects.get(&key).is_some_and(|known| **known == target) => false,
+            Some((_, target)) => {
+                objects.insert(key.clone(), Arc::new(target));
+                true
             }
+            None => objects.remove(&key).is_some(),
         };
+        if news {
+            changed.insert(key.0);
+        }
     }
     lines.drain(..taken);
     Ok(())
@@ -143,6 +160,30 @@ struct Spec {
     #[serde(default)]
     min_replicas: Option<i32>,
     max_replicas: i32,
+    #[serde(default)]
+    behavior: Option<Behavior>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Behavior {
+    #[serde(default)]
+    scale_up: Option<ScalingRules>,
+    #[serde(default)]
+    scale_down: Option<ScalingRules>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ScalingRules {
+    #[serde(default)]
+    select_policy: Option<String>,
+}
+
+/// Whether it scales in this direction at all.
+fn scales(rules: Option<ScalingRules>) -> bool {
+    let policy = rules.and_then(|rules| rules.select_policy);
+    policy.as_deref() != Some("Disabled")
 }
 
 #[derive(Deserialize)]
@@ -187,11 +228,14 @@ impl Object {
         if !name::is_deployment(&own) {
             return None;
         }
+        let behavior = spec.behavior.unwrap_or_default();
         let autoscaler = Autoscaler {
             kind,
             name: own,
             min: spec.min_replicas.unwrap_or(1),
             max: spec.max_replicas,
+            raises: scales(behavior.scale_up),
+            lowers: scales(behavior.scale_down),
         };
         let deployment = target.name;
         Some((
@@ -247,6 +291,52 @@ mod tests {
     }
 
     #[test]
+    fn a_direction_that_is_disabled_is_not_scaled_in() {
+        let directions = |behavior: serde_json::Value| {
+            let target = object(|o| o["spec"]["behavior"] = behavior).unwrap();
+            (target.autoscaler.raises, target.autoscaler.lowers)
+        };
+        let disabled = json!({"selectPolicy": "Disabled"});
+        assert_eq!(directions(json!(null)), (true, true));
+        assert_eq!(
+            directions(json!({"scaleUp": {"selectPolicy": "Max"}, "scaleDown": null})),
+            (true, true)
+        );
+        assert_eq!(directions(json!({ "scaleUp": disabled })), (false, true));
+        assert_eq!(directions(json!({ "scaleDown": disabled })), (true, false));
+    }
+
+    #[test]
+    fn it_acts_on_what_it_may_change_and_on_what_is_out_of_its_bounds() {
+        let scaler = |min, max, raises, lowers| {
+            let scaler = object(|_| {}).unwrap().autoscaler;
+            Autoscaler {
+                min,
+                max,
+                raises,
+                lowers,
+                ..scaler
+            }
+        };
+        let acts = |scaler: &Autoscaler, counts: &[i32]| -> Vec<i32> {
+            let acts = counts.iter().filter(|count| scaler.acts_on(**count));
+            acts.copied().collect()
+        };
+        let counts = [0, 1, 2, 3, 4, 5];
+        assert_eq!(acts(&scaler(2, 4, true, true), &counts), [1, 2, 3, 4, 5]);
+        assert_eq!(acts(&scaler(2, 4, true, false), &counts), [1, 2, 3, 5]);
+        assert_eq!(acts(&scaler(2, 4, false, true), &counts), [1, 3, 4, 5]);
+        assert_eq!(acts(&scaler(2, 4, false, false), &counts), [1, 5]);
+        assert_eq!(acts(&scaler(3, 3, true, true), &counts), [1, 2, 4, 5]);
+        assert_eq!(acts(&scaler(0, 2, true, true), &counts), counts);
+        let keda = Autoscaler {
+            kind: AutoscalerKind::ScaledObject,
+            ..scaler(1, 1, false, false)
+        };
+        assert_eq!(acts(&keda, &counts), counts);
+    }
+
+    #[test]
     fn what_keda_keeps_is_known_by_its_scaled_object() {
         let owner = json!([{"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "name": "orders", "uid": "1"}]);
         let target = object(|o| o["metadata"]["ownerReferences"] = owner).unwrap();
@@ -275,15 +365,15 @@ mod tests {
     fn what_came_before_the_end_of_a_watch_counts() {
         let gone = json!({"type": "ERROR", "object": {"code": 410, "reason": "Expired", "message": "too old"}});
         let mut lines = format!("{}{gone}\n", line("ADDED", 5, "8")).into_bytes();
-        let (mut objects, mut version, mut changed) = (Objects::new(), 7, false);
+        let (mut objects, mut version, mut changed) = (Objects::new(), 7, Namespaces::new());
         let end = apply(&mut objects, &mut lines, &mut version, &mut changed);
         assert!(matches!(end, Err(End::Expired)));
-        assert_eq!((objects.len(), version, changed), (1, 8, true));
+        assert_eq!((objects.len(), version, changed.len()), (1, 8, 1));
     }
 
     #[test]
     fn events_in_pieces_are_read_and_a_status_alone_is_no_news() {
-        let (mut objects, mut version, mut changed) = (Objects::new(), 7, false);
+        let (mut objects, mut version, mut changed) = (Objects::new(), 7, Namespaces::new());
         let mut lines = Vec::new();
         let all = line("ADDED", 5, "8");
         for byte in all.bytes() {
@@ -291,24 +381,24 @@ mod tests {
             apply(&mut objects, &mut lines, &mut version, &mut changed)
                 .unwrap_or_else(|_| panic!());
         }
-        assert_eq!((objects.len(), lines.len(), changed), (1, 0, true));
+        assert_eq!((objects.len(), lines.len(), changed.len()), (1, 0, 1));
         for (kind, max, news) in [
             ("MODIFIED", 5, false),
             ("MODIFIED", 6, true),
             ("DELETED", 6, true),
         ] {
             let mut lines = line(kind, max, "9").into_bytes();
-            changed = false;
+            changed.clear();
             apply(&mut objects, &mut lines, &mut version, &mut changed)
                 .unwrap_or_else(|_| panic!());
-            assert_eq!(changed, news, "{kind} {max}");
+            assert_eq!(!changed.is_empty(), news, "{kind} {max}");
         }
         assert!(objects.is_empty());
     }
 
     #[test]
     fn a_version_that_goes_back_has_everything_listed_anew() {
-        let (mut objects, mut version, mut changed) = (Objects::new(), 7, false);
+        let (mut objects, mut version, mut changed) = (Objects::new(), 7, Namespaces::new());
         let mut lines = line("BOOKMARK", 5, "6").into_bytes();
         let end = apply(&mut objects, &mut lines, &mut version, &mut changed);
         assert!(matches!(end, Err(End::Expired)) && version == 7);
