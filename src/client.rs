@@ -3,8 +3,10 @@
 mod address;
 pub mod contexts;
 mod error;
+mod events;
 mod files;
 mod session;
+mod stream;
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -18,8 +20,10 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 pub use self::{
     address::{NotAnAddress, ServerAddress},
     error::ClientError,
+    events::{Event, Events, TooLong},
     files::{ClientFiles, FilesError},
     session::{Answer, Call, Session},
+    stream::{Followed, Stream},
 };
 
 /// Asks one server.

@@ -16,6 +16,7 @@ use tokio::{net::TcpListener, time::sleep};
 use super::{Signals, failed, not_started, on_runtime};
 use crate::{
     Headcount,
+    client::contexts::{Context, Contexts, ContextsError},
     config::Config,
     pki::{self, DemoFiles},
     telemetry::log::{Format, LogSettings, Severity},
@@ -102,7 +103,11 @@ async fn demo(args: &DemoArgs) -> ExitCode {
         Ok(headcount) => headcount,
         Err(error) => return not_started(&error),
     };
-    let words = instructions(&headcount, &files, &kubeconfig);
+    let contexts = match write_contexts(&headcount, &args.dir) {
+        Ok(contexts) => contexts,
+        Err(error) => return failed(&error),
+    };
+    let words = instructions(&headcount, &files, &kubeconfig, &contexts);
     // A closed stdout takes nothing from the demo.
     let _ = io::stdout().write_all(words.as_bytes());
     let life = live(&cluster, args.still);
@@ -182,6 +187,30 @@ async fn serve_cluster(cluster: &Cluster, folder: &Path) -> io::Result<PathBuf> 
     Ok(path)
 }
 
+/// Makes `demo` the context of the client in the folder's own file of contexts.
+fn write_contexts(headcount: &Headcount, folder: &Path) -> Result<PathBuf, ContextsError> {
+    let path = folder.join("contexts.yaml");
+    let server = format!("https://{}", headcount.address());
+    let server = server.parse().map_err(|error| ContextsError::Wrong {
+        path: path.clone(),
+        line: None,
+        why: format!("{error}"),
+    })?;
+    let demo = Context {
+        server,
+        ca: "ca.crt".into(),
+        cert: "client.crt".into(),
+        key: "client.key".into(),
+        namespace: Some("web".into()),
+    };
+    Contexts::change(&path, |contexts| {
+        contexts.contexts.insert("demo".into(), demo);
+        contexts.current = Some("demo".into());
+        Ok::<_, ContextsError>(())
+    })?;
+    Ok(path)
+}
+
 /// Something happens in the namespace `jobs` now and then; the others are the visitor's.
 async fn live(cluster: &Cluster, still: bool) {
     if still {
@@ -218,7 +247,12 @@ fn quoted(word: &str) -> String {
     }
 }
 
-fn instructions(headcount: &Headcount, files: &DemoFiles, kubeconfig: &Path) -> String {
+fn instructions(
+    headcount: &Headcount,
+    files: &DemoFiles,
+    kubeconfig: &Path,
+    contexts: &Path,
+) -> String {
     let quoted = |path: &Path| quoted(&path.display().to_string());
     let address = headcount.address();
     let url = format!("https://{address}/api/v1");
@@ -247,6 +281,11 @@ fn instructions(headcount: &Headcount, files: &DemoFiles, kubeconfig: &Path) -> 
         "{alice} {url}/namespaces/web/deployments/shop/replicas"
     ));
     line(&format!("{alice} {url}/health"));
+    line("");
+    line("# the same with the client, which waits for the rollout");
+    line(&format!("export HEADCOUNT_CONTEXTS={}", quoted(contexts)));
+    line("headcount list -n web");
+    line("headcount set shop 3 --wait");
     line("");
     line("# set a count");
     line(&format!(

@@ -2,14 +2,23 @@
 
 use std::{
     collections::BTreeMap,
-    env, fs, io,
+    env,
+    fs::{self, File, TryLockError},
+    io,
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use serde::{Deserialize, Serialize};
 
 use super::{ClientFiles, ServerAddress};
 use crate::pki;
+
+/// How long another command's change of the file is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often is looked whether it is done.
+const PERIOD: Duration = Duration::from_millis(10);
 
 /// Contexts, as they stand in their file.
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -66,6 +75,16 @@ pub enum ContextsError {
         path: PathBuf,
         /// The line, from 1, where it is known.
         line: Option<u64>,
+        /// Why.
+        why: String,
+    },
+    /// Nobody knows whether another command changes it.
+    #[error(
+        "failed to lock the contexts by {path:?}: {why}; see that no other `headcount context` runs, and that the folder can be written to"
+    )]
+    Lock {
+        /// The file that is locked.
+        path: PathBuf,
         /// Why.
         why: String,
     },
@@ -134,16 +153,26 @@ impl Contexts {
         })
     }
 
-    /// Writes the file whole, for its owner alone, its folder if that isn't there.
+    /// Changes a file, which no other command changes meanwhile: it is written whole, for its owner alone, its folder if that isn't
+    /// there.
     ///
     /// # Errors
-    /// When it can't be written; what stood there still stands.
-    pub fn write(&self, path: &Path) -> Result<(), ContextsError> {
+    /// When the change fails, and when the file can't be locked within 5 s, read or written; what stood there still stands.
+    pub fn change<E: From<ContextsError>>(
+        path: &Path,
+        change: impl FnOnce(&mut Self) -> Result<(), E>,
+    ) -> Result<(), E> {
         if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
-            pki::create_folder(folder)?;
+            pki::create_folder(folder).map_err(ContextsError::from)?;
         }
-        let value = serde_json::to_value(self).map_err(ContextsError::Unwritable)?;
-        Ok(pki::write_private(path, &crate::yaml::written(&value))?)
+        // Beside it, since it is replaced by another file.
+        let _lock = lock(&path.with_added_extension("lock"))?;
+        let mut contexts = Self::read(path)?;
+        change(&mut contexts)?;
+        let value = serde_json::to_value(&contexts).map_err(ContextsError::Unwritable)?;
+        let text = crate::yaml::written(&value);
+        pki::write_private(path, &text).map_err(ContextsError::from)?;
+        Ok(())
     }
 
     /// The context of a name.
@@ -171,6 +200,33 @@ impl Context {
             ca: folder.join(&self.ca),
             cert: folder.join(&self.cert),
             key: folder.join(&self.key),
+        }
+    }
+}
+
+/// A lock, for as long as the file is open; the file stays, since whoever waits for it has it open.
+fn lock(path: &Path) -> Result<File, ContextsError> {
+    let failed = |why: String| ContextsError::Lock {
+        path: path.to_owned(),
+        why,
+    };
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .map_err(|error| failed(error.to_string()))?;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(PERIOD),
+            Err(TryLockError::WouldBlock) => {
+                return Err(failed(format!(
+                    "another command has had it for {PATIENCE:?}"
+                )));
+            }
+            Err(TryLockError::Error(error)) => return Err(failed(error.to_string())),
         }
     }
 }

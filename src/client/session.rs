@@ -5,11 +5,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::client::conn::http1::{self, SendRequest};
+use hyper::{
+    body::Incoming,
+    client::conn::http1::{self, SendRequest},
+};
 use hyper_util::rt::TokioIo;
 use tokio::{task::JoinHandle, time::Instant};
 
-use super::{Client, ClientError};
+use super::{Client, ClientError, ServerAddress};
 
 /// No answer is longer, in bytes.
 const LONGEST_ANSWER: usize = 64 * 1024 * 1024;
@@ -68,8 +71,35 @@ pub struct Session<'c> {
 
 #[derive(Debug)]
 pub(super) struct Open {
-    sender: SendRequest<Full<Bytes>>,
+    pub(super) sender: SendRequest<Full<Bytes>>,
     ended: JoinHandle<hyper::Result<()>>,
+}
+
+impl Open {
+    pub(super) async fn connect(client: &Client, deadline: Instant) -> Result<Self, ClientError> {
+        let stream = client.connect(deadline).await?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| ClientError::of(&client.server, &error))?;
+        Ok(Self {
+            sender,
+            ended: tokio::spawn(connection),
+        })
+    }
+
+    /// Why a request had no answer: the connection's own error says more than that of the request which it took along.
+    pub(super) async fn ended_with(
+        self,
+        server: &ServerAddress,
+        error: &hyper::Error,
+    ) -> ClientError {
+        let Self { sender, ended } = self;
+        drop(sender);
+        match ended.await {
+            Ok(Err(ended)) => ClientError::of(server, &ended),
+            _ => ClientError::of(server, error),
+        }
+    }
 }
 
 impl Session<'_> {
@@ -101,32 +131,21 @@ impl Session<'_> {
         call: &Call,
         deadline: Instant,
     ) -> Result<Answer, ClientError> {
-        let failed = |error: hyper::Error| ClientError::of(&client.server, &error);
         let mut open = match kept {
             Some(open) => open,
-            None => {
-                let stream = client.connect(deadline).await?;
-                let (sender, connection) = http1::handshake(TokioIo::new(stream))
-                    .await
-                    .map_err(failed)?;
-                Open {
-                    sender,
-                    ended: tokio::spawn(connection),
-                }
-            }
+            None => Open::connect(client, deadline).await?,
         };
         let answer = async {
-            let answer = match ask(client, &mut open.sender, call).await {
+            let request = request(client, call)?;
+            let answer = match open.sender.send_request(request).await {
                 Ok(answer) => answer,
-                Err(error) => {
-                    let Open { sender, ended } = open;
-                    drop(sender);
-                    // The connection's own error says more than that of the request which it took along.
-                    return Err(match ended.await {
-                        Ok(Err(ended)) => failed(ended),
-                        _ => error,
-                    });
-                }
+                Err(error) => return Err(open.ended_with(&client.server, &error).await),
+            };
+            let (parts, body) = answer.into_parts();
+            let answer = Answer {
+                status: parts.status,
+                headers: parts.headers,
+                body: body_of(client, body).await?,
             };
             Ok((answer, open))
         };
@@ -136,12 +155,8 @@ impl Session<'_> {
     }
 }
 
-async fn ask(
-    client: &Client,
-    sender: &mut SendRequest<Full<Bytes>>,
-    call: &Call,
-) -> Result<Answer, ClientError> {
-    let failed = |error: hyper::Error| ClientError::of(&client.server, &error);
+/// The request of a call.
+pub(super) fn request(client: &Client, call: &Call) -> Result<Request<Full<Bytes>>, ClientError> {
     let mut request = Request::builder()
         .method(&call.method)
         .uri(&call.path)
@@ -158,17 +173,14 @@ async fn ask(
         request = request.header(header::CONTENT_TYPE, "application/json");
     }
     let body = Bytes::from(call.body.clone().unwrap_or_default());
-    let request = request
+    request
         .body(Full::new(body))
-        .map_err(|error| ClientError::of(&client.server, &error))?;
-    let answer = sender.send_request(request).await.map_err(failed)?;
-    let (parts, body) = answer.into_parts();
-    let body = Limited::new(body, LONGEST_ANSWER).collect().await;
-    Ok(Answer {
-        status: parts.status,
-        headers: parts.headers,
-        body: body
-            .map_err(|error| ClientError::of(&client.server, &*error))?
-            .to_bytes(),
-    })
+        .map_err(|error| ClientError::of(&client.server, &error))
+}
+
+/// A body, whole.
+pub(super) async fn body_of(client: &Client, body: Incoming) -> Result<Bytes, ClientError> {
+    let whole = Limited::new(body, LONGEST_ANSWER).collect().await;
+    let whole = whole.map_err(|error| ClientError::of(&client.server, &*error))?;
+    Ok(whole.to_bytes())
 }

@@ -39,6 +39,17 @@ impl<'t> Asker<'t> {
 
     /// Sends a call; what comes back is a success.
     pub(super) async fn send(&mut self, call: &Call) -> Result<Answer, Failed> {
+        match self.answered(call).await? {
+            (answer, None) => Ok(answer),
+            (_, Some(failed)) => Err(failed),
+        }
+    }
+
+    /// Sends a call; what comes back, and what it means if it isn't a success.
+    pub(super) async fn answered(
+        &mut self,
+        call: &Call,
+    ) -> Result<(Answer, Option<Failed>), Failed> {
         let began = Instant::now();
         let answer = self.session.send(call, self.timeout).await?;
         if self.verbose {
@@ -49,10 +60,8 @@ impl<'t> Asker<'t> {
                 call.method, call.path, answer.status
             ));
         }
-        if !answer.status.is_success() {
-            return Err(Failed::of(&answer));
-        }
-        Ok(answer)
+        let failed = (!answer.status.is_success()).then(|| Failed::of(&answer));
+        Ok((answer, failed))
     }
 
     /// Reads what is at a path.

@@ -1,9 +1,9 @@
-//! What may come next on the command line of the kubectl plugin (`kubectl_complete-headcount`, kubectl 1.26 or newer): lines of
-//! words, then a directive.
+//! What may come next on a command line: for kubectl's plugin (`kubectl_complete-headcount`, kubectl 1.26 or newer) lines of words,
+//! then a directive; for shells, whose scripts know the rest, names of Deployments, namespaces and contexts alone.
 
 use std::{collections::BTreeSet, time::Duration};
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::{Args, Command, CommandFactory as _, Parser as _};
 
 use super::{
     Plugin,
@@ -14,7 +14,7 @@ use super::{
 use crate::client::contexts::Contexts;
 
 /// How long a shell waits for names.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(1);
 /// The directive that no files are meant.
 const NO_FILES: &str = ":4";
 /// The directive that whatever the shell itself completes is meant.
@@ -27,28 +27,70 @@ struct Where {
     server: ServerArgs,
 }
 
-/// Writes what may stand in the place of the last word.
+/// The arguments of `headcount complete`, which the shells' completions call.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct CompleteArgs {
+    /// The command line so far without its first word, the last one unfinished
+    #[arg(
+        value_name = "WORD",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    words: Vec<String>,
+}
+
+/// Writes names for a shell.
+pub(super) async fn write_names(args: &CompleteArgs, program: &Command) {
+    let (last, before) = parted(&args.words);
+    let (found, whence) = candidates(program, last, before).await;
+    if whence == Whence::Names {
+        write_lines(found.into_iter().filter(|word| word.starts_with(last)));
+    }
+}
+
+/// Writes what kubectl asks for.
 pub(super) async fn write(words: &[String]) {
-    let (last, before) = match words.split_last() {
-        Some((last, before)) => (last.as_str(), before),
-        None => ("", &[][..]),
+    let (last, before) = parted(words);
+    let (found, whence) = candidates(&Plugin::command(), last, before).await;
+    let found = found.into_iter().filter(|word| word.starts_with(last));
+    let directive = if whence == Whence::Files {
+        DEFAULT
+    } else {
+        NO_FILES
     };
-    let (found, directive) = candidates(last, before).await;
-    let mut lines: Vec<_> = found
-        .into_iter()
-        .filter(|word| word.starts_with(last))
-        .collect();
-    lines.push(directive.into());
+    write_lines(found.chain([directive.to_owned()]));
+}
+
+fn parted(words: &[String]) -> (&str, &[String]) {
+    match words.split_last() {
+        Some((last, before)) => (last, before),
+        None => ("", &[]),
+    }
+}
+
+fn write_lines(lines: impl Iterator<Item = String>) {
     // Names come from a server; whoever has closed stdout needs none.
-    let lines = lines
-        .iter()
-        .map(|line| format!("{}\n", crate::pki::printable(line)));
+    let lines = lines.map(|line| format!("{}\n", crate::pki::printable(&line)));
     let _ = output::data(&lines.collect::<String>());
 }
 
-async fn candidates(last: &str, before: &[String]) -> (BTreeSet<String>, &'static str) {
-    let plugin = Plugin::command();
-    let mut command = &plugin;
+/// Where words come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whence {
+    /// The command line's own.
+    Commands,
+    /// A server, or the file of contexts.
+    Names,
+    /// Whatever the shell makes of files.
+    Files,
+}
+
+async fn candidates(
+    program: &Command,
+    last: &str,
+    before: &[String],
+) -> (BTreeSet<String>, Whence) {
+    let mut command = program;
     let mut positionals = 0;
     let mut words = before.iter().peekable();
     while let Some(word) = words.next() {
@@ -73,34 +115,29 @@ async fn candidates(last: &str, before: &[String]) -> (BTreeSet<String>, &'stati
     if let Some(argument) = valued {
         let fixed = argument.get_possible_values();
         if !fixed.is_empty() {
-            return (
-                fixed.iter().map(|v| v.get_name().to_owned()).collect(),
-                NO_FILES,
-            );
+            let fixed = fixed.iter().map(|v| v.get_name().to_owned());
+            return (fixed.collect(), Whence::Commands);
         }
         return match argument.get_id().as_str() {
-            "context" => (contexts(), NO_FILES),
-            "namespace" => (
-                deployments(before)
-                    .await
-                    .into_iter()
-                    .map(|d| d.namespace)
-                    .collect(),
-                NO_FILES,
-            ),
-            "ca" | "cert" | "key" | "pki" => (BTreeSet::new(), DEFAULT),
-            _ => (BTreeSet::new(), NO_FILES),
+            "context" => (contexts(), Whence::Names),
+            "namespace" => {
+                let all = deployments(before).await.into_iter();
+                (all.map(|d| d.namespace).collect(), Whence::Names)
+            }
+            "ca" | "cert" | "key" | "pki" => (BTreeSet::new(), Whence::Files),
+            _ => (BTreeSet::new(), Whence::Commands),
         };
     }
     if last.starts_with('-') {
         let flags = command
             .get_arguments()
             .filter_map(|a| Some(format!("--{}", a.get_long()?)));
-        return (flags.collect(), NO_FILES);
+        return (flags.collect(), Whence::Commands);
     }
     if command.has_subcommands() {
-        let names = command.get_subcommands().map(|c| c.get_name().to_owned());
-        return (names.collect(), NO_FILES);
+        let shown = command.get_subcommands().filter(|c| !c.is_hide_set());
+        let names = shown.map(|c| c.get_name().to_owned());
+        return (names.collect(), Whence::Commands);
     }
     let takes = command.get_positionals().nth(positionals).or_else(|| {
         let last = command.get_positionals().last();
@@ -123,7 +160,7 @@ async fn candidates(last: &str, before: &[String]) -> (BTreeSet<String>, &'stati
         }
         _ => BTreeSet::new(),
     };
-    (found, NO_FILES)
+    (found, Whence::Names)
 }
 
 fn is_flag(argument: &clap::Arg, word: &str) -> bool {

@@ -97,26 +97,26 @@ struct AddArgs {
 
 pub(super) fn run(args: &ContextArgs) -> Result<(), Failed> {
     let path = Contexts::file()?;
-    let mut contexts = Contexts::read(&path)?;
     match &args.command {
-        Command::List(args) => return list(&contexts, args.output),
-        Command::Show(args) => return show(&contexts, args, &path),
-        Command::Use(args) => {
+        Command::List(args) => list(&Contexts::read(&path)?, args.output),
+        Command::Show(args) => show(&Contexts::read(&path)?, args, &path),
+        Command::Use(args) => Contexts::change(&path, |contexts| {
             contexts.named(&args.name, &path)?;
             contexts.current = Some(args.name.clone());
             words(&format!("{} is the current context", args.name));
-        }
-        Command::Remove(args) => {
+            Ok(())
+        }),
+        Command::Remove(args) => Contexts::change(&path, |contexts| {
             contexts.named(&args.name, &path)?;
             contexts.contexts.remove(&args.name);
             if contexts.current.as_ref() == Some(&args.name) {
                 contexts.current = None;
                 words("there is no current context now; choose one with `headcount context use`");
             }
-        }
-        Command::Add(args) => add(&mut contexts, args)?,
+            Ok(())
+        }),
+        Command::Add(args) => Contexts::change(&path, |contexts| add(contexts, args)),
     }
-    Ok(contexts.write(&path)?)
 }
 
 fn add(contexts: &mut Contexts, args: &AddArgs) -> Result<(), Failed> {

@@ -2,12 +2,15 @@
 
 mod arguments;
 mod asker;
+mod changes;
 mod completion;
 mod context;
 mod failed;
+mod list;
 mod output;
 mod read;
 mod rollout;
+mod watch;
 mod write;
 
 use std::process::ExitCode;
@@ -29,7 +32,10 @@ pub(super) enum ClientCommand {
     Get(read::GetArgs),
     /// List Deployments with their counts
     #[command(after_help = EXIT_CODES)]
-    List(read::ListArgs),
+    List(list::ListArgs),
+    /// Show Deployments, and each change from then on until Ctrl-C
+    #[command(after_help = EXIT_CODES)]
+    Watch(watch::WatchArgs),
     /// Set the count of a Deployment
     #[command(after_help = EXIT_CODES)]
     Set(write::SetArgs),
@@ -59,6 +65,9 @@ pub(super) enum ClientCommand {
     Whoami(read::WhoamiArgs),
     /// Keep servers by name, with the files to ask them with
     Context(context::ContextArgs),
+    /// Write what a shell's completion may put in the place of the last word
+    #[command(hide = true)]
+    Complete(completion::CompleteArgs),
 }
 
 /// Change and read replica counts of Deployments through headcount.
@@ -109,7 +118,8 @@ pub(super) fn run(command: ClientCommand) -> ExitCode {
     on_a_thread(async {
         match command {
             ClientCommand::Get(args) => read::get(&args).await,
-            ClientCommand::List(args) => read::list(&args).await,
+            ClientCommand::List(args) => list::list(&args).await,
+            ClientCommand::Watch(args) => watch::watch(&args).await,
             ClientCommand::Set(args) => write::set(&args).await,
             ClientCommand::Step(args) => write::step(&args).await,
             ClientCommand::Image(args) => write::image(&args).await,
@@ -120,6 +130,10 @@ pub(super) fn run(command: ClientCommand) -> ExitCode {
             ClientCommand::Wait(args) => read::wait(&args).await,
             ClientCommand::Whoami(args) => read::whoami(&args).await,
             ClientCommand::Context(args) => context::run(&args),
+            ClientCommand::Complete(args) => {
+                completion::write_names(&args, &super::Cli::command()).await;
+                Ok(())
+            }
         }
     })
 }

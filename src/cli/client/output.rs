@@ -2,11 +2,14 @@
 
 use std::{
     env,
+    fs::File,
     io::{self, Write as _},
+    os::fd::AsFd as _,
 };
 
 use clap::ValueEnum;
 use serde_json::Value;
+use tokio::{io::Interest, net::unix::pipe};
 
 use super::{Failed, failed::Code};
 use crate::{
@@ -97,6 +100,52 @@ impl Table {
     }
 }
 
+/// A table of which nobody knows how long it gets.
+pub(super) struct Rows {
+    /// Whether the headers are still to be written.
+    headers: Option<Vec<String>>,
+    widths: Vec<usize>,
+    colours: bool,
+}
+
+impl Rows {
+    pub(super) fn new(headers: &[&str]) -> Self {
+        Self {
+            headers: Some(headers.iter().map(ToString::to_string).collect()),
+            widths: headers.iter().map(|header| header.len()).collect(),
+            colours: colours(&io::stdout()),
+        }
+    }
+
+    /// Rows as wide as all before them, the first cell of each coloured. Cells without a header are left out.
+    pub(super) fn text(&mut self, rows: Vec<(Vec<String>, Option<Mood>)>) -> String {
+        let headers = self.headers.take().map(|headers| (headers, None));
+        let rows: Vec<_> = headers.into_iter().chain(rows).collect();
+        for (cells, _) in &rows {
+            for (width, cell) in self.widths.iter_mut().zip(cells) {
+                *width = printable(cell).chars().count().max(*width);
+            }
+        }
+        let mut text = String::new();
+        for (cells, mood) in rows {
+            let last = self.widths.len() - 1;
+            for (column, (width, cell)) in self.widths.iter().zip(cells).enumerate() {
+                let cell = printable(&cell);
+                let gap = width + 2 - cell.chars().count();
+                match mood.filter(|_| self.colours && column == 0) {
+                    Some(mood) => text.push_str(&painted(&cell, mood)),
+                    None => text.push_str(&cell),
+                }
+                if column < last {
+                    text.extend(std::iter::repeat_n(' ', gap));
+                }
+            }
+            text.push('\n');
+        }
+        text
+    }
+}
+
 pub(super) fn painted(text: &str, mood: Mood) -> String {
     let colour = match mood {
         Mood::Good => 32,
@@ -138,18 +187,38 @@ pub(super) fn value(format: Format, value: &Value) -> Result<(), Failed> {
 
 /// Writes data.
 pub(super) fn data(text: &str) -> Result<(), Failed> {
+    written(text).map(drop)
+}
+
+/// Writes data; whether somebody still reads it.
+pub(super) fn written(text: &str) -> Result<bool, Failed> {
     let mut stdout = io::stdout().lock();
     match stdout
         .write_all(text.as_bytes())
         .and_then(|()| stdout.flush())
     {
+        Ok(()) => Ok(true),
         // Whoever reads has enough.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failed::new(
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failed::new(
             Code::Failed,
             format!("failed to write the output: {error}"),
         )),
-        _ => Ok(()),
     }
+}
+
+/// Waits until nobody reads stdout any more, which a pipe alone tells.
+pub(super) async fn unread() {
+    let stdout = io::stdout().as_fd().try_clone_to_owned();
+    let watched = stdout.map(File::from);
+    if let Ok(pipe) = watched.and_then(pipe::Sender::from_file_unchecked) {
+        while let Ok(ready) = pipe.ready(Interest::ERROR).await {
+            if ready.is_error() || ready.is_write_closed() {
+                return;
+            }
+        }
+    }
+    std::future::pending().await
 }
 
 /// Says something to a person, line by line.
@@ -161,6 +230,22 @@ pub(super) fn words(text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_that_come_later_are_as_wide_as_those_before() {
+        let mut rows = Rows::new(&["EVENT", "NAME", "BY"]);
+        rows.colours = true;
+        let row = |cells: [&str; 4], mood| (cells.map(str::to_owned).to_vec(), mood);
+        assert_eq!(
+            rows.text(vec![row(["listed", "longer", "x", "no column"], None)]),
+            "EVENT   NAME    BY\nlisted  longer  x\n"
+        );
+        assert_eq!(
+            rows.text(vec![row(["gone", "a\u{1b}", "y", ""], Some(Mood::Bad))]),
+            "\x1b[31mgone\x1b[0m    a\\u{1b}  y\n"
+        );
+        assert_eq!(rows.text(vec![]), "");
+    }
 
     #[test]
     fn columns_are_aligned_with_and_without_colours_and_nothing_moves_a_cursor() {

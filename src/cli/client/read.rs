@@ -1,4 +1,4 @@
-//! `get`, `list`, `wait` and `whoami`: the commands that change nothing.
+//! `get`, `wait` and `whoami`: Deployments in detail, and the caller.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{
     Failed,
     arguments::{Deployment, Named, NamespaceArgs, OutputArgs, ServerArgs, named, time},
-    asker::{Asker, Counted, understood},
+    asker::{Asker, understood},
     output::{self, Format, Mood, Table, words},
     rollout::{self, Awaited},
 };
@@ -23,18 +23,6 @@ pub(in crate::cli) struct GetArgs {
     names: Vec<Named>,
     #[command(flatten)]
     namespace: NamespaceArgs,
-    #[command(flatten)]
-    output: OutputArgs,
-    #[command(flatten)]
-    server: ServerArgs,
-}
-
-/// The arguments of `headcount list`.
-#[derive(Debug, Args)]
-pub(in crate::cli) struct ListArgs {
-    /// Those of this namespace alone; without it all that you may see
-    #[arg(short, long, value_name = "NAMESPACE", value_parser = super::arguments::namespace)]
-    namespace: Option<String>,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -68,6 +56,23 @@ pub(in crate::cli) struct WhoamiArgs {
     server: ServerArgs,
 }
 
+/// The columns of `-o wide`.
+pub(super) const WIDE: [&str; 13] = [
+    "NAMESPACE",
+    "NAME",
+    "DESIRED",
+    "CURRENT",
+    "UPDATED",
+    "READY",
+    "AVAILABLE",
+    "STATUS",
+    "REVISION",
+    "SET-AT",
+    "ALSO-SET-BY",
+    "IMAGES",
+    "SET-BY",
+];
+
 /// What tables show of a Deployment in detail.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -86,6 +91,7 @@ pub(super) struct Detail {
 #[derive(Debug, Deserialize)]
 pub(super) struct Numbers {
     pub(super) desired: i64,
+    current: i64,
     pub(super) updated: i64,
     ready: i64,
     pub(super) available: i64,
@@ -111,9 +117,22 @@ struct Setter {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct AlsoSetBy {
     kind: String,
     name: String,
+    min_replicas: Option<i64>,
+    max_replicas: Option<i64>,
+}
+
+impl std::fmt::Display for AlsoSetBy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.kind, self.name)?;
+        match (self.min_replicas, self.max_replicas) {
+            (Some(min), Some(max)) => write!(f, "({min}-{max})"),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Rollout {
@@ -127,9 +146,11 @@ impl Rollout {
 }
 
 impl Detail {
-    fn cells(&self, deployment: &Deployment, wide: bool) -> Vec<String> {
+    /// Its row, of the columns of [`WIDE`] or the usual ones.
+    pub(super) fn cells(&self, deployment: &Deployment, wide: bool) -> Vec<String> {
         let Numbers {
             desired,
+            current,
             updated,
             ready,
             available,
@@ -157,24 +178,29 @@ impl Detail {
             .containers
             .iter()
             .map(|c| format!("{}={}", c.name, c.image));
-        let also = self
-            .also_set_by
-            .iter()
-            .map(|o| format!("{}/{}", o.kind, o.name));
         vec![
             namespace,
             name,
             desired.to_string(),
-            ready.to_string(),
+            current.to_string(),
             updated.to_string(),
+            ready.to_string(),
             available.to_string(),
             status,
             or_none(self.revision.map(|r| r.to_string())),
             or_none(self.last_set_by.as_ref().and_then(|by| by.at.clone())),
-            or_none(Some(also.collect::<Vec<_>>().join(","))),
+            or_none(Some(self.others())),
             or_none(Some(images.collect::<Vec<_>>().join(","))),
             set_by,
         ]
+    }
+}
+
+impl Detail {
+    /// Who else sets the count.
+    fn others(&self) -> String {
+        let others = self.also_set_by.iter().map(ToString::to_string);
+        others.collect::<Vec<_>>().join(",")
     }
 }
 
@@ -190,25 +216,12 @@ pub(super) async fn get(args: &GetArgs) -> Result<(), Failed> {
     let format = args.output.output;
     let wide = format == Format::Wide;
     let headers: &[&str] = if wide {
-        &[
-            "NAMESPACE",
-            "NAME",
-            "DESIRED",
-            "READY",
-            "UPDATED",
-            "AVAILABLE",
-            "STATUS",
-            "REVISION",
-            "SET-AT",
-            "ALSO-SET-BY",
-            "IMAGES",
-            "SET-BY",
-        ]
+        &WIDE
     } else {
         &["NAMESPACE", "NAME", "DESIRED", "READY", "STATUS", "SET-BY"]
     };
     let (mut table, mut moods) = (Table::new(headers), Vec::new());
-    let (mut values, mut failures) = (Vec::new(), Vec::new());
+    let (mut values, mut failures, mut notes) = (Vec::new(), Vec::new(), Vec::new());
     for name in &names {
         let answer = match asker.send(&Call::get(name.path())).await {
             Ok(answer) => answer,
@@ -222,6 +235,12 @@ pub(super) async fn get(args: &GetArgs) -> Result<(), Failed> {
         let detail: Detail = understood(&answer)?;
         table.row(detail.cells(name, wide));
         moods.push(detail.rollout.mood());
+        if format == Format::Table && !detail.also_set_by.is_empty() {
+            let others = detail.others();
+            notes.push(format!(
+                "{name}: its count is also set by {others}, which may undo what is set here"
+            ));
+        }
         values.push((name, understood::<Value>(&answer)?));
     }
     table.moods("STATUS", moods);
@@ -240,63 +259,14 @@ pub(super) async fn get(args: &GetArgs) -> Result<(), Failed> {
             }
         }
     }
+    for note in notes {
+        words(&note);
+    }
     let last = failures.pop();
     for failed in failures {
         words(&format!("error: {failed}"));
     }
     last.map_or(Ok(()), Err)
-}
-
-/// Lists Deployments.
-pub(super) async fn list(args: &ListArgs) -> Result<(), Failed> {
-    let target = args.server.target()?;
-    let mut asker = Asker::new(&target);
-    let mut all: Vec<Value> = asker.read("/api/v1/deployments".into()).await?;
-    if let Some(namespace) = &args.namespace {
-        all.retain(|one| one["namespace"] == **namespace);
-    }
-    let format = args.output.output;
-    if matches!(format, Format::Json | Format::Yaml) {
-        return output::value(format, &Value::Array(all));
-    }
-    if all.is_empty() {
-        let place = args
-            .namespace
-            .as_ref()
-            .map(|n| format!(" in the namespace {n}"));
-        words(&format!(
-            "no Deployments{} that this server manages and you may see",
-            place.unwrap_or_default()
-        ));
-        return Ok(());
-    }
-    let all: Vec<Counted> = understood_value(Value::Array(all))?;
-    if format == Format::Name {
-        let lines = all
-            .iter()
-            .map(|one| format!("{}/{}\n", one.namespace, one.name));
-        return output::data(&printable_lines(&lines.collect::<String>()));
-    }
-    let mut table = Table::new(&["NAMESPACE", "NAME", "DESIRED"]);
-    for one in all {
-        table.row([one.namespace, one.name, one.replica_count.to_string()]);
-    }
-    output::table(&table)
-}
-
-fn understood_value<T: serde::de::DeserializeOwned>(value: Value) -> Result<T, Failed> {
-    serde_json::from_value(value).map_err(|error| {
-        Failed::new(
-            super::failed::Code::Failed,
-            format!("failed to understand the server's list: {error}; see that it is headcount, of a version that this client knows"),
-        )
-    })
-}
-
-fn printable_lines(text: &str) -> String {
-    text.lines()
-        .map(|line| format!("{}\n", printable(line)))
-        .collect()
 }
 
 /// Waits until a rollout has ended.
@@ -362,7 +332,7 @@ mod tests {
         assert_eq!(of(&detail, false), "web shop 5 2 progressing alice");
         assert_eq!(
             of(&detail, true),
-            "web shop 5 2 3 1 progressing 2 2026-11-28T09:00:00Z HorizontalPodAutoscaler/shop app=a:2,log=l:1 alice"
+            "web shop 5 4 3 2 1 progressing 2 2026-11-28T09:00:00Z HorizontalPodAutoscaler/shop(2-10) app=a:2,log=l:1 alice"
         );
         detail["lastSetBy"] = serde_json::json!({"manager": "kubectl", "principal": null, "at": null, "subresource": ""});
         assert_eq!(of(&detail, false), "web shop 5 2 progressing kubectl");
@@ -370,6 +340,9 @@ mod tests {
             detail.as_object_mut().unwrap().remove(gone);
         }
         detail["containers"] = serde_json::json!([]);
-        assert_eq!(of(&detail, true), "web shop 5 2 3 1 progressing - - - - -");
+        assert_eq!(
+            of(&detail, true),
+            "web shop 5 4 3 2 1 progressing - - - - -"
+        );
     }
 }

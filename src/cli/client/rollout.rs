@@ -20,8 +20,8 @@ use super::{
 };
 use crate::{client::Call, pki::printable};
 
-/// How often is asked how far it is; the server asks the cluster once a second at most.
-const PERIOD: Duration = Duration::from_millis(500);
+/// How often is asked how far it is: the server asks the cluster once a second at most, so that more would tell nothing.
+const PERIOD: Duration = Duration::from_secs(1);
 /// How long the bar is, in characters.
 const BAR: usize = 20;
 
@@ -44,7 +44,10 @@ pub(super) async fn wait(asker: &mut Asker<'_>, awaited: &Awaited<'_>) -> Result
         followed = follow(asker, awaited, &mut progress) => followed,
         _ = signal::ctrl_c() => Err(Failed::new(
             Code::Interrupted,
-            format!("{} is waited for no longer; its rollout goes on", awaited.deployment),
+            match awaited.version {
+                Some(_) => format!("{} is waited for no longer; what was written stands, and its rollout goes on", awaited.deployment),
+                None => format!("{} is waited for no longer; its rollout goes on", awaited.deployment),
+            },
         )),
     };
     progress.end();

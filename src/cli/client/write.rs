@@ -375,11 +375,8 @@ impl<'a> Writing<'a> {
         done: &Value,
         words_of: impl FnOnce(&Value) -> String,
     ) -> Result<(), Failed> {
-        for warning in done["warnings"].as_array().into_iter().flatten() {
-            words(&format!(
-                "warning: {}",
-                warning.as_str().unwrap_or_default()
-            ));
+        for warning in warnings(answer, done) {
+            words(&format!("warning: {warning}"));
         }
         if answer.status == http::StatusCode::ACCEPTED && !self.args.quiet {
             words("it is done, and this server's copy has not caught up yet");
@@ -399,6 +396,22 @@ impl<'a> Writing<'a> {
             }
         }
     }
+}
+
+/// What the server warns of: in the representation, or else in the headers.
+fn warnings(answer: &Answer, done: &Value) -> Vec<String> {
+    if let Some(all) = done["warnings"].as_array() {
+        let text = |warning: &Value| warning.as_str().map(str::to_owned);
+        return all.iter().filter_map(text).collect();
+    }
+    let headers = answer.headers.get_all("warning").iter();
+    // Code, agent and a quoted text (RFC 7234, 5.5).
+    let text = |header: &http::HeaderValue| {
+        let quoted = header.to_str().ok()?.splitn(3, ' ').nth(2)?.trim();
+        let text = quoted.strip_prefix('"')?.strip_suffix('"')?;
+        Some(text.replace("\\\"", "\"").replace("\\\\", "\\"))
+    };
+    headers.filter_map(text).collect()
 }
 
 fn delta(text: &str) -> Result<i32, &'static str> {

@@ -71,6 +71,21 @@ async fn the_demo_serves_with_what_it_prints_and_ends_on_ctrl_c() {
     );
 
     let files = folder.path().join("headcount-demo");
+    // So do the client's commands.
+    let contexts = words
+        .iter()
+        .find_map(|line| line.strip_prefix("export HEADCOUNT_CONTEXTS="))
+        .unwrap();
+    for word in ["get shop", "get shop --context=demo"] {
+        let mut command = headcount(word.split(' ').chain(["-o", "name"]));
+        command.env("HEADCOUNT_CONTEXTS", folder.path().join(contexts));
+        let ended = Program::start(command).ended().await;
+        assert_eq!(
+            (ended.code, &ended.stdout[..]),
+            (Some(0), &["web/shop".to_owned()][..]),
+            "{ended:#?}"
+        );
+    }
     let pair = |name: &str| {
         (
             files.join(format!("{name}.crt")),

@@ -123,3 +123,45 @@ fn what_is_wrong_with_the_file_is_told_with_its_line() {
         assert_eq!(fs::read_to_string(&file).unwrap(), text);
     }
 }
+
+#[test]
+fn commands_at_once_lose_none_of_the_others_contexts() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = folder.path().join("demo");
+    pki::write_demo(&keys).unwrap();
+    let file = folder.path().join("contexts.yaml");
+    let mut running: Vec<_> = (0..12)
+        .map(|n| {
+            headcount(["context", "add", &format!("c{n:02}")])
+                .args(["--server=https://localhost", "--pki"])
+                .arg(&keys)
+                .env("HEADCOUNT_CONTEXTS", &file)
+                .stderr(std::process::Stdio::null())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    for one in &mut running {
+        assert!(one.wait().unwrap().success());
+    }
+    let names: Vec<_> = (0..12).map(|n| format!("c{n:02}")).collect();
+    assert_eq!(lines(&run(&file, &["list", "-o", "name"])), names);
+}
+
+#[test]
+fn a_file_that_another_command_keeps_locked_is_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("contexts.yaml");
+    let text = "contexts: {a: {server: https://a, ca: a, cert: a, key: a}}\n";
+    fs::write(&file, text).unwrap();
+    let lock = fs::File::create(folder.path().join("contexts.yaml.lock")).unwrap();
+    lock.lock().unwrap();
+    let said = refusal(&run(&file, &["use", "a"]));
+    assert!(
+        said.contains("contexts.yaml.lock") && said.contains("another command"),
+        "{said}"
+    );
+    assert_eq!(fs::read_to_string(&file).unwrap(), text);
+    // Whoever only reads waits for nobody.
+    assert_eq!(lines(&run(&file, &["list", "-o", "name"])), ["a"]);
+}

@@ -56,7 +56,7 @@ async fn the_plugin_has_the_clients_commands_and_completes_their_words() {
         (&["get", "--context", "nowhere", ""], ":4"),
         (
             &[],
-            "context get image list pause restart resume rollback set step wait whoami :4",
+            "context get image list pause restart resume rollback set step wait watch whoami :4",
         ),
     ] {
         let output = called(&site, "kubectl_complete-headcount", words);
@@ -65,6 +65,56 @@ async fn the_plugin_has_the_clients_commands_and_completes_their_words() {
         assert_eq!(said.join(" "), expected, "{words:?}: {output:?}");
         assert!(output.stderr.is_empty(), "{output:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bash_completes_names_of_the_server_beside_its_own_words() {
+    let site = Site::start().await;
+    let script = site.folder.path().join("headcount.bash");
+    std::fs::write(
+        &script,
+        site.says(&["completions", "bash"]).await.join("\n"),
+    )
+    .unwrap();
+    let tab = r#"set -u
+        source "$0"
+        read -ra COMP_WORDS <<<"$1"
+        [[ $1 == *" " ]] && COMP_WORDS+=("")
+        COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+        _headcount_names "$2" "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+        echo "${COMPREPLY[@]}""#;
+    for (line, expected) in [
+        ("headcount get ", "jobs/mailer web/admin web/shop"),
+        ("headcount watch -n web s", "shop"),
+        ("headcount list -n ", "jobs web"),
+        ("headcount context use ", "dev"),
+        ("headcount pki iss", "issue"),
+        ("headcount list -o j", "json"),
+        ("headcount wat", "watch"),
+    ] {
+        let output = Command::new("bash")
+            .args(["--noprofile", "--norc", "-c", tab])
+            .arg(&script)
+            .args([line, env!("CARGO_BIN_EXE_headcount")])
+            .env(
+                "HEADCOUNT_CONTEXTS",
+                site.folder.path().join("contexts.yaml"),
+            )
+            .output()
+            .unwrap();
+        assert!(output.stderr.is_empty(), "{line}: {output:?}");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(said.trim(), expected, "{line}");
+    }
+    // Nobody waits long for a server that isn't there, or reads of it.
+    let gone = site
+        .run(&["complete", "--", "get", "--server=https://127.0.0.1:1", ""])
+        .await;
+    assert_eq!(
+        (gone.code, gone.stdout.len(), gone.stderr.len()),
+        (Some(0), 0, 0),
+        "{gone:#?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,8 +4,10 @@ mod commands;
 mod contexts;
 mod failures;
 mod kubectl;
+mod lists;
 mod real;
 mod terminal;
+mod watch;
 
 use std::process::Command;
 

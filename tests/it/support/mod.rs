@@ -11,7 +11,7 @@ pub(crate) mod lines;
 mod output;
 pub(crate) mod program;
 mod proxy;
-mod secured;
+pub(crate) mod secured;
 mod server;
 mod shape;
 mod sim;

@@ -140,7 +140,7 @@ impl SecuredCluster {
     }
 }
 
-fn acceptor(files: &DemoFiles, certificates: bool) -> TlsAcceptor {
+pub(crate) fn acceptor(files: &DemoFiles, certificates: bool) -> TlsAcceptor {
     let read = |path: &Path| -> Vec<CertificateDer<'static>> {
         let all = CertificateDer::pem_file_iter(path).unwrap();
         all.collect::<Result<_, _>>().unwrap()

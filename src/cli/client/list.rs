@@ -1,0 +1,258 @@
+//! `list`: Deployments with their counts, whole or page by page.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+};
+
+use clap::Args;
+use http::{StatusCode, Uri};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+
+use super::{
+    Failed,
+    arguments::{Deployment, OutputArgs, ServerArgs, Target, namespace},
+    asker::{Asker, Counted, understood},
+    failed::Code,
+    output::{self, Format, Table, words},
+    read::{Detail, WIDE},
+};
+use crate::{
+    client::{Answer, Call},
+    pki::printable,
+};
+
+/// How often a list is begun anew whose state the server keeps no more.
+const BEGINNINGS: u32 = 3;
+/// Of so many Deployments `-o wide` reads more than the list has: each is a question to the cluster.
+const MOST_WIDE: usize = 100;
+/// How many of these are under way at once.
+const READS_AT_ONCE: usize = 4;
+
+/// The arguments of `headcount list`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ListArgs {
+    /// Those of this namespace alone; without it all that you may see
+    #[arg(short, long, value_name = "NAMESPACE", value_parser = namespace)]
+    namespace: Option<String>,
+    /// Those with such labels alone, like team=web,tier!=test or 'app in (a, b)'
+    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    selector: Option<String>,
+    /// Ask for so many at a time, 10000 at most; 0 asks for all at once
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=10_000))]
+    chunk_size: u32,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// Lists Deployments.
+pub(super) async fn list(args: &ListArgs) -> Result<(), Failed> {
+    let target = args.server.target()?;
+    let mut asker = Asker::new(&target);
+    let all = match whole(&mut asker, &path(args), BEGINNINGS).await {
+        Err(failed) if is_old(&failed) && args.namespace.is_some() && args.selector.is_none() => {
+            words(
+                "the server is of an older version, without lists of one namespace: it is asked for all",
+            );
+            let mut all: Vec<Value> = asker.read("/api/v1/deployments".into()).await?;
+            all.retain(|one| args.namespace.as_deref() == one["namespace"].as_str());
+            all
+        }
+        done => done?,
+    };
+    let format = args.output.output;
+    if matches!(format, Format::Json | Format::Yaml) {
+        return output::value(format, &Value::Array(all));
+    }
+    if all.is_empty() {
+        words(&format!("no Deployments{}", meant(args)));
+        return Ok(());
+    }
+    let all: Vec<Counted> = serde_json::from_value(Value::Array(all)).map_err(|error| {
+        Failed::new(
+            Code::Failed,
+            format!("failed to understand the server's list: {error}; see that it is headcount, of a version that this client knows"),
+        )
+    })?;
+    if format == Format::Name {
+        let lines = all.iter().map(|one| {
+            let name = format!("{}/{}", one.namespace, one.name);
+            format!("{}\n", printable(&name))
+        });
+        return output::data(&lines.collect::<String>());
+    }
+    if format == Format::Wide && all.len() <= MOST_WIDE {
+        return wide(&target, &all).await;
+    }
+    if format == Format::Wide {
+        words(&format!(
+            "more than the count is read of {MOST_WIDE} Deployments at most, and these are {}: name a namespace with -n, labels with -l, or use `headcount get`",
+            all.len()
+        ));
+    }
+    let mut table = Table::new(&["NAMESPACE", "NAME", "DESIRED"]);
+    for one in all {
+        table.row([one.namespace, one.name, one.replica_count.to_string()]);
+    }
+    output::table(&table)
+}
+
+/// Lists them in detail, each by a read of its own; those that have gone meanwhile are left out.
+async fn wide(target: &Target, all: &[Counted]) -> Result<(), Failed> {
+    let untaken = Cell::new(0);
+    let rows = RefCell::new(BTreeMap::new());
+    let read = || async {
+        let mut asker = Asker::new(target);
+        while let Some(one) = all.get(untaken.get()) {
+            let at = untaken.replace(untaken.get() + 1);
+            let deployment = Deployment {
+                namespace: one.namespace.clone(),
+                name: one.name.clone(),
+            };
+            match asker.read::<Detail>(deployment.path()).await {
+                Ok(detail) => {
+                    let row = (detail.cells(&deployment, true), detail.rollout.mood());
+                    rows.borrow_mut().insert(at, row);
+                }
+                Err(failed) if failed.answered && failed.code == Code::NotFound => {}
+                Err(failed) => return Err(failed),
+            }
+        }
+        Ok(())
+    };
+    futures_util::future::try_join_all((0..READS_AT_ONCE).map(|_| read())).await?;
+    let mut table = Table::new(&WIDE);
+    let mut moods = Vec::new();
+    for (_, (cells, mood)) in rows.take() {
+        table.row(cells);
+        moods.push(mood);
+    }
+    table.moods("STATUS", moods);
+    output::table(&table)
+}
+
+/// Which Deployments there are none of.
+fn meant(args: &ListArgs) -> String {
+    let place = args.namespace.as_ref();
+    let place = place.map_or_else(String::new, |n| format!(" in the namespace {n}"));
+    let labels = args.selector.as_ref();
+    let labels = labels.map_or_else(String::new, |l| format!(" with the labels {l}"));
+    format!("{place}{labels} that this server manages and you may see")
+}
+
+fn path(args: &ListArgs) -> String {
+    let mut path = match &args.namespace {
+        Some(namespace) => format!("/api/v1/namespaces/{namespace}/deployments"),
+        None => "/api/v1/deployments".into(),
+    };
+    let mut mark = '?';
+    let mut parameter = |name: &str, value: &str| {
+        path.push(mark);
+        path.push_str(name);
+        path.extend(utf8_percent_encode(value, NON_ALPHANUMERIC));
+        mark = '&';
+    };
+    if let Some(selector) = &args.selector {
+        parameter("labelSelector=", selector);
+    }
+    if args.chunk_size > 0 {
+        parameter("limit=", &args.chunk_size.to_string());
+    }
+    path
+}
+
+/// Whether the server knows no list of one namespace.
+fn is_old(failed: &Failed) -> bool {
+    failed.code == Code::NotFound && failed.sentence.starts_with("there is no such path")
+}
+
+/// All pages, of one state.
+async fn whole(asker: &mut Asker<'_>, path: &str, beginnings: u32) -> Result<Vec<Value>, Failed> {
+    let mut begun = 0;
+    let mut all = Vec::new();
+    let mut next = path.to_owned();
+    loop {
+        let (answer, failed) = asker.answered(&Call::get(next.clone())).await?;
+        if let Some(failed) = failed {
+            begun += 1;
+            if answer.status == StatusCode::GONE && next != path && begun < beginnings {
+                words("the server keeps this state of the list no more; it is begun anew");
+                path.clone_into(&mut next);
+                all.clear();
+                continue;
+            }
+            return Err(failed);
+        }
+        all.extend(understood::<Vec<Value>>(&answer)?);
+        match following(&answer, &next) {
+            Some(page) => next = page,
+            None => return Ok(all),
+        }
+    }
+}
+
+/// The path of the next page (`Link`, RFC 8288), if there is one; never one that has just been asked for.
+fn following(answer: &Answer, asked: &str) -> Option<String> {
+    let links = answer.headers.get_all("link").iter();
+    links
+        .filter_map(|link| link.to_str().ok())
+        .flat_map(|links| links.split(','))
+        .find_map(|link| {
+            let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
+            let is_next = |p: &str| {
+                let p = p.trim().to_ascii_lowercase();
+                p == "rel=\"next\"" || p == "rel=next"
+            };
+            if !parameters.split(';').any(is_next) {
+                return None;
+            }
+            let target: Uri = target.parse().ok()?;
+            let path = target.path_and_query()?.as_str();
+            (path.starts_with('/') && path != asked).then(|| path.to_owned())
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::{HeaderMap, HeaderValue};
+
+    use super::*;
+
+    #[test]
+    fn the_next_page_is_what_a_link_says_and_never_the_same_one() {
+        let next = |links: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for link in links {
+                headers.append("link", HeaderValue::from_static(link));
+            }
+            let answer = Answer {
+                status: StatusCode::OK,
+                headers,
+                body: Bytes::new(),
+            };
+            following(&answer, "/a?limit=1")
+        };
+        for (links, expected) in [
+            (&[][..], None),
+            (
+                &["</a?limit=1&continue=x>; rel=\"next\""],
+                Some("/a?limit=1&continue=x"),
+            ),
+            (
+                &["<https://elsewhere/b?c=d>; title=t; REL=Next"],
+                Some("/b?c=d"),
+            ),
+            (&["</first>; rel=\"first\", </b>; rel=\"next\""], Some("/b")),
+            (&["</first>; rel=\"first\"", "</b>;rel=next"], Some("/b")),
+            (&["</a?limit=1>; rel=\"next\""], None),
+            (&["/a; rel=\"next\""], None),
+            (&["<>; rel=\"next\""], None),
+        ] {
+            assert_eq!(next(links).as_deref(), expected, "{links:?}");
+        }
+    }
+}
