@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, de::IgnoredAny};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::{Container, Details, Status};
@@ -83,7 +84,23 @@ struct LabelSelector {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(try_from = "Value")]
 struct Template {
+    read: ReadTemplate,
+    whole: Value,
+}
+
+impl TryFrom<Value> for Template {
+    type Error = serde_json::Error;
+
+    fn try_from(whole: Value) -> Result<Self, Self::Error> {
+        let read = ReadTemplate::deserialize(&whole)?;
+        Ok(Self { read, whole })
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct ReadTemplate {
     #[serde(default)]
     metadata: TemplateMetadata,
     spec: PodSpec,
@@ -115,8 +132,8 @@ impl From<DeploymentObject> for Details {
             status,
         } = object;
         let (replicas, paused) = (spec.replicas, spec.paused);
-        let mut template = spec.template.metadata.annotations;
-        let pod = spec.template.spec;
+        let mut template = spec.template.read.metadata.annotations;
+        let pod = spec.template.read.spec;
         let owners = metadata.managed_fields.into_iter();
         let owners = owners.filter(|owner| owner.fields.spec.replicas.is_some());
         let owners = owners.map(|o| FieldOwner::new(o.manager, o.time, o.subresource));
@@ -153,7 +170,7 @@ impl DeploymentObject {
 
     /// The image of the container or init container of this name.
     pub(in crate::kubernetes) fn image(&self, container: &str) -> Option<&str> {
-        let pod = &self.spec.template.spec;
+        let pod = &self.spec.template.read.spec;
         let mut all = pod.containers.iter().chain(&pod.init_containers);
         all.find(|c| c.name == container).map(|c| &*c.image)
     }
@@ -163,8 +180,13 @@ impl DeploymentObject {
     }
 
     pub(in crate::kubernetes) fn restarted_at(&self) -> Option<&str> {
-        let annotations = &self.spec.template.metadata.annotations;
+        let annotations = &self.spec.template.read.metadata.annotations;
         annotations.get(RESTARTED_AT).map(String::as_str)
+    }
+
+    /// Whether its Pod template is this one.
+    pub(in crate::kubernetes) fn has_template(&self, template: &Value) -> bool {
+        self.spec.template.whole == *template
     }
 
     pub(in crate::kubernetes) fn replicas(&self) -> i32 {
