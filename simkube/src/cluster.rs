@@ -266,7 +266,7 @@ impl Cluster {
         replicas: impl Into<Option<i32>>,
     ) -> Option<u64> {
         self.change(namespace, name, |state, object| {
-            state.scale(object, replicas.into())
+            state.scale(object, replicas.into(), None)
         })
     }
 

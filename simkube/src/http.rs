@@ -24,7 +24,7 @@ use crate::route::{Query, Route};
 use crate::serve::TransportError;
 use crate::status::{APPS, DEPLOYMENTS, Status};
 use crate::write::{self, Deleted};
-use crate::{autoscaler, event, json, list, own, review, scale, watch, wire};
+use crate::{autoscaler, event, json, list, own, review, revision, scale, watch, wire};
 
 /// The largest body of a request.
 const MAX_BODY: usize = 3 * 1024 * 1024;
@@ -279,6 +279,9 @@ impl Exchange {
                 let list = autoscaler::list(&shared, namespace, &self.query)?;
                 Ok(self.json(200, &list))
             }
+            (Route::ReplicaSets(namespace), Method::GET) => {
+                Ok(self.json(200, &revision::list(&shared, &namespace, &self.query)?))
+            }
             (Route::Events(namespace), Method::GET) => {
                 Ok(self.json(200, &shared.events.list(&namespace)))
             }
@@ -314,7 +317,7 @@ impl Exchange {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let shared = &self.shared;
-        let dry = self.query.dry_run(&self.parts.method)?;
+        let options = self.write_options()?;
         let object = match *method {
             Method::GET => self.find(namespace, name)?,
             Method::PUT => write::replace(
@@ -322,15 +325,16 @@ impl Exchange {
                 namespace,
                 name,
                 &self.read(body, Expected::Object("Deployment")).await?,
-                dry,
+                &options,
             )?,
             Method::PATCH => {
-                write::patch(shared, namespace, name, &self.read_patch(body).await?, dry)?
+                let patch = self.read_patch(body).await?;
+                write::patch(shared, namespace, name, &patch, &options)?
             }
             Method::DELETE => {
-                let options = self.read(body, Expected::Options).await?;
-                let dry = dry || options["dryRun"][0] == "All";
-                match write::delete(shared, namespace, name, &options, dry)? {
+                let of_body = self.read(body, Expected::Options).await?;
+                let dry = options.dry || of_body["dryRun"][0] == "All";
+                match write::delete(shared, namespace, name, &of_body, dry)? {
                     Deleted::Gone(status) => return Ok(self.status(&status)),
                     Deleted::Waits(object) => object,
                 }
@@ -353,7 +357,7 @@ impl Exchange {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let shared = &self.shared;
-        let dry = self.query.dry_run(&self.parts.method)?;
+        let options = self.write_options()?;
         let object = match *method {
             Method::GET => self.find(namespace, name)?,
             Method::PUT => scale::replace(
@@ -361,10 +365,11 @@ impl Exchange {
                 namespace,
                 name,
                 &self.read(body, Expected::Object("Scale")).await?,
-                dry,
+                &options,
             )?,
             Method::PATCH => {
-                scale::patch(shared, namespace, name, self.read_patch(body).await?, dry)?
+                let patch = self.read_patch(body).await?;
+                scale::patch(shared, namespace, name, patch, &options)?
             }
             _ => return Err(Status::method_not_allowed()),
         };
@@ -372,6 +377,13 @@ impl Exchange {
         Ok(match self.encoding {
             Encoding::Json => self.json(200, &json::scale(&object, &selector)),
             Encoding::Protobuf => self.bytes(200, wire::scale(&object, &selector)),
+        })
+    }
+
+    fn write_options(&self) -> Result<write::Options<'_>, Status> {
+        Ok(write::Options {
+            dry: self.query.dry_run(&self.parts.method)?,
+            manager: self.query.get("fieldManager"),
         })
     }
 

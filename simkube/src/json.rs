@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::object::{Object, Pairs, Spec};
+use crate::revision::REVISION;
 use crate::selector::label_text;
 use crate::status::{APPS, Status};
 
@@ -167,6 +168,9 @@ pub(crate) fn deployment(object: &Object, managed: &ManagedFields) -> Value {
     if !object.annotations.is_empty() {
         metadata["annotations"] = pairs(&object.annotations);
     }
+    if let Some(number) = object.numbered() {
+        metadata["annotations"][REVISION] = number.to_string().into();
+    }
     if !object.finalizers.is_empty() {
         metadata["finalizers"] = object
             .finalizers
@@ -175,10 +179,17 @@ pub(crate) fn deployment(object: &Object, managed: &ManagedFields) -> Value {
             .collect();
     }
     if !managed.raw.is_empty() {
-        metadata["managedFields"] = json!([{
+        let mut all = vec![json!({
             "manager": "simkube", "operation": "Update", "apiVersion": "apps/v1", "time": rfc3339(object.created),
             "fieldsType": "FieldsV1", "fieldsV1": managed.value,
-        }]);
+        })];
+        all.extend(object.set_by.as_deref().map(|by| {
+            json!({
+                "manager": by.manager, "operation": "Update", "apiVersion": "apps/v1", "time": rfc3339(by.at),
+                "fieldsType": "FieldsV1", "fieldsV1": { "f:spec": { "f:replicas": {} } }, "subresource": by.subresource,
+            })
+        }));
+        metadata["managedFields"] = all.into();
     }
     let mut spec = spec(object);
     if let Some(replicas) = object.replicas {
@@ -339,7 +350,8 @@ impl Desired {
             uid: text(metadata, "uid")?,
             resource_version: text(metadata, "resourceVersion")?,
             labels: string_map(metadata, "labels")?,
-            annotations: string_map(metadata, "annotations")?,
+            // Its controller's: what a client says of it changes nothing.
+            annotations: string_map(metadata, "annotations")?.without(REVISION),
             finalizers,
             replicas,
             spec,

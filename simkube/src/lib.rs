@@ -43,6 +43,7 @@ mod own;
 mod patch;
 mod request;
 mod review;
+mod revision;
 mod route;
 mod scale;
 mod selector;

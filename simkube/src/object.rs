@@ -24,6 +24,14 @@ impl Pairs {
         self.0.is_empty()
     }
 
+    /// The same pairs without `key`.
+    pub(crate) fn without(self, key: &str) -> Self {
+        if self.get(key).is_none() {
+            return self;
+        }
+        self.iter().filter(|(k, _)| *k != key).collect()
+    }
+
     /// The same pairs with `key` set to `value`.
     pub(crate) fn with(&self, key: &str, value: &str) -> Self {
         let others = self.iter().filter(|(k, _)| *k != key);
@@ -63,6 +71,16 @@ pub(crate) struct Rollout {
     pub(crate) touched: u32,
 }
 
+/// Who set a count, as managed fields say it.
+#[derive(Debug)]
+pub(crate) struct SetBy {
+    pub(crate) manager: String,
+    /// `scale`, or empty for a write of the Deployment itself.
+    pub(crate) subresource: &'static str,
+    /// Seconds since the epoch.
+    pub(crate) at: i64,
+}
+
 /// One version of a Deployment.
 #[derive(Clone, Debug)]
 pub(crate) struct Object {
@@ -71,6 +89,10 @@ pub(crate) struct Object {
     pub(crate) uid: Uuid,
     pub(crate) resource_version: u64,
     pub(crate) generation: i64,
+    /// The number of its Pod template among its revisions.
+    pub(crate) revision: u32,
+    /// Who set the count last over HTTP.
+    pub(crate) set_by: Option<Arc<SetBy>>,
     /// Seconds since the epoch.
     pub(crate) created: i64,
     /// Seconds since the epoch; set while finalizers hold the object.
@@ -122,6 +144,11 @@ impl Object {
     /// What the controller works towards: absent means 1.
     pub(crate) fn desired(&self) -> i32 {
         self.replicas.unwrap_or(1)
+    }
+
+    /// The number of its revision, once its controller has seen it.
+    pub(crate) fn numbered(&self) -> Option<u32> {
+        (self.status.observed_generation > 0).then_some(self.revision)
     }
 
     /// The status of a finished rollout.

@@ -108,6 +108,8 @@ pub(crate) enum Route {
     OwnReviews(&'static str),
     /// HorizontalPodAutoscalers of a namespace or of all.
     Autoscalers(Option<String>),
+    /// ReplicaSets of a namespace.
+    ReplicaSets(String),
     Events(String),
     Event(String, String),
     /// No such resource in an API that there is.
@@ -152,6 +154,9 @@ impl Route {
                 name,
                 "scale",
             ] => Self::Scale(ns.to_owned(), name.to_owned()),
+            ["apis", "apps", "v1", "namespaces", ns, "replicasets"] => {
+                Self::ReplicaSets(ns.to_owned())
+            }
             ["apis", "authorization.k8s.io", "v1", "subjectaccessreviews"] => Self::AccessReviews,
             [
                 "apis",
@@ -222,6 +227,7 @@ impl Route {
             Self::OwnReviews(own::ACCESS) => ("selfsubjectaccessreviews", "", None),
             Self::OwnReviews(_) => ("selfsubjectrulesreviews", "", None),
             Self::Autoscalers(namespace) => (autoscaler::RESOURCE, "", namespace.as_deref()),
+            Self::ReplicaSets(namespace) => ("replicasets", "", Some(namespace)),
             Self::Events(namespace) => ("events", "", Some(namespace)),
             Self::Event(namespace, name) => ("events", name, Some(namespace)),
             _ => ("namespaces", "", None),

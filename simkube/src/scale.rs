@@ -9,6 +9,7 @@ use crate::json;
 use crate::object::Object;
 use crate::patch::Patch;
 use crate::status::{APPS, DEPLOYMENTS, Status};
+use crate::write::Options;
 
 /// The pods' selector, as text.
 pub(crate) fn selector(object: &Object) -> String {
@@ -37,9 +38,9 @@ pub(crate) fn replace(
     namespace: &str,
     name: &str,
     body: &Value,
-    dry: bool,
+    options: &Options<'_>,
 ) -> Result<Arc<Object>, Status> {
-    write(shared, namespace, name, &Wish::Replace(body), dry)
+    write(shared, namespace, name, &Wish::Replace(body), options)
 }
 
 /// Answers a PATCH.
@@ -48,9 +49,9 @@ pub(crate) fn patch(
     namespace: &str,
     name: &str,
     patch: Patch,
-    dry: bool,
+    options: &Options<'_>,
 ) -> Result<Arc<Object>, Status> {
-    write(shared, namespace, name, &Wish::Merge(patch), dry)
+    write(shared, namespace, name, &Wish::Merge(patch), options)
 }
 
 fn write(
@@ -58,13 +59,14 @@ fn write(
     namespace: &str,
     name: &str,
     wish: &Wish<'_>,
-    dry: bool,
+    options: &Options<'_>,
 ) -> Result<Arc<Object>, Status> {
     if let Wish::Replace(body) = wish {
         json::expect_kind(body, "Scale", "autoscaling/v1")?;
         let metadata = &body["metadata"];
         check_place(metadata, namespace, name)?;
     }
+    let now = shared.now();
     let mut state = shared.state();
     let found = state.get(namespace, name);
     let object = found.ok_or_else(|| Status::not_found(APPS, DEPLOYMENTS, name))?;
@@ -103,13 +105,13 @@ fn write(
     }
     let version = json::text(&scale["metadata"], "resourceVersion")?;
     check_version(&version, &object)?;
-    if dry {
+    if options.dry {
         let mut scaled = Object::clone(&object);
         scaled.replicas = Some(replicas);
         return Ok(Arc::new(scaled));
     }
     let before = object.resource_version;
-    let scaled = state.scale(object, Some(replicas));
+    let scaled = state.scale(object, Some(replicas), Some(options.set_by("scale", now)));
     drop(state);
     if scaled.resource_version != before {
         shared.announce(&scaled);

@@ -77,12 +77,13 @@ impl Selector {
         self.labels.is_empty() && self.fields.is_empty()
     }
 
+    /// Whether labels are as they are wanted, each found by its key.
+    pub(crate) fn takes<'a>(&self, label: impl Fn(&str) -> Option<&'a str>) -> bool {
+        self.labels.iter().all(|r| r.test.holds(label(&r.key)))
+    }
+
     pub(crate) fn matches(&self, object: &Object) -> bool {
-        let labels = self
-            .labels
-            .iter()
-            .all(|r| r.test.holds(object.labels.get(&r.key)));
-        labels
+        self.takes(|key| object.labels.get(key))
             && self.fields.iter().all(|(field, equal, value)| {
                 let found = match field {
                     Field::Name => object.name(),

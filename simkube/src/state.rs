@@ -7,7 +7,8 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::history::{Event, History};
-use crate::object::{EncodedLen, NewDeployment, Object, Pairs, Rollout, Spec};
+use crate::object::{EncodedLen, NewDeployment, Object, Pairs, Rollout, SetBy, Spec};
+use crate::revision::Revisions;
 
 /// A namespace. Namespaces come into being with their first Deployment, too.
 #[derive(Clone, Debug)]
@@ -25,6 +26,7 @@ pub(crate) struct State {
     pub(crate) namespaces: HashMap<String, Namespace>,
     pub(crate) version: u64,
     pub(crate) history: History,
+    pub(crate) revisions: Revisions,
     /// Continue tokens of earlier epochs are expired.
     pub(crate) token_epoch: u64,
     /// Watches of earlier epochs end: the API server was restarted on a restored etcd.
@@ -47,6 +49,7 @@ impl State {
             namespaces: HashMap::new(),
             version: 0,
             history: History::new(version, history),
+            revisions: Revisions::default(),
             token_epoch: 0,
             watch_epoch: 0,
             random: seed,
@@ -95,6 +98,8 @@ impl State {
             uid: self.uuid(),
             resource_version: 0,
             generation: 1,
+            revision: 1,
+            set_by: None,
             created: now,
             deleted: None,
             replicas: new.replicas,
@@ -126,10 +131,11 @@ impl State {
     }
 
     /// Stores a changed object in place of `before`. A deleted object without finalizers goes away for good.
-    pub(crate) fn replace(&mut self, object: Object, before: Arc<Object>) -> Arc<Object> {
+    pub(crate) fn replace(&mut self, mut object: Object, before: Arc<Object>) -> Arc<Object> {
         if object.deleted.is_some() && object.finalizers.is_empty() {
             return self.remove(before);
         }
+        self.revisions.number(&mut object, &before);
         self.commit(object, Some(before))
     }
 
@@ -146,6 +152,7 @@ impl State {
     pub(crate) fn remove(&mut self, before: Arc<Object>) -> Arc<Object> {
         self.version += 1;
         self.objects.remove(&before.key);
+        self.revisions.forget(before.uid);
         if let Some(namespace) = self.namespaces.get_mut(before.namespace()) {
             namespace.deployments -= 1;
         }
@@ -178,12 +185,18 @@ impl State {
     }
 
     /// Sets `spec.replicas`, whatever it was.
-    pub(crate) fn scale(&mut self, object: Arc<Object>, replicas: Option<i32>) -> Arc<Object> {
+    pub(crate) fn scale(
+        &mut self,
+        object: Arc<Object>,
+        replicas: Option<i32>,
+        by: Option<SetBy>,
+    ) -> Arc<Object> {
         if object.replicas == replicas {
             return object;
         }
         let mut scaled = Object::clone(&object);
         scaled.replicas = replicas;
+        scaled.set_by = by.map(Arc::new);
         scaled.generation += 1;
         self.commit(scaled, Some(object))
     }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::json::{ManagedFields, plain_labels};
 use crate::object::{Object, Pairs, Spec};
+use crate::revision::REVISION;
 use crate::status::Status;
 
 /// Appends protobuf fields to a buffer.
@@ -119,6 +120,9 @@ fn object_meta(w: &mut Writer<'_>, object: &Object, managed: &ManagedFields) {
     }
     w.map(11, &object.labels);
     w.map(12, &object.annotations);
+    if let Some(number) = object.numbered() {
+        w.pair(12, REVISION, &number.to_string());
+    }
     for finalizer in object.finalizers.iter() {
         w.string(14, finalizer);
     }
@@ -132,6 +136,17 @@ fn object_meta(w: &mut Writer<'_>, object: &Object, managed: &ManagedFields) {
             w.message(7, |w| w.bytes(1, managed.raw()));
             w.string(8, "");
         });
+        if let Some(by) = object.set_by.as_deref() {
+            w.message(17, |w| {
+                w.string(1, &by.manager);
+                w.string(2, "Update");
+                w.string(3, "apps/v1");
+                w.time(4, by.at);
+                w.string(6, "FieldsV1");
+                w.message(7, |w| w.bytes(1, br#"{"f:spec":{"f:replicas":{}}}"#));
+                w.string(8, by.subresource);
+            });
+        }
     }
 }
 

@@ -7,11 +7,34 @@ use serde_json::{Value, json};
 
 use crate::cluster::Shared;
 use crate::json::{self, Desired};
-use crate::object::{NewDeployment, Object, Spec};
+use crate::object::{NewDeployment, Object, SetBy, Spec};
 use crate::patch::Patch;
 use crate::scale::{check_place, check_version};
 use crate::state::Namespace;
 use crate::status::{APPS, DEPLOYMENTS, Status};
+
+/// How a write is made.
+pub(crate) struct Options<'a> {
+    /// Change nothing.
+    pub(crate) dry: bool,
+    /// `fieldManager`.
+    pub(crate) manager: &'a str,
+}
+
+impl Options<'_> {
+    /// Who sets a count by it; without a name, kube-apiserver takes one from the User-Agent.
+    pub(crate) fn set_by(&self, subresource: &'static str, at: i64) -> SetBy {
+        let manager = match self.manager {
+            "" => "unknown",
+            manager => manager,
+        };
+        SetBy {
+            manager: manager.to_owned(),
+            subresource,
+            at,
+        }
+    }
+}
 
 /// Creates a Deployment from a whole object.
 pub(crate) fn create(
@@ -126,11 +149,11 @@ pub(crate) fn replace(
     namespace: &str,
     name: &str,
     body: &Value,
-    dry: bool,
+    options: &Options<'_>,
 ) -> Result<Arc<Object>, Status> {
     let desired = Desired::from_value(body)?;
     check_place(&body["metadata"], namespace, name)?;
-    update(shared, namespace, name, dry, |_| Ok(desired))
+    update(shared, namespace, name, options, |_| Ok(desired))
 }
 
 /// Merges a patch into a Deployment.
@@ -139,9 +162,9 @@ pub(crate) fn patch(
     namespace: &str,
     name: &str,
     patch: &Patch,
-    dry: bool,
+    options: &Options<'_>,
 ) -> Result<Arc<Object>, Status> {
-    update(shared, namespace, name, dry, |object| {
+    update(shared, namespace, name, options, |object| {
         let mut whole = json::deployment(object, &shared.managed_fields);
         // A version in the patch is a precondition; without one there is none.
         if let Some(metadata) = whole["metadata"].as_object_mut() {
@@ -171,9 +194,10 @@ fn update(
     shared: &Shared,
     namespace: &str,
     name: &str,
-    dry: bool,
+    options: &Options<'_>,
     desired: impl FnOnce(&Object) -> Result<Desired, Status>,
 ) -> Result<Arc<Object>, Status> {
+    let now = shared.now();
     let mut state = shared.state();
     let before = state
         .get(namespace, name)
@@ -189,6 +213,9 @@ fn update(
     after.annotations = desired.annotations;
     after.finalizers = desired.finalizers;
     after.replicas = Some(desired.replicas.unwrap_or(1));
+    if after.replicas != before.replicas {
+        after.set_by = Some(Arc::new(options.set_by("", now)));
+    }
     let spec_changed = desired.spec != json::spec(&before);
     if spec_changed {
         after.spec = Spec::Given(Arc::new(desired.spec));
@@ -199,7 +226,7 @@ fn update(
     if spec_changed || after.replicas != before.replicas {
         after.generation += 1;
     }
-    if dry {
+    if options.dry {
         return Ok(Arc::new(after));
     }
     if after.deleted.is_some() && after.finalizers.is_empty() {

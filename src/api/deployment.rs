@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use http::{HeaderValue, Response, StatusCode, request::Parts};
+use http::{Response, StatusCode, request::Parts};
 use serde::Serialize;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -14,7 +14,7 @@ use super::{
     also_set_by::{AlsoSetBy, Sticking},
     authorization,
     deployments::{caught_up, not_modified},
-    headers::describe,
+    headers::{self, describe},
     limits,
     path::valid_names,
     preconditions,
@@ -78,10 +78,8 @@ pub(super) async fn get(
     };
     describe(response.headers_mut(), tag, found.resource_version, age);
     if let Some(patience) = patience {
-        let applied = format!("wait={}", patience.as_secs());
-        if let Ok(applied) = HeaderValue::try_from(applied) {
-            response.headers_mut().insert("preference-applied", applied);
-        }
+        let applied = headers::text(rollout::applied(patience));
+        response.headers_mut().insert("preference-applied", applied);
     }
     Ok(response)
 }

@@ -313,7 +313,7 @@ fn seconds(wait: &Duration) -> u64 {
 fn in_the_way(NoTurn { limit, own }: &NoTurn) -> String {
     let what = match limit {
         Limit::Writes => "writes to Kubernetes (limits.writesAtOnce)",
-        Limit::ContainerReads => "reads of containers",
+        Limit::ContainerReads => "reads of Deployments from Kubernetes",
         Limit::AccessReviews => "questions to the cluster about callers",
         Limit::Lists => "lists to be searched or compressed",
         Limit::Watches => "watches (limits.watches)",

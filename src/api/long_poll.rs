@@ -2,12 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderValue, Response, header, request::Parts};
+use http::{Response, header, request::Parts};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Api, ApiError, Body, deployments::caught_up, path::valid_names, preconditions, replicas,
-    request, rollout, standing, watch,
+    Api, ApiError, Body, deployments::caught_up, headers, path::valid_names, preconditions,
+    replicas, request, rollout, standing, watch,
 };
 use crate::{
     access::{Caller, Verb},
@@ -82,10 +82,7 @@ async fn poll(
         api.permit(&now, || asked.ids(), Verb::Get, names).await?;
     }
     let mut response = replicas::get(api, &now, names, request).await?;
-    let applied = HeaderValue::try_from(format!("wait={}", wait.as_secs()));
-    if let Ok(applied) = applied {
-        let headers = response.headers_mut();
-        headers.insert("preference-applied", applied);
-    }
+    let applied = headers::text(rollout::applied(wait));
+    response.headers_mut().insert("preference-applied", applied);
     Ok(response)
 }

@@ -64,7 +64,7 @@ impl Parameter for Paused {
     }
 
     async fn set(&self, write: &Write<Self>) -> Result<Written<bool>, WriteError<ApiError>> {
-        let judge = |now: &Details| write.judge(now, 0);
+        let judge = |now: &Details| write.judge(now, false, |_| Ok(()));
         let deployments = &write.api.deployments;
         let written = deployments
             .set_paused(&write.request, write.wish, judge)

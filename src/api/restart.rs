@@ -70,12 +70,7 @@ impl Parameter for Restart {
         &self,
         write: &Write<Self>,
     ) -> Result<Written<Option<String>>, WriteError<ApiError>> {
-        let judge = |now: &Details| {
-            if now.paused {
-                return Err(ApiError::Paused);
-            }
-            write.judge(now, now.replicas)
-        };
+        let judge = |now: &Details| write.judge(now, true, |_| Ok(()));
         let deployments = &write.api.deployments;
         let written = deployments
             .restart(&write.request, &write.wish, judge)

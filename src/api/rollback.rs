@@ -9,7 +9,7 @@ use super::{
     write::{Failure, Parameter, Write, log_write},
 };
 use crate::{
-    access::Verb,
+    access::{Decision, Verb},
     image_reference::ImageReference,
     kubernetes::{Details, Revision, WriteError, WriteRequest, Written},
 };
@@ -89,13 +89,7 @@ impl Parameter for Rollback {
             .map_err(WriteError::Judged)?;
         let kept = deployments.revisions(&write.request, &before).await?;
         let to = choose(&kept, before.revision(), write.wish).map_err(WriteError::Judged)?;
-        let judge = |now: &Details| {
-            if now.paused {
-                return Err(ApiError::Paused);
-            }
-            allowed(write, now, to)?;
-            write.judge(now, now.replicas)
-        };
+        let judge = |now: &Details| write.judge(now, true, |decision| judge_images(decision, to));
         let written = deployments.roll_back(&write.request, to, judge).await?;
         let from = written.previous.revision();
         let changed = written.previous.resource_version != written.resource_version;
@@ -191,10 +185,7 @@ fn choose(kept: &[Revision], now: Option<u64>, wanted: Option<u64>) -> Result<&R
 }
 
 /// Whether the images of a revision may be set by whoever goes back to it.
-fn allowed(write: &Write<Rollback>, now: &Details, to: &Revision) -> Result<(), ApiError> {
-    let caller = write.caller()?;
-    let names = write.request.names();
-    let decision = authorization::permit(&caller, Verb::Rollback, names, &now.labels)?;
+fn judge_images(decision: &Decision<'_>, to: &Revision) -> Result<(), ApiError> {
     let Some(rules) = decision.images() else {
         return Ok(());
     };

@@ -150,6 +150,11 @@ pub(super) fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
     (seconds > 0).then(|| Duration::from_secs(seconds.min(LONGEST)))
 }
 
+/// The `wait` of `Preference-Applied`: for how long it was at most, which may be less than the caller would.
+pub(super) fn applied(wait: Duration) -> String {
+    format!("wait={}", wait.as_secs())
+}
+
 /// What a write left, to which its rollout is held.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Since {

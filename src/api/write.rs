@@ -331,13 +331,22 @@ impl<P: Parameter> Write<P> {
         standing(&caller).map(|()| caller)
     }
 
-    /// Judges a write of the Deployment itself that makes so many Pods anew.
-    pub(super) fn judge(&self, now: &Details, pods: i32) -> Result<(), ApiError> {
+    /// Judges a write of the Deployment itself; one that makes its Pods `anew` can't while rollouts are held. `template` judges
+    /// what would run then, once nothing that comes first stands in the way.
+    pub(super) fn judge(
+        &self,
+        now: &Details,
+        anew: bool,
+        template: impl FnOnce(&Decision<'_>) -> Result<(), ApiError>,
+    ) -> Result<(), ApiError> {
         let caller = self.caller()?;
         let decision = authorization::permit(&caller, P::VERB, self.request.names(), &now.labels)?;
         self.decided(&decision);
         if now.deleting {
             return Err(ApiError::BeingDeleted);
+        }
+        if anew && now.paused {
+            return Err(ApiError::Paused);
         }
         preconditions::unless_changed(
             &self.headers,
@@ -345,7 +354,9 @@ impl<P: Parameter> Write<P> {
             |tag| ApiError::DeploymentChanged { tag },
         )?;
         authorization::judge_change(now)?;
-        self.charge(&caller, pods.max(0).unsigned_abs().into())
+        template(&decision)?;
+        let pods = if anew { now.replicas.max(0) } else { 0 };
+        self.charge(&caller, pods.unsigned_abs().into())
     }
 
     /// Charges the Pods that an attempt would change to whoever sends it; the last thing that is judged.

@@ -275,3 +275,9 @@ impl Signals {
         }
     }
 }
+
+/// The whole command line, for tests that hold what is written elsewhere to it.
+#[cfg(test)]
+pub(crate) fn command() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}

@@ -116,8 +116,9 @@ impl Deployments {
             }
             Ok(json!({ "template": template }))
         };
-        // Whether a template is the one that was sent can't be seen: defaults are added to it.
-        self.patch(request, change, |_| false).await
+        // It has its defaults already: the API server gave them when it was a Deployment's before.
+        let holds = |now: &DeploymentObject| now.has_template(&to.template);
+        self.patch(request, change, holds).await
     }
 
     /// Patches a Deployment, and waits until the store shows it. `change` judges what is there, and says what of the `spec` is to be

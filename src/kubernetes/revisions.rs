@@ -1,10 +1,11 @@
 //! The revisions of a Deployment: the Pod templates that its ReplicaSets keep.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::{Deployments, Details, ReadError, details::ask, write::WriteRequest};
@@ -35,10 +36,26 @@ impl Revision {
     }
 }
 
+/// ReplicaSets that are asked for at once, and how often: a Deployment keeps ten old ones unless it says otherwise, and what its
+/// labels select may be others' too.
+const PAGE: usize = 100;
+const PAGES: usize = 20;
+/// How long all pages together may take.
+const ALL: Duration = Duration::from_secs(10);
+
 #[derive(Deserialize)]
 struct ReplicaSets {
     #[serde(default)]
+    metadata: ListMetadata,
+    #[serde(default)]
     items: Vec<ReplicaSet>,
+}
+
+#[derive(Default, Deserialize)]
+struct ListMetadata {
+    /// Where the next page begins; empty on the last.
+    #[serde(default, rename = "continue")]
+    next: String,
 }
 
 #[derive(Deserialize)]
@@ -110,17 +127,43 @@ impl Deployments {
             .take(&request.caller)
             .await
             .map_err(ReadError::NoTurn)?;
-        let uri = format!("/apis/apps/v1/namespaces/{}/replicasets", request.namespace);
-        let selector = selector(&deployment.selector);
-        let uri = match &*selector {
-            "" => uri,
-            selector => format!("{uri}?labelSelector={selector}"),
-        };
-        let list: ReplicaSets = ask(&self.api_server, &uri).await?;
-        let all = list.items.into_iter();
-        let mut revisions: Vec<_> = all.filter_map(|set| set.revision(deployment.uid)).collect();
+        let all = self.all_revisions(&request.namespace, deployment);
+        let mut revisions = timeout(ALL, all).await.unwrap_or_else(|_| {
+            let why = format!("it told no ReplicaSets within {} s", ALL.as_secs());
+            Err(ReadError::Unavailable(why, None))
+        })?;
         revisions.sort_by_key(|revision| revision.number);
         Ok(revisions)
+    }
+
+    /// Page by page, all of one state of the cluster.
+    async fn all_revisions(
+        &self,
+        namespace: &str,
+        deployment: &Details,
+    ) -> Result<Vec<Revision>, ReadError> {
+        let mut uri = format!("/apis/apps/v1/namespaces/{namespace}/replicasets?limit={PAGE}");
+        let selector = selector(&deployment.selector);
+        if !selector.is_empty() {
+            uri = format!("{uri}&labelSelector={selector}");
+        }
+        let mut revisions = Vec::new();
+        let mut next = String::new();
+        for _ in 0..PAGES {
+            let page: ReplicaSets = ask(&self.api_server, &format!("{uri}{next}")).await?;
+            let all = page.items.into_iter();
+            revisions.extend(all.filter_map(|set| set.revision(deployment.uid)));
+            if page.metadata.next.is_empty() {
+                return Ok(revisions);
+            }
+            let token = utf8_percent_encode(&page.metadata.next, NON_ALPHANUMERIC);
+            next = format!("&continue={token}");
+        }
+        let why = format!(
+            "the Deployment's labels select more than {} ReplicaSets, which is more than are looked through for its revisions",
+            PAGE * PAGES
+        );
+        Err(ReadError::Unavailable(why, None))
     }
 }
 

@@ -17,7 +17,7 @@ use super::{
 
 /// How long a write may wait for its turn to be sent.
 const WRITE_WAIT: Duration = Duration::from_secs(5);
-/// Reads of containers at once: each may buffer some megabytes.
+/// Reads of what the store doesn't hold at once: each may buffer some megabytes.
 const CONTAINER_READS: Places = Places {
     at_once: 16,
     waiting: 1024,
@@ -146,7 +146,7 @@ pub struct Limiter {
     pub requests: Turns,
     /// For writes on their way to Kubernetes.
     pub writes: Turns,
-    /// For reads of containers.
+    /// For reads of what the store doesn't hold: details, containers, revisions.
     pub container_reads: Turns,
     /// For lists that are searched or compressed.
     pub lists: Turns,

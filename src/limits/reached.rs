@@ -76,7 +76,7 @@ pub enum Limit {
     Requests,
     /// `writesAtOnce`
     Writes,
-    /// Reads of containers from Kubernetes at once.
+    /// Reads of details, containers or revisions from Kubernetes at once.
     ContainerReads,
     /// Lists that are searched or compressed at once.
     Lists,

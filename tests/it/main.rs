@@ -35,6 +35,7 @@ mod owners;
 mod pki;
 mod policy;
 mod release;
+mod rollbacks;
 mod rollouts;
 mod sbom;
 mod scenarios;

@@ -108,7 +108,7 @@ async fn a_write_that_waits_is_answered_when_its_rollout_is_complete() {
         (answer.status.as_u16(), answer.text()),
         (200, r#"{"message":"Replica count updated successfully."}"#)
     );
-    assert_eq!(answer.header("preference-applied"), "wait");
+    assert_eq!(answer.header("preference-applied"), "wait=60");
     let took = began.elapsed();
     assert!(
         took > Duration::from_secs(5) && took < Duration::from_secs(12),

@@ -10,6 +10,7 @@ mod listing;
 mod port;
 mod protobuf;
 mod reviewing;
+mod revisions;
 mod scaling;
 mod support;
 mod watching;

@@ -74,7 +74,7 @@ const FAILURES: [(u16, &str, &str); 18] = [
     ),
     (
         429,
-        "The caller asks more often, or changes more, than its limits let it. Nothing was changed.",
+        "The caller asks more often, or changes more, than its limits let it. Nothing was changed. Over HTTP/2 without a body where the caller's streams leave no room for one.",
         "too many requests: come back in 2 s",
     ),
     (
@@ -132,7 +132,7 @@ const HEADERS: [(&str, Type, &str, &str); 14] = [
     (
         "Cache-Control",
         Type::String,
-        "`no-cache`: ask again, with the tag.",
+        "`no-cache`: ask again, with the tag. Of a stream: `no-store`.",
         "no-cache",
     ),
     (
@@ -168,8 +168,8 @@ const HEADERS: [(&str, Type, &str, &str); 14] = [
     (
         "Preference-Applied",
         Type::String,
-        "The preferences that were followed.",
-        "return=representation",
+        "The preferences that were followed; of `wait`, the seconds that it was at most.",
+        "return=representation, wait=60",
     ),
     (
         "Vary",

@@ -8,6 +8,8 @@ use http::HeaderValue;
 use serde_json::{Value, json};
 use utoipa::openapi::OpenApi;
 
+use super::answers;
+
 const STYLE: &str = include_str!("page.css");
 /// Methods in the order in which they are shown.
 const METHODS: [&str; 4] = ["get", "put", "patch", "post"];
@@ -78,7 +80,7 @@ pub(super) fn page(document: &OpenApi) -> String {
         }
     }
     page.push_str(
-        "<li><a href=\"#schemas\">Schemas</a></li>\n</ul>\n</nav>\n<main id=\"calls\">\n",
+        "<li><a href=\"#failures\">What any call can be answered</a></li>\n<li><a href=\"#schemas\">Schemas</a></li>\n</ul>\n</nav>\n<main id=\"calls\">\n",
     );
     for tag in array(&document["tags"]) {
         let name = text(&tag["name"]);
@@ -97,6 +99,7 @@ pub(super) fn page(document: &OpenApi) -> String {
         }
         page.push_str("</section>\n");
     }
+    failures(&mut page, document);
     schemas(&mut page, document);
     page.push_str("</main>\n</body>\n</html>\n");
     page
@@ -124,6 +127,12 @@ fn article(page: &mut String, document: &Value, call: &Call<'_>) {
         "<h4>Example</h4>\n<pre>{}</pre>\n",
         escaped(&curl(document, call))
     );
+    if let Some(command) = command(id) {
+        let _ = write!(
+            page,
+            "<p>The same with the client:</p>\n<pre>{command}</pre>\n"
+        );
+    }
     page.push_str(
         "<details>\n<summary><strong>Parameters</strong></summary>\n<div class=\"table\"><table>\n\
         <thead><tr><th scope=\"col\">name</th><th scope=\"col\">in</th><th scope=\"col\">form</th><th scope=\"col\">meaning</th></tr></thead>\n<tbody>\n",
@@ -151,35 +160,88 @@ fn article(page: &mut String, document: &Value, call: &Call<'_>) {
         examples(page, content);
     }
     page.push_str("<h4>Answers</h4>\n");
-    for (status, answer) in entries(&operation["responses"]) {
-        let answer = resolved(document, answer);
-        let _ = write!(
-            page,
-            "<details>\n<summary><strong>{status}</strong> {}</summary>\n",
-            marked(text(&answer["description"]))
-        );
-        for (kind, content) in entries(&answer["content"]) {
-            let _ = writeln!(
-                page,
-                "<p><code>{}</code>: {}</p>",
-                escaped(kind),
-                form(&content["schema"])
-            );
-            examples(page, content);
-        }
-        let headers: Vec<String> = entries(&answer["headers"])
-            .map(|(name, header)| {
-                let meaning = marked(text(&resolved(document, header)["description"]));
-                format!("<li><code>{}</code>: {meaning}</li>", escaped(name))
-            })
-            .collect();
-        let _ = write!(
-            page,
-            "<p>Headers:</p>\n<ul>\n{}\n</ul>\n</details>\n",
-            headers.join("\n")
-        );
+    // Those of every call stand in one place.
+    let common = |status: &str, answer: &Value| {
+        let listed = answers::OF_EVERY_CALL
+            .iter()
+            .any(|one| one.to_string() == status);
+        listed && answer.get("$ref").is_some()
+    };
+    let (everywhere, own): (Vec<_>, Vec<_>) =
+        entries(&operation["responses"]).partition(|(status, answer)| common(status, answer));
+    for (status, said) in own {
+        answer(page, document, status, said);
     }
+    let everywhere: Vec<&str> = everywhere.iter().map(|(status, _)| *status).collect();
+    let _ = writeln!(
+        page,
+        "<p>And <a href=\"#failures\">what any call can be answered</a>: {}.</p>",
+        everywhere.join(", ")
+    );
     page.push_str("</article>\n");
+}
+
+/// One answer, folded.
+fn answer(page: &mut String, document: &Value, status: &str, answer: &Value) {
+    let answer = resolved(document, answer);
+    let _ = write!(
+        page,
+        "<details>\n<summary><strong>{status}</strong> {}</summary>\n",
+        marked(text(&answer["description"]))
+    );
+    for (kind, content) in entries(&answer["content"]) {
+        let _ = writeln!(
+            page,
+            "<p><code>{}</code>: {}</p>",
+            escaped(kind),
+            form(&content["schema"])
+        );
+        examples(page, content);
+    }
+    let headers: Vec<String> = entries(&answer["headers"])
+        .map(|(name, header)| {
+            let meaning = marked(text(&resolved(document, header)["description"]));
+            format!("<li><code>{}</code>: {meaning}</li>", escaped(name))
+        })
+        .collect();
+    let _ = write!(
+        page,
+        "<p>Headers:</p>\n<ul>\n{}\n</ul>\n</details>\n",
+        headers.join("\n")
+    );
+}
+
+/// What any call can be answered.
+fn failures(page: &mut String, document: &Value) {
+    page.push_str(
+        "<section aria-labelledby=\"failures\">\n<h2 id=\"failures\">What any call can be answered</h2>\n<article>\n",
+    );
+    for status in answers::OF_EVERY_CALL {
+        let status = status.to_string();
+        let said = &document["components"]["responses"][&status];
+        answer(page, document, &status, said);
+    }
+    page.push_str("</article>\n</section>\n");
+}
+
+/// The client's command that makes the call with this id, if it has one.
+pub(super) fn command(id: &str) -> Option<&'static str> {
+    Some(match id {
+        "listDeployments" => "headcount list",
+        "listDeploymentsOfNamespace" => "headcount list --namespace web",
+        "getDeployment" => "headcount get web/shop",
+        "getReplicas" => "headcount get web/shop --output json",
+        "getContainers" => "headcount get web/shop --output wide",
+        "setReplicas" => "headcount set web/shop 3",
+        "stepReplicas" => "headcount step web/shop +2",
+        "setImage" => "headcount image web/shop app=example.org/shop:2",
+        "restart" => "headcount restart web/shop",
+        "setPaused" => "headcount pause web/shop",
+        "rollBack" => "headcount rollback web/shop",
+        "whoAmI" => "headcount whoami",
+        "getHealth" => "headcount health",
+        _ => return None,
+    })
 }
 
 /// What calls it from a shell: the certificates are those of the demo.

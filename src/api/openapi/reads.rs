@@ -10,9 +10,18 @@ use super::{
 
 const READ: [&str; 4] = ["ETag", "X-Resource-Version", "Age", "Cache-Control"];
 
+const HAS_IT: &str = "The caller has it already: its tag is one of `If-None-Match`.";
+
 fn not_modified() -> (u16, Response) {
-    let description = "The caller has it already: its tag is one of `If-None-Match`.";
-    (304, answer(description, &READ))
+    (304, answer(HAS_IT, &READ))
+}
+
+/// The same of a list, whose coding depends on the caller.
+fn list_not_modified() -> (u16, Response) {
+    (
+        304,
+        answer(HAS_IT, &[&READ[..], &["Link", "Vary"]].concat()),
+    )
 }
 
 fn read(path: &'static str, id: &'static str, summary: &'static str) -> Call {
@@ -97,7 +106,7 @@ pub(super) fn of_deployments() -> Vec<Call> {
         Call {
             description: LIST,
             parameters: LIST_PARAMETERS.into(),
-            answers: vec![(200, listed()), not_modified()],
+            answers: vec![(200, listed()), list_not_modified()],
             failures: vec![403, 410],
             ..read(
                 "/deployments",
@@ -108,7 +117,7 @@ pub(super) fn of_deployments() -> Vec<Call> {
         Call {
             description: LIST,
             parameters: [&["namespace"][..], &LIST_PARAMETERS].concat(),
-            answers: vec![(200, listed()), not_modified()],
+            answers: vec![(200, listed()), list_not_modified()],
             failures: vec![403, 404, 410],
             ..read(
                 "/namespaces/{namespace}/deployments",

@@ -231,6 +231,24 @@ fn every_part_is_used_and_everything_that_is_used_is_there() {
 }
 
 #[test]
+fn each_command_of_the_page_is_one_of_the_program() {
+    let ids: Vec<_> = calls(&value())
+        .into_iter()
+        .map(|(_, _, operation)| operation["operationId"].as_str().unwrap().to_owned())
+        .collect();
+    let without: Vec<_> = ids
+        .iter()
+        .filter(|id| page::command(id).is_none())
+        .collect();
+    assert_eq!(without, ["getOpenApi", "getDocs"]);
+    for command in ids.iter().filter_map(|id| page::command(id)) {
+        let words = command.split(' ');
+        let parsed = crate::cli::command().try_get_matches_from(words);
+        assert!(parsed.is_ok(), "{command}: {}", parsed.unwrap_err());
+    }
+}
+
+#[test]
 fn the_page_shows_every_call_and_schema_and_its_policy_allows_its_style_alone() {
     let document = value();
     let page = page::page(&super::document());

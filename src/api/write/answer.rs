@@ -113,14 +113,14 @@ impl<P: Parameter> Write<P> {
             described.insert(header::ETAG, headers::text(self.parameter.tag(written)));
         }
         also_set_by::warn(described, &warnings);
-        let applied = match (representation, rollout) {
-            (true, Some(_)) => Some("return=representation, wait"),
-            (true, None) => Some("return=representation"),
-            (false, Some(_)) => Some("wait"),
-            (false, None) => None,
-        };
-        if let Some(applied) = applied {
-            described.insert("preference-applied", HeaderValue::from_static(applied));
+        let wait = rollout.and(rollout::preferred_wait(&self.headers));
+        let applied = representation.then(|| "return=representation".to_owned());
+        let applied: Vec<_> = applied
+            .into_iter()
+            .chain(wait.map(rollout::applied))
+            .collect();
+        if !applied.is_empty() {
+            described.insert("preference-applied", headers::text(applied.join(", ")));
         }
         response
     }

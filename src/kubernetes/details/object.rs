@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, de::IgnoredAny};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::{Container, Details, Manager, Status};
@@ -85,7 +86,23 @@ struct LabelSelector {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(try_from = "Value")]
 struct Template {
+    read: ReadTemplate,
+    whole: Value,
+}
+
+impl TryFrom<Value> for Template {
+    type Error = serde_json::Error;
+
+    fn try_from(whole: Value) -> Result<Self, Self::Error> {
+        let read = ReadTemplate::deserialize(&whole)?;
+        Ok(Self { read, whole })
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct ReadTemplate {
     #[serde(default)]
     metadata: TemplateMetadata,
     spec: PodSpec,
@@ -117,8 +134,8 @@ impl From<DeploymentObject> for Details {
             status,
         } = object;
         let (replicas, paused) = (spec.replicas, spec.paused);
-        let mut template = spec.template.metadata.annotations;
-        let pod = spec.template.spec;
+        let mut template = spec.template.read.metadata.annotations;
+        let pod = spec.template.read.spec;
         let entries = metadata.managed_fields.iter();
         let managers = entries.filter(|entry| entry.subresource.is_empty());
         let managers = managers.map(|entry| Manager {
@@ -165,7 +182,7 @@ impl DeploymentObject {
 
     /// The image of the container or init container of this name.
     pub(in crate::kubernetes) fn image(&self, container: &str) -> Option<&str> {
-        let pod = &self.spec.template.spec;
+        let pod = &self.spec.template.read.spec;
         let mut all = pod.containers.iter().chain(&pod.init_containers);
         all.find(|c| c.name == container).map(|c| &*c.image)
     }
@@ -175,8 +192,13 @@ impl DeploymentObject {
     }
 
     pub(in crate::kubernetes) fn restarted_at(&self) -> Option<&str> {
-        let annotations = &self.spec.template.metadata.annotations;
+        let annotations = &self.spec.template.read.metadata.annotations;
         annotations.get(RESTARTED_AT).map(String::as_str)
+    }
+
+    /// Whether its Pod template is this one.
+    pub(in crate::kubernetes) fn has_template(&self, template: &Value) -> bool {
+        self.spec.template.whole == *template
     }
 
     pub(in crate::kubernetes) fn replicas(&self) -> i32 {

@@ -326,3 +326,23 @@ async fn a_certificate_that_names_nobody_or_several_may_do_nothing_and_is_told_w
     assert_eq!(nobody.get("/health").await.status, 200);
     assert_eq!(nobody.get("/whoami").await.status, 200);
 }
+
+#[tokio::test]
+async fn a_held_rollout_and_a_precondition_come_before_the_images_of_a_revision() {
+    let governed = governed().await;
+    let ci = ci(&governed);
+    let shop = "/namespaces/web/deployments/shop";
+    let json = [("content-type", "application/json")];
+    let image = r#"{"image":"registry.example.com/shop/app:2"}"#;
+    let path = format!("{shop}/containers/main/image");
+    let answer = ci.send(Method::PUT, &path, &json, image).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let path = format!("{shop}/rollback");
+    let back = |headers: &'static [(&str, &str)]| ci.send(Method::POST, &path, headers, "");
+    refused(&back(&[]).await, 422, "docker.io");
+    assert_eq!(back(&[("if-match", "\"old\"")]).await.status, 412);
+    let paused = format!("{shop}/paused");
+    let held = ci.send(Method::PUT, &paused, &json, r#"{"paused":true}"#);
+    assert_eq!(held.await.status, 200);
+    assert_eq!(back(&[("if-match", "\"old\"")]).await.status, 409);
+}

@@ -308,11 +308,15 @@ async fn a_read_that_gets_no_turn_in_time_is_503_and_not_sent() {
     assert_eq!(start.elapsed().as_secs(), 10);
     assert!(answers.iter().all(|a| a.status == 503));
     assert_eq!(other.0, 503);
-    assert!(other.1.contains("there are too many reads of containers"));
+    assert!(
+        other
+            .1
+            .contains("there are too many reads of Deployments from Kubernetes")
+    );
     assert_eq!(own.0, 429);
     assert!(
         own.1
-            .contains("this caller has too many reads of containers")
+            .contains("this caller has too many reads of Deployments from Kubernetes")
     );
     assert_eq!(server.cluster.counts().gets, 16);
 }

@@ -3,11 +3,11 @@
 mod programs;
 
 use headcount::access::{Authorization, Verb, Verbs};
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use simkube::NewDeployment;
 
-use crate::support::{Answer, Setup, SimCluster, TestServer};
+use crate::support::{Setup, SimCluster, TestServer};
 
 /// A cluster with the Deployment that the document's examples are of, and a server of it.
 async fn served() -> (SimCluster, TestServer) {
@@ -32,58 +32,6 @@ async fn document(server: &TestServer) -> Value {
 
 fn object(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
     value.as_object().into_iter().flatten()
-}
-
-fn resolved<'d>(document: &'d Value, value: &'d Value) -> &'d Value {
-    match value["$ref"].as_str() {
-        None => value,
-        Some(at) => document.pointer(at.trim_start_matches('#')).unwrap(),
-    }
-}
-
-/// Headers that HTTP itself has, and no document of an API.
-const OF_HTTP: [&str; 6] = [
-    "content-type",
-    "content-length",
-    "content-encoding",
-    "date",
-    "connection",
-    "x-content-type-options",
-];
-
-/// What of an answer isn't as the document says.
-fn undocumented(document: &Value, operation: &Value, answer: &Answer) -> Vec<String> {
-    let status = answer.status.as_str();
-    let Some(said) = operation["responses"].get(status) else {
-        return vec![format!("{status} is not documented: {}", answer.text())];
-    };
-    let said = resolved(document, said);
-    let headers = object(&said["headers"]).map(|(name, _)| name.to_lowercase());
-    let known: Vec<_> = headers.collect();
-    let mut found: Vec<_> = unknown_headers(&answer.headers, &known);
-    let kind = answer.header("content-type").split(';').next().unwrap();
-    let content = &said["content"][kind];
-    match (answer.body.is_empty(), content.is_null()) {
-        (true, _) => {}
-        (false, true) => found.push(format!("{status} has no {kind:?}")),
-        (false, false) if kind == "application/json" => {
-            let whole = json!({"components": document["components"], "allOf": [content["schema"]]});
-            let validator = jsonschema::draft202012::new(&whole).unwrap();
-            let body = answer.json();
-            let errors = validator.iter_errors(&body);
-            found.extend(errors.map(|e| format!("{status} {}: {e} in {body}", e.instance_path())));
-        }
-        (false, false) => {}
-    }
-    found
-}
-
-fn unknown_headers(headers: &HeaderMap, known: &[String]) -> Vec<String> {
-    let names = headers.keys().map(http::HeaderName::as_str);
-    names
-        .filter(|name| !OF_HTTP.contains(name) && !known.iter().any(|k| k == name))
-        .map(|name| format!("the header {name} is not documented"))
-        .collect()
 }
 
 #[tokio::test]
@@ -124,7 +72,7 @@ async fn the_page_may_load_its_own_style_and_nothing_else() {
 async fn every_example_of_the_document_is_answered_as_it_says() {
     let (_sim, server) = served().await;
     let document = document(&server).await;
-    let (mut wrong, mut succeeded) = (Vec::new(), Vec::new());
+    let mut succeeded = Vec::new();
     for (path, item) in object(&document["paths"]) {
         for (method, operation) in object(item) {
             let id = operation["operationId"].as_str().unwrap();
@@ -149,9 +97,8 @@ async fn every_example_of_the_document_is_answered_as_it_says() {
                         headers.push(("if-match", "*"));
                     }
                     let verb = method.to_uppercase().parse().unwrap();
+                    // Whether it is as it says, the client sees to.
                     let answer = server.client.send(verb, &target, &headers, &body).await;
-                    let found = undocumented(&document, operation, &answer);
-                    wrong.extend(found.iter().map(|w| format!("{id} {body}: {w}")));
                     if answer.status.is_success() {
                         succeeded.push(id);
                     }
@@ -159,30 +106,21 @@ async fn every_example_of_the_document_is_answered_as_it_says() {
             }
         }
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     succeeded.dedup();
     let all = object(&document["paths"]).flat_map(|(_, item)| object(item));
     let failed: Vec<_> = all
         .map(|(_, operation)| operation["operationId"].as_str().unwrap())
         .filter(|id| !succeeded.contains(id))
         .collect();
-    let unexpected: Vec<_> = failed
-        .iter()
-        .filter(|id| !WITHOUT_SUCCESS.contains(id))
-        .collect();
-    assert!(unexpected.is_empty(), "{unexpected:?} did not succeed");
+    assert_eq!(failed, [""; 0]);
 }
-
-/// Calls without a success here: this cluster keeps no revisions to go back to.
-const WITHOUT_SUCCESS: [&str; 1] = ["rollBack"];
 
 #[tokio::test]
 async fn what_cannot_be_is_answered_as_the_document_says() {
     let (_sim, server) = served().await;
     let document = document(&server).await;
     for (path, item) in object(&document["paths"]) {
-        for (method, operation) in object(item) {
-            let id = operation["operationId"].as_str().unwrap();
+        for (method, _) in object(item) {
             let verb = || method.to_uppercase().parse::<Method>().unwrap();
             let missing = path
                 .replace("{namespace}", "web")
@@ -200,8 +138,11 @@ async fn what_cannot_be_is_answered_as_the_document_says() {
             ];
             for (target, headers, body) in cases {
                 let answer = server.client.send(verb(), target, headers, body).await;
-                let found = undocumented(&document, operation, &answer);
-                assert_eq!(found, [""; 0], "{id} {target:.80} {body}");
+                let asked_for = answer.status.is_success() || answer.status == 503;
+                assert!(
+                    !asked_for || !path.contains("{name}"),
+                    "{target:.80} {body}: {answer:?}"
+                );
             }
         }
     }

@@ -19,6 +19,8 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
+use super::documented;
+
 /// Sends requests to one server with one certificate.
 #[derive(Clone)]
 pub(crate) struct Client {
@@ -98,16 +100,22 @@ impl Connection {
     /// Sends a request on it, once the one before it is over.
     pub(crate) async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Answer, Failure> {
         self.ready().await;
+        let (method, uri) = (request.method().clone(), request.uri());
+        let path = uri
+            .path_and_query()
+            .map_or(String::new(), ToString::to_string);
         let response = match &mut self.sender {
             Sender::Http1(sender) => sender.send_request(request).await?,
             Sender::Http2(sender) => sender.send_request(request).await?,
         };
         let (parts, body) = response.into_parts();
-        Ok(Answer {
+        let answer = Answer {
             status: parts.status,
             headers: parts.headers,
             body: body.collect().await?.to_bytes(),
-        })
+        };
+        documented::check(&method, &path, &answer);
+        Ok(answer)
     }
 }
 

@@ -29,7 +29,7 @@ use tokio_util::task::TaskTracker;
 use tower::{Service as _, service_fn};
 
 use super::{
-    Answer,
+    Answer, documented,
     shape::{Shape, Shaped},
 };
 
@@ -423,16 +423,19 @@ impl InProcess {
             .body(Full::new(Bytes::from(body.to_owned())))
             .unwrap();
         let (api, session) = (Arc::clone(&self.api), Arc::clone(session));
+        let (method, path) = (request.method().clone(), request.uri().to_string());
         async move {
             let began = tokio::time::Instant::now();
             let answer = api.answer(&session, session.caller(), request, began).await;
             let (parts, body) = answer.into_parts();
             let body = body.collect().await.unwrap().to_bytes();
-            Answer {
+            let answer = Answer {
                 status: parts.status,
                 headers: parts.headers,
                 body,
-            }
+            };
+            documented::check(&method, &path, &answer);
+            answer
         }
     }
 

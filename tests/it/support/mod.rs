@@ -5,6 +5,7 @@ mod callers;
 mod client;
 #[cfg(target_os = "linux")]
 mod clock;
+pub(crate) mod documented;
 mod inprocess;
 mod kubelet_volume;
 pub(crate) mod lines;

@@ -10,7 +10,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::Client;
+use super::{Answer, Client, documented};
 
 /// Longer than this nothing that is expected takes.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -55,6 +55,14 @@ impl Events {
             timeout(PATIENCE, sender.send_request(request)).await
         };
         let (parts, body) = response.unwrap().unwrap().into_parts();
+        if parts.status == StatusCode::OK {
+            let begun = Answer {
+                status: parts.status,
+                headers: parts.headers.clone(),
+                body: Bytes::new(),
+            };
+            documented::check(&Method::GET, &format!("/api/v1{path}"), &begun);
+        }
         Self {
             status: parts.status,
             headers: parts.headers,

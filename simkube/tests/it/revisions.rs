@@ -1,0 +1,117 @@
+//! The ReplicaSets that keep what a Deployment's Pod template was, and managed fields of its count.
+
+use serde_json::{Value, json};
+use simkube::{Cluster, NewDeployment, Options};
+
+use crate::support::{get, patch, request, send};
+
+const CART: &str = "/apis/apps/v1/namespaces/shop/deployments/cart";
+const SETS: &str = "/apis/apps/v1/namespaces/shop/replicasets";
+
+fn cart() -> Cluster {
+    let cluster = Cluster::new(Options::default());
+    cluster.create(
+        NewDeployment::new("shop", "cart")
+            .image("cart:1")
+            .label("app", "cart"),
+    );
+    cluster.create(NewDeployment::new("shop", "till").label("app", "till"));
+    cluster
+}
+
+async fn set_image(cluster: &Cluster, image: &str) -> Value {
+    let containers = json!([{ "name": "main", "image": image }]);
+    let pod = json!({ "spec": { "template": { "spec": { "containers": containers } } } });
+    patch(cluster, CART, pod).await.json()
+}
+
+/// Number and image of each revision of the cart.
+async fn revisions(cluster: &Cluster) -> Vec<String> {
+    let list = get(cluster, &format!("{SETS}?labelSelector=app%3Dcart"))
+        .await
+        .json();
+    let told = |set: &Value| {
+        let number = &set["metadata"]["annotations"]["deployment.kubernetes.io/revision"];
+        let image = &set["spec"]["template"]["spec"]["containers"][0]["image"];
+        format!("{} {}", number.as_str().unwrap(), image.as_str().unwrap())
+    };
+    list["items"].as_array().unwrap().iter().map(told).collect()
+}
+
+#[tokio::test]
+async fn each_template_that_a_deployment_had_is_a_revision_and_one_that_comes_back_gets_a_new_number()
+ {
+    let cluster = cart();
+    assert_eq!(revisions(&cluster).await, ["1 cart:1"]);
+    set_image(&cluster, "cart:2").await;
+    let now = set_image(&cluster, "cart:3").await;
+    let number = &now["metadata"]["annotations"]["deployment.kubernetes.io/revision"];
+    assert_eq!(number, "3");
+    assert_eq!(
+        revisions(&cluster).await,
+        ["1 cart:1", "2 cart:2", "3 cart:3"]
+    );
+    set_image(&cluster, "cart:1").await;
+    assert_eq!(
+        revisions(&cluster).await,
+        ["2 cart:2", "3 cart:3", "4 cart:1"]
+    );
+}
+
+#[tokio::test]
+async fn no_more_revisions_are_kept_than_the_deployment_says() {
+    let cluster = cart();
+    patch(
+        &cluster,
+        CART,
+        json!({ "spec": { "revisionHistoryLimit": 2 } }),
+    )
+    .await;
+    for n in 2..6 {
+        set_image(&cluster, &format!("cart:{n}")).await;
+    }
+    assert_eq!(
+        revisions(&cluster).await,
+        ["3 cart:3", "4 cart:4", "5 cart:5"]
+    );
+    cluster.delete("shop", "cart");
+    assert!(revisions(&cluster).await.is_empty());
+}
+
+#[tokio::test]
+async fn replica_sets_are_listed_page_by_page() {
+    let cluster = cart();
+    set_image(&cluster, "cart:2").await;
+    let first = get(&cluster, &format!("{SETS}?limit=2")).await.json();
+    assert_eq!(first["items"].as_array().unwrap().len(), 2);
+    let token = first["metadata"]["continue"].as_str().unwrap();
+    let last = get(&cluster, &format!("{SETS}?limit=2&continue={token}"))
+        .await
+        .json();
+    assert_eq!(last["items"].as_array().unwrap().len(), 1);
+    assert_eq!(last["metadata"]["continue"], "");
+}
+
+#[tokio::test]
+async fn managed_fields_tell_who_set_a_count_last() {
+    let cluster = cart();
+    let uri = format!("{CART}/scale?fieldManager=somebody");
+    let headers = [("content-type", "application/merge-patch+json")];
+    let body = json!({ "spec": { "replicas": 4 } }).to_string();
+    assert_eq!(
+        send(&cluster, request("PATCH", &uri, &headers, body))
+            .await
+            .status,
+        200
+    );
+    let cart = get(&cluster, CART).await.json();
+    let owners = cart["metadata"]["managedFields"].as_array().unwrap();
+    let owner = owners
+        .iter()
+        .find(|one| one["fieldsV1"]["f:spec"]["f:replicas"].is_object());
+    let owner = owner.unwrap();
+    assert_eq!(
+        (&owner["manager"], &owner["subresource"]),
+        (&json!("somebody"), &json!("scale"))
+    );
+}
