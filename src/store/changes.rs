@@ -8,6 +8,7 @@ use std::{
 
 use bytes::Bytes;
 
+use super::attributes::{LabelKeys, Packed};
 use super::record::{Deployment, Transition};
 use super::segment::Record;
 
@@ -83,7 +84,7 @@ impl Change {
                 into.push(Self::new(now, How::Added, version));
             }
             Transition::Changed { from, to } => {
-                let moved = known.filter(|k| k.attributes() != to.attributes.packed());
+                let moved = known.filter(|k| into.moved(k.attributes(), to.attributes.packed()));
                 let how = match moved {
                     Some(before) => How::Moved {
                         from: Box::new(before.to_deployment()),
@@ -160,9 +161,32 @@ pub(super) struct Found {
     changes: Vec<Change>,
     bytes: usize,
     too_many: bool,
+    /// The labels that were read before and now, if these aren't the same.
+    read: Option<LabelKeys>,
 }
 
 impl Found {
+    /// Of a list that reads the labels of `now`, after those of `before` had been read.
+    pub(super) fn listed(before: &LabelKeys, now: &LabelKeys) -> Self {
+        let both = || {
+            before
+                .iter()
+                .filter(|key| now.find(key.as_bytes()).is_some())
+        };
+        Self {
+            read: (before != now).then(|| both().collect()),
+            ..Self::default()
+        }
+    }
+
+    /// Whether these attributes may be seen by others than those: a label that wasn't read says nothing of what it was.
+    fn moved(&self, before: Packed<'_>, now: Packed<'_>) -> bool {
+        match &self.read {
+            None => before != now,
+            Some(read) => read.iter().any(|key| before.label(key) != now.label(key)),
+        }
+    }
+
     fn push(&mut self, change: Change) {
         if self.too_many {
             return;
@@ -281,7 +305,7 @@ impl Changes {
             return;
         }
         let Found { changes, bytes, .. } = found;
-        if changes.is_empty() && !relist {
+        if changes.is_empty() && (!relist || to == from) {
             return;
         }
         self.changes += changes.len();

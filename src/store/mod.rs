@@ -160,7 +160,7 @@ impl Store {
         // A first sync adds everything: its transitions would say no more than the count does.
         let first = now.version_of(scope) == 0;
         let namespace = now.namespace_of(scope);
-        let mut news = Found::default();
+        let mut news = Found::listed(now.labels_of(scope), &labels);
         let transitions = match namespace {
             _ if first => Vec::new(),
             None => differences(now.records(), listed.records(), version, &mut news),

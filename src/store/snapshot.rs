@@ -57,6 +57,11 @@ impl Snapshot {
         self.scopes[scope].labels = labels;
     }
 
+    /// The keys of the labels that a scope's records have.
+    pub(super) fn labels_of(&self, scope: usize) -> &LabelKeys {
+        &self.scopes[scope].labels
+    }
+
     pub(super) fn tree(&self) -> &Tree {
         &self.tree
     }

@@ -285,3 +285,29 @@ fn a_list_that_changes_more_than_is_kept_is_gathered_by_nobody_and_followers_sta
     upsert(&store, deployment("a", "x00000", 3, 10));
     assert_eq!(store.since(position).unwrap().steps.len(), 1);
 }
+
+#[test]
+fn a_list_for_the_sake_of_another_label_is_nothing_that_followers_missed() {
+    let with = |keys: &[&str], version| {
+        let labels = [("team", "web"), ("tier", "front")];
+        let labels: Vec<_> = labels
+            .into_iter()
+            .filter(|(key, _)| keys.contains(key))
+            .collect();
+        labelled(&labels, deployment("a", "x", 1, version))
+    };
+    let store = Store::new(&[]);
+    let listed = |keys: &[&str], d: Deployment, version| {
+        let keys = keys.iter().copied().collect();
+        let mut draft = store.draft(all(&store), Arc::new(keys));
+        draft.add(vec![d]);
+        store.replace(draft, version);
+    };
+    listed(&["team"], with(&["team"], 5), 7);
+    let position = store.position();
+    listed(&["team", "tier"], with(&["team", "tier"], 5), 7);
+    assert_eq!(store.position(), position);
+    listed(&["tier"], with(&["tier"], 5), 9);
+    let news = store.after(&[7]).unwrap();
+    assert!(news.steps.iter().all(|step| step.changes().is_empty()));
+}
