@@ -2,7 +2,11 @@
 //!
 //! Knows no objects: whoever has labels shows them through [`Labels`].
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+mod parser;
+
+use std::{collections::BTreeMap, fmt};
+
+pub use parser::SPACE;
 
 /// What has labels.
 pub trait Labels {
@@ -25,8 +29,14 @@ pub struct LabelSelector {
 
 /// A text that is no label selector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it is no label selector, which looks like team=web,tier in (front,back)")]
-pub struct NotASelector;
+#[error(
+    "it is no label selector, which looks like team=web,tier in (front,back): at character {at} {why}"
+)]
+pub struct NotASelector {
+    /// Where, counted in characters from 1.
+    at: usize,
+    why: &'static str,
+}
 
 /// One of the conditions, all of which must hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,22 +82,6 @@ impl fmt::Display for LabelSelector {
     }
 }
 
-impl FromStr for LabelSelector {
-    type Err = NotASelector;
-
-    fn from_str(text: &str) -> Result<Self, NotASelector> {
-        let requirements: Option<_> = split(text)
-            .ok_or(NotASelector)?
-            .into_iter()
-            .map(|part| Requirement::read(trim(part)))
-            .collect();
-        Ok(Self {
-            text: text.into(),
-            requirements: requirements.ok_or(NotASelector)?,
-        })
-    }
-}
-
 impl Requirement {
     fn holds(&self, value: Option<&str>) -> bool {
         let among = |values: &[Box<str>], value: &str| values.iter().any(|v| **v == *value);
@@ -101,76 +95,6 @@ impl Requirement {
             Condition::LessThan(bound) => number(value).is_some_and(|n| n < *bound),
         }
     }
-
-    fn read(text: &str) -> Option<Self> {
-        if let Some(key) = text.strip_prefix('!') {
-            return Self::new(key, Condition::Absent);
-        }
-        if let Some((left, list)) = text.split_once('(') {
-            let values: Option<_> = list.strip_suffix(')')?.split(',').map(value).collect();
-            let (key, operator) = trim(left).rsplit_once(SPACE)?;
-            return match operator {
-                "in" => Self::new(key, Condition::In(values?)),
-                "notin" => Self::new(key, Condition::NotIn(values?)),
-                _ => None,
-            };
-        }
-        if let Some((key, unequal)) = text.split_once("!=") {
-            return Self::new(key, Condition::NotIn([value(unequal)?].into()));
-        }
-        if let Some((key, equal)) = text.split_once("==").or_else(|| text.split_once('=')) {
-            return Self::new(key, Condition::In([value(equal)?].into()));
-        }
-        // The number is a label's value as well, so that it has no sign.
-        let number = |text| value(text)?.parse().ok();
-        if let Some((key, bound)) = text.split_once('>') {
-            return Self::new(key, Condition::GreaterThan(number(bound)?));
-        }
-        match text.split_once('<') {
-            Some((key, bound)) => Self::new(key, Condition::LessThan(number(bound)?)),
-            None => Self::new(text, Condition::Exists),
-        }
-    }
-
-    fn new(key: &str, condition: Condition) -> Option<Self> {
-        let key = trim(key);
-        is_key(key).then(|| Self {
-            key: key.into(),
-            condition,
-        })
-    }
-}
-
-/// What Kubernetes takes for white space.
-const SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
-
-fn trim(text: &str) -> &str {
-    text.trim_matches(SPACE)
-}
-
-/// The text split at the commas that are outside parentheses; `None` if those don't match.
-fn split(text: &str) -> Option<Vec<&str>> {
-    let (mut parts, mut start, mut inside) = (Vec::new(), 0, false);
-    for (at, c) in text.char_indices() {
-        match c {
-            '(' if inside => return None,
-            ')' if !inside => return None,
-            '(' => inside = true,
-            ')' => inside = false,
-            ',' if !inside => {
-                parts.push(&text[start..at]);
-                start = at + 1;
-            }
-            _ => {}
-        }
-    }
-    parts.push(&text[start..]);
-    (!inside).then_some(parts)
-}
-
-fn value(text: &str) -> Option<Box<str>> {
-    let text = trim(text);
-    is_value(text).then(|| text.into())
 }
 
 /// Whether Kubernetes accepts it as a label's key: a name, perhaps behind a DNS prefix.
@@ -194,6 +118,8 @@ pub fn is_value(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn selects(selector: &str, labels: &[(&str, &str)]) -> bool {
@@ -225,6 +151,21 @@ mod tests {
             "a in (,b)",
             "in in (in)",
             "size>3",
+            "\rx",
+            "in",
+            "!notin",
+            "in=notin",
+            "a=,b= ",
+            "a in (,)",
+            "a in (b,)",
+            "a in (b,,c)",
+            "a in (,,b)",
+            "a in (b,,)",
+            "a in (,,)",
+            "x notin ( )",
+            "x notin (, a)",
+            "a in (x,y,notin, z,in)",
+            "a==,b",
         ] {
             assert!(good.parse::<LabelSelector>().is_ok(), "{good}");
         }
@@ -258,8 +199,24 @@ mod tests {
             "!!a",
             "a\u{a0}=b",
             "ä=b",
+            "x,,y",
+            ",x",
+            "x=a||y=b",
+            "a in (xyz),",
+            "a in (xyz)b notin ()",
+            "a in (xyz abc)",
+            "a notin(",
+            "a (",
+            "a in ((b))",
+            "a in (!b)",
+            "a=!b",
+            "a=>3",
+            "a!==b",
+            "a=in (b)",
+            "a!",
+            "a in",
         ] {
-            assert_eq!(bad.parse::<LabelSelector>(), Err(NotASelector), "{bad}");
+            assert!(bad.parse::<LabelSelector>().is_err(), "{bad}");
         }
     }
 
@@ -308,6 +265,124 @@ mod tests {
             &[("team", "web"), ("tier", "back"), ("old", "")]
         ));
         assert!(!selects(selector, &[("team", "web")]));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_place() {
+        for (bad, at, why) in [
+            ("", 1, "key is missing"),
+            ("a,", 3, "key is missing"),
+            ("team=web,-x", 10, "label's key"),
+            ("a = b c", 7, "neither a comma nor the end"),
+            ("a within (b)", 3, "none of ="),
+            ("a in b", 6, "begin with a parenthesis"),
+            ("a in (b", 8, "closing parenthesis"),
+            ("a in (", 7, "closing parenthesis"),
+            ("a in (b c)", 9, "closing parenthesis"),
+            ("a in (b,c_)", 9, "label's value"),
+            ("size>  3x", 8, "whole number"),
+            ("a=b,ä=c", 5, "label's key"),
+            ("ä=b", 1, "label's key"),
+        ] {
+            let wrong = bad.parse::<LabelSelector>().unwrap_err();
+            assert_eq!(wrong.at, at, "{bad}: {wrong}");
+            assert!(wrong.to_string().contains(why), "{bad}: {wrong}");
+        }
+    }
+
+    /// A condition as a person thinks of it, and as it may be written.
+    #[derive(Debug, Clone)]
+    enum Meant {
+        In(Vec<String>),
+        NotIn(Vec<String>),
+        Equal(String, bool),
+        Unequal(String),
+        Exists,
+        Absent,
+        Above(u8),
+        Below(u8),
+    }
+
+    impl Meant {
+        fn written(&self, key: &str, space: &str) -> String {
+            let s = space;
+            let list = |values: &[String]| values.join(&format!("{s},{s}"));
+            match self {
+                Self::In(values) => format!("{s}{key} {s}in{s}({s}{}{s}){s}", list(values)),
+                Self::NotIn(values) => format!("{s}{key} {s}notin{s}({s}{}{s}){s}", list(values)),
+                Self::Equal(value, twice) => {
+                    let sign = if *twice { "==" } else { "=" };
+                    format!("{s}{key}{s}{sign}{s}{value}{s}")
+                }
+                Self::Unequal(value) => format!("{s}{key}{s}!={s}{value}{s}"),
+                Self::Exists => format!("{s}{key}{s}"),
+                Self::Absent => format!("{s}!{s}{key}{s}"),
+                Self::Above(bound) => format!("{s}{key}{s}>{s}{bound}"),
+                Self::Below(bound) => format!("{s}{key}{s}<{s}{bound}"),
+            }
+        }
+
+        fn holds(&self, value: Option<&String>) -> bool {
+            let number = value.and_then(|v| v.parse::<i64>().ok());
+            match self {
+                Self::In(values) => value.is_some_and(|v| values.contains(v)),
+                Self::NotIn(values) => value.is_none_or(|v| !values.contains(v)),
+                Self::Equal(own, _) => value == Some(own),
+                Self::Unequal(own) => value != Some(own),
+                Self::Exists => value.is_some(),
+                Self::Absent => value.is_none(),
+                Self::Above(bound) => number.is_some_and(|n| n > i64::from(*bound)),
+                Self::Below(bound) => number.is_some_and(|n| n < i64::from(*bound)),
+            }
+        }
+    }
+
+    fn value() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "",
+            "[ab]",
+            "[0-9]{1,2}",
+            "in",
+            "[a-z0-9]([-._a-z0-9]{0,5}[a-z0-9])?"
+        ]
+    }
+
+    fn meant() -> impl Strategy<Value = Meant> {
+        let values = || prop::collection::vec(value(), 1..4);
+        prop_oneof![
+            values().prop_map(Meant::In),
+            values().prop_map(Meant::NotIn),
+            (value(), any::<bool>()).prop_map(|(value, twice)| Meant::Equal(value, twice)),
+            value().prop_map(Meant::Unequal),
+            Just(Meant::Exists),
+            Just(Meant::Absent),
+            (0u8..20).prop_map(Meant::Above),
+            (0u8..20).prop_map(Meant::Below),
+        ]
+    }
+
+    fn key() -> impl Strategy<Value = &'static str> {
+        prop::sample::select(vec!["a", "in", "notin", "example.org/Team_1", "x.y-z"])
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_meant_is_selected_however_it_is_spaced(
+            conditions in prop::collection::vec((key(), meant(), "[ \t\r\n]{0,2}"), 1..5),
+            labels in prop::collection::btree_map(key().prop_map(str::to_owned), value(), 0..4),
+        ) {
+            let parts: Vec<_> = conditions.iter().map(|(key, meant, space)| meant.written(key, space)).collect();
+            let selector: LabelSelector = parts.join(",").parse().unwrap();
+            let expected = conditions.iter().all(|(key, meant, _)| meant.holds(labels.get(*key)));
+            prop_assert_eq!(selector.selects(&labels), expected, "{} of {:?}", selector, labels);
+        }
+
+        #[test]
+        fn no_text_makes_reading_a_selector_panic_and_its_fault_is_in_it(text in "([abä1_/ =!(),<>]|in|notin){0,12}") {
+            if let Err(wrong) = text.parse::<LabelSelector>() {
+                prop_assert!((1..=text.chars().count() + 1).contains(&wrong.at), "{}", wrong);
+            }
+        }
     }
 
     #[test]

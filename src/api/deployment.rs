@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{
     Api, ApiError, Body,
-    also_set_by::{AlsoSetBy, also_set_by, will_stick},
+    also_set_by::{AlsoSetBy, Sticking},
     authorization,
     deployments::{caught_up, not_modified},
     headers::describe,
@@ -38,15 +38,8 @@ pub(super) async fn get(
     let wanted = min_resource_version(&request.headers)?;
     caught_up(api, caller, wanted, version_in(namespace)).await?;
     // Nothing is sent for what isn't managed.
-    let (stored, also_set_by, will_stick) = {
-        let snapshot = api.status.store().snapshot();
-        let record = snapshot
-            .get(namespace, name)
-            .ok_or_else(|| no_such(names))?;
-        let also = also_set_by(api, &record);
-        let sticks = will_stick(api, &record, &also);
-        (record.resource_version(), also, sticks)
-    };
+    let stored = api.deployments.stored_version(names);
+    let stored = stored.ok_or_else(|| no_such(names))?;
     let patience = rollout::preferred_wait(&request.headers);
     let (found, age, rollout) = match patience {
         Some(patience) => {
@@ -72,14 +65,11 @@ pub(super) async fn get(
     } else {
         StatusCode::OK
     };
+    let sticking = Sticking::of(api, names, &found);
+    let detail = Detail::of(names, &found, rollout, sticking);
     // A struct of strings and numbers always has a JSON form.
-    let detail = Detail {
-        also_set_by,
-        will_stick,
-        ..Detail::of(names, &found, rollout)
-    };
     let body = serde_json::to_vec(&detail).unwrap_or_default();
-    let tag = preconditions::version_tag(found.uid, found.resource_version);
+    let tag = preconditions::detail_tag(found.uid, found.resource_version, &body);
     let known = status == StatusCode::OK && preconditions::not_modified(&request.headers, &tag);
     let mut response = if known {
         not_modified()
@@ -132,7 +122,12 @@ struct SetBy<'a> {
 }
 
 impl<'a> Detail<'a> {
-    fn of((namespace, name): (&'a str, &'a str), found: &'a Details, rollout: Rollout) -> Self {
+    fn of(
+        (namespace, name): (&'a str, &'a str),
+        found: &'a Details,
+        rollout: Rollout,
+        sticking: Sticking,
+    ) -> Self {
         let status = &found.status;
         Self {
             namespace,
@@ -150,8 +145,8 @@ impl<'a> Detail<'a> {
             labels: &found.labels,
             conditions: &status.conditions,
             last_set_by: found.last_set_by.as_ref().map(SetBy::of),
-            also_set_by: Vec::new(),
-            will_stick: None,
+            also_set_by: sticking.also_set_by,
+            will_stick: sticking.will_stick,
         }
     }
 }

@@ -3,7 +3,10 @@
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::{ApiError, path::shown};
-use crate::{kubernetes::MOST_OF_ONE, selector::LabelSelector};
+use crate::{
+    kubernetes::MOST_OF_ONE,
+    selector::{LabelSelector, SPACE},
+};
 
 /// The most Deployments of one page.
 const MOST_LIMIT: usize = 10_000;
@@ -52,7 +55,7 @@ impl Parameters {
             match &*name {
                 _ if given.contains(&name) => return bad(format!("{name} is given once")),
                 // As in Kubernetes, nothing to select by selects everything.
-                "labelSelector" if value.is_empty() => {}
+                "labelSelector" if value.trim_matches(SPACE).is_empty() => {}
                 "labelSelector" => read.selector = Some(selector(&value)?),
                 "limit" => read.limit = Some(limit(&value)?),
                 "continue" => read.resume = Some(value),

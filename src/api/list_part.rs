@@ -3,6 +3,7 @@
 use std::{
     hash::{DefaultHasher, Hasher as _},
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -50,15 +51,28 @@ pub(super) async fn list(
         Some(namespace) => now.resource_version_in(namespace),
         None => now.resource_version(),
     };
+    caught_up(api, caller, None, version).await?;
+    // Who may see nothing has nobody wait, and the cluster list nothing.
+    Sight::of(
+        caller,
+        Verb::List,
+        namespace,
+        &api.status.store().snapshot(),
+    )
+    .await?;
+    let mut outdated = Duration::ZERO;
     let (from, snapshot) = match &parameters.resume {
         Some(token) => {
-            // Its version was fixed with the first page.
-            caught_up(api, caller, None, version).await?;
-            let (token, snapshot) = api.walks.resume(token, about)?;
+            let (token, snapshot, newest) = api.walks.resume(token, about)?;
+            if wanted.is_some_and(|wanted| version(&snapshot) < wanted) {
+                return Err(ApiError::PageExpired);
+            }
+            if !Arc::ptr_eq(&snapshot, &api.status.store().snapshot()) {
+                outdated = newest.elapsed();
+            }
             ((token.namespace, token.name), snapshot)
         }
         None => {
-            caught_up(api, caller, None, version).await?;
             if let Some(namespace) = namespace
                 && api.status.store().snapshot().resource_version_in(namespace) == 0
             {
@@ -101,6 +115,7 @@ pub(super) async fn list(
         }
     };
     let tag = preconditions::list_tag(page.fingerprint);
+    let age = api.status.age().max(outdated);
     let known = request.headers.contains_key(header::IF_NONE_MATCH)
         && preconditions::not_modified(&request.headers, &tag);
     let mut response = if known {
@@ -124,7 +139,7 @@ pub(super) async fn list(
     if let Some(link) = link {
         headers.insert(header::LINK, link);
     }
-    describe(headers, tag, version(&snapshot), api.status.age());
+    describe(headers, tag, version(&snapshot), age);
     Ok(response)
 }
 
@@ -215,6 +230,8 @@ impl Asked {
             }
         }
         text.push(b']');
+        // Whoever has this page still has to know whether there is another one.
+        fingerprint.write_u8(next.is_some().into());
         Ok(Page {
             text: text.into(),
             fingerprint: fingerprint.finish(),

@@ -56,7 +56,7 @@ use restart::Restart;
 use rollback::Rollback;
 use step::Step;
 use walks::Walks;
-use write::Origin;
+use write::{Incoming, Origin};
 
 use crate::{
     access::{Caller, Verb},
@@ -380,11 +380,17 @@ impl Api {
             let watch = watch::open(self, session, caller, namespace, request);
             return asked.ids().scope(Box::pin(watch)).await;
         }
-        let origin = || Origin {
-            session: Arc::clone(session),
-            caller: Arc::clone(&caller),
-            ids: asked.ids().clone(),
-            reason: reason::reason(&request.headers),
+        let incoming = || Incoming {
+            api: self,
+            origin: Origin {
+                session: Arc::clone(session),
+                caller: Arc::clone(&caller),
+                ids: asked.ids().clone(),
+                reason: reason::reason(&request.headers),
+            },
+            admission,
+            request,
+            content,
         };
         match route {
             Route::Health => Ok(health::get(self)),
@@ -406,21 +412,9 @@ impl Api {
             Route::Replicas { namespace, name } => {
                 let names = (&*namespace, &*name);
                 if request.method == Method::PATCH {
-                    let step = Step::of(&request.headers);
-                    let set = write::put(self, origin(), names, step, admission, request, content);
-                    Box::pin(set).await
+                    Box::pin(incoming().set(names, Step::of(&request.headers))).await
                 } else if writes {
-                    let parameter = Replicas;
-                    write::put(
-                        self,
-                        origin(),
-                        names,
-                        parameter,
-                        admission,
-                        request,
-                        content,
-                    )
-                    .await
+                    incoming().set(names, Replicas).await
                 } else {
                     long_poll::get(self, session, &caller, asked, names, request).await
                 }
@@ -440,19 +434,13 @@ impl Api {
                 Ok(answer)
             }
             Route::Restart { namespace, name } => {
-                let names = (&*namespace, &*name);
-                let set = write::put(self, origin(), names, Restart, admission, request, content);
-                Box::pin(set).await
+                Box::pin(incoming().set((&namespace, &name), Restart)).await
             }
             Route::Paused { namespace, name } => {
-                let names = (&*namespace, &*name);
-                let set = write::put(self, origin(), names, Paused, admission, request, content);
-                Box::pin(set).await
+                Box::pin(incoming().set((&namespace, &name), Paused)).await
             }
             Route::Rollback { namespace, name } => {
-                let names = (&*namespace, &*name);
-                let set = write::put(self, origin(), names, Rollback, admission, request, content);
-                Box::pin(set).await
+                Box::pin(incoming().set((&namespace, &name), Rollback)).await
             }
             Route::Containers { namespace, name } => {
                 let read = containers::get(self, &caller, (&namespace, &name), request);
@@ -463,18 +451,8 @@ impl Api {
                 name,
                 container,
             } => {
-                let names = (&*namespace, &*name);
-                let parameter = Image::of(&container);
-                write::put(
-                    self,
-                    origin(),
-                    names,
-                    parameter,
-                    admission,
-                    request,
-                    content,
-                )
-                .await
+                let image = Image::of(&container);
+                incoming().set((&namespace, &name), image).await
             }
         }
     }

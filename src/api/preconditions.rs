@@ -1,5 +1,7 @@
 //! Conditional requests (RFC 9110, section 13): 304 for what hasn't changed, 412 for what has.
 
+use std::hash::{DefaultHasher, Hasher as _};
+
 use http::{HeaderMap, HeaderName, header};
 use uuid::Uuid;
 
@@ -22,6 +24,14 @@ pub(super) fn version_tag(uid: Uuid, version: u64) -> String {
     format!("\"{uid}-v{version}\"")
 }
 
+/// The strong tag of a detail: of that version, and of all else that is told beside it. A precondition of a write with such a tag is
+/// one of that version.
+pub(super) fn detail_tag(uid: Uuid, version: u64, body: &[u8]) -> String {
+    let mut print = DefaultHasher::new();
+    print.write(body);
+    format!("\"{uid}-v{version}-{:016x}\"", print.finish())
+}
+
 /// The weak tag of a list, the same in every coding.
 pub(super) fn list_tag(fingerprint: u64) -> String {
     format!("W/\"{fingerprint:016x}\"")
@@ -29,10 +39,19 @@ pub(super) fn list_tag(fingerprint: u64) -> String {
 
 /// Whether the caller has the representation with this tag already (`If-None-Match`, weak comparison).
 pub(super) fn not_modified(headers: &HeaderMap, tag: &str) -> bool {
-    let opaque = |tag: &str| tag.strip_prefix("W/").unwrap_or(tag).to_owned();
+    fn opaque(tag: &str) -> &str {
+        tag.strip_prefix("W/").unwrap_or(tag)
+    }
     any(headers, &header::IF_NONE_MATCH, |given| {
-        given == "*" || opaque(given) == opaque(tag)
+        given == "*" || names(opaque(given), opaque(tag))
     })
+}
+
+/// Whether a given tag is this one, or a detail's of this version.
+fn names(given: &str, tag: &str) -> bool {
+    let version = tag.strip_suffix('"').unwrap_or(tag);
+    let rest = given.strip_prefix(version);
+    rest.is_some_and(|rest| rest == "\"" || rest.starts_with('-'))
 }
 
 /// Judges a write of a count by `If-Match` and `If-None-Match`.
@@ -64,7 +83,7 @@ pub(super) fn unless_changed(
     let tag = tag();
     let matches = !headers.contains_key(header::IF_MATCH)
         || any(headers, &header::IF_MATCH, |given| {
-            given == "*" || given == tag
+            given == "*" || names(given, &tag)
         });
     if matches && !not_modified(headers, &tag) {
         Ok(())
@@ -113,5 +132,30 @@ mod tests {
             );
         }
         assert!(!not_modified(&HeaderMap::new(), &tag));
+    }
+
+    #[test]
+    fn the_tag_of_a_detail_is_of_all_that_it_tells_and_for_writes_of_its_version() {
+        let uid = Uuid::nil();
+        let [five, other] = [b"a", b"b"].map(|body| detail_tag(uid, 5, body));
+        let held = |tag: &str, given: &str| {
+            let changed = |tag: String| ApiError::DeploymentChanged { tag };
+            let given = headers(header::IF_MATCH, given);
+            unless_changed(&given, || tag.to_owned(), changed).is_ok()
+        };
+        assert!(five != other && !not_modified(&headers(header::IF_NONE_MATCH, &five), &other));
+        assert!(not_modified(&headers(header::IF_NONE_MATCH, &five), &five));
+        let now = version_tag(uid, 5);
+        assert!(held(&now, &five) && held(&now, &other) && held(&now, &now));
+        for stale in [
+            detail_tag(uid, 55, b"a"),
+            detail_tag(uid, 4, b"a"),
+            version_tag(uid, 55),
+            format!("W/{five}"),
+            "\"".into(),
+            String::new(),
+        ] {
+            assert!(!held(&now, &stale), "{stale}");
+        }
     }
 }

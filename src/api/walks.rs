@@ -47,6 +47,8 @@ struct KeptSnapshot {
     id: u64,
     by: CallerId,
     snapshot: Arc<Snapshot>,
+    /// When it was the newest, as far as is known.
+    newest: Instant,
     used: Instant,
     _reserved: Reservation,
 }
@@ -81,12 +83,13 @@ impl Walks {
         })
     }
 
-    /// The token in a text and its snapshot, for the list that the token was made for: a namespace, and a selector.
+    /// The token in a text, its snapshot and since when there may be a newer one; for the list that the token was made for: a
+    /// namespace, and a selector.
     pub(super) fn resume(
         &self,
         text: &str,
         about: (Option<&str>, &str),
-    ) -> Result<(Token, Arc<Snapshot>), ApiError> {
+    ) -> Result<(Token, Arc<Snapshot>, Instant), ApiError> {
         let token = Token::read(text).ok_or_else(|| {
             ApiError::BadRequest(
                 "continue is no token of this API: take it from the Link header of the page before, as it is".into(),
@@ -100,8 +103,9 @@ impl Walks {
                 "continue belongs to another list: take path and labelSelector from the Link header of the page before, too".into(),
             ));
         }
-        let snapshot = self.kept().read(token.snapshot);
-        Ok((token, snapshot.ok_or(ApiError::PageExpired)?))
+        let mut kept = self.kept();
+        let found = kept.read(token.snapshot).ok_or(ApiError::PageExpired)?;
+        Ok((token, Arc::clone(&found.snapshot), found.newest))
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
@@ -142,6 +146,7 @@ impl Walks {
             id,
             by: by.clone(),
             snapshot: Arc::clone(snapshot),
+            newest: Instant::now(),
             used: Instant::now(),
             _reserved: reserved,
         });
@@ -176,14 +181,13 @@ impl Kept {
     }
 
     /// The snapshot, which is the one read last now.
-    fn read(&mut self, id: u64) -> Option<Arc<Snapshot>> {
+    fn read(&mut self, id: u64) -> Option<&KeptSnapshot> {
         self.expire();
         let at = self.snapshots.iter().position(|k| k.id == id)?;
         let mut this = self.snapshots.remove(at);
         this.used = Instant::now();
-        let snapshot = Arc::clone(&this.snapshot);
         self.snapshots.push(this);
-        Some(snapshot)
+        self.snapshots.last()
     }
 }
 

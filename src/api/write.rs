@@ -169,86 +169,100 @@ macro_rules! log_write {
 }
 pub(super) use log_write;
 
-/// Answers a request that sets something. `admission` is what was judged before the body: its refusal ends here too, so that it is logged.
-pub(super) async fn put<P, B>(
-    api: &Arc<Api>,
-    origin: Origin,
-    names: (&str, &str),
-    parameter: P,
-    admission: Result<(), ApiError>,
-    request: &Parts,
-    content: &mut B,
-) -> Result<Response<Body>, ApiError>
+/// A request to set a parameter, judged as far as its path and headers go.
+pub(super) struct Incoming<'r, B> {
+    pub(super) api: &'r Arc<Api>,
+    pub(super) origin: Origin,
+    /// Whether its caller may set it at all, and often enough.
+    pub(super) admission: Result<(), ApiError>,
+    pub(super) request: &'r Parts,
+    pub(super) content: &'r mut B,
+}
+
+impl<B> Incoming<'_, B>
 where
-    P: Parameter,
     B: http_body::Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    let refused = |error: ApiError, wish: Option<&P::Wish>| {
-        let [namespace, name] = [names.0, names.1].map(cut);
-        let failure = Failure {
+    /// Answers a request that sets something. `admission` is what was judged before the body: its refusal ends here too, so that it is logged.
+    pub(super) async fn set<P: Parameter>(
+        self,
+        names: (&str, &str),
+        parameter: P,
+    ) -> Result<Response<Body>, ApiError> {
+        let Self {
             api,
-            origin: &origin,
-            names: (&namespace, &name),
-            wish,
-            result: error.status().as_u16(),
-            error: &error.logged(),
-            message: "a write was refused",
+            origin,
+            admission,
+            request,
+            content,
+        } = self;
+        let refused = |error: ApiError, wish: Option<&P::Wish>| {
+            let [namespace, name] = [names.0, names.1].map(cut);
+            let failure = Failure {
+                api,
+                origin: &origin,
+                names: (&namespace, &name),
+                wish,
+                result: error.status().as_u16(),
+                error: &error.logged(),
+                message: "a write was refused",
+            };
+            // One of many, of which the limit's own line tells.
+            if !matches!(error, ApiError::TooOften { .. } | ApiError::NoTurn(_)) {
+                parameter.log_failed(&failure);
+            }
+            api.audit.refused(Refused::Request, || {
+                audit::failed(&parameter, &failure, None)
+            });
+            error
         };
-        // One of many, of which the limit's own line tells.
-        if !matches!(error, ApiError::TooOften { .. } | ApiError::NoTurn(_)) {
-            parameter.log_failed(&failure);
-        }
-        api.audit.refused(Refused::Request, || {
-            audit::failed(&parameter, &failure, None)
-        });
-        error
-    };
-    admission.map_err(|error| refused(error, None))?;
-    let turn = limits::turn(api, &origin.caller)
-        .await
-        .map_err(|error| refused(error, None))?;
-    let wish = wish(api, &origin, &parameter, names, request, content)
-        .await
-        .map_err(|error| refused(error, None))?;
-    // The body took its time, and so may have a reload: what holds now decides.
-    let caller = origin.session.caller();
-    let admitted = match standing(&caller) {
-        Ok(()) => api.permit(&caller, || &origin.ids, P::VERB, names).await,
-        dismissed => dismissed,
-    };
-    let dry_run = admitted
-        .and_then(|()| writable(api, &caller, request))
-        .map_err(|error| refused(error, Some(&wish)))?;
-    let request_of_cluster = WriteRequest {
-        namespace: names.0.into(),
-        name: names.1.into(),
-        dry_run,
-        conditional: preconditions::made(&request.headers),
-        caller: caller.allowance.id().clone(),
-        field_manager: field_manager(caller.name()),
-        mark: None,
-    };
-    let ids = origin.ids.clone();
-    let write = Write {
-        api: Arc::clone(api),
-        origin,
-        request: request_of_cluster,
-        parameter,
-        wish,
-        headers: request.headers.clone(),
-        charged: Charged::default(),
-        rule: Mutex::default(),
-    };
-    // A task of its own: the write goes on, and is logged, when the caller hangs up. Its turn ends with it.
-    let run = async move {
-        let _turn = turn;
-        write.run().await
-    };
-    let run = api.tasks.spawn(ids.clone().scope(run));
-    let (write, written) = run.await.unwrap_or(Err(ApiError::Panicked))?;
-    let rollout = ids.scope(Box::pin(write.rollout(&written))).await;
-    Ok(write.answer(&written, rollout.as_ref()))
+        admission.map_err(|error| refused(error, None))?;
+        let turn = limits::turn(api, &origin.caller)
+            .await
+            .map_err(|error| refused(error, None))?;
+        let wish = wish(api, &origin, &parameter, names, request, content)
+            .await
+            .map_err(|error| refused(error, None))?;
+        // The body took its time, and so may have a reload: what holds now decides.
+        let caller = origin.session.caller();
+        let admitted = match standing(&caller) {
+            Ok(()) => api.permit(&caller, || &origin.ids, P::VERB, names).await,
+            dismissed => dismissed,
+        };
+        let dry_run = admitted
+            .and_then(|()| writable(api, &caller, request))
+            .map_err(|error| refused(error, Some(&wish)))?;
+        let request_of_cluster = WriteRequest {
+            namespace: names.0.into(),
+            name: names.1.into(),
+            dry_run,
+            conditional: preconditions::made(&request.headers),
+            caller: caller.allowance.id().clone(),
+            field_manager: field_manager(caller.name()),
+            mark: None,
+        };
+        let ids = origin.ids.clone();
+        let write = Write {
+            api: Arc::clone(api),
+            origin,
+            request: request_of_cluster,
+            parameter,
+            wish,
+            headers: request.headers.clone(),
+            charged: Charged::default(),
+            rule: Mutex::default(),
+        };
+        // A task of its own: the write goes on, and is logged, when the caller hangs up. Its turn ends with it.
+        let run = async move {
+            let _turn = turn;
+            write.run().await
+        };
+        let run = api.tasks.spawn(ids.clone().scope(run));
+        let (write, written) = run.await.unwrap_or(Err(ApiError::Panicked))?;
+        let rollout = ids.scope(Box::pin(write.rollout(&written))).await;
+        Ok(write.answer(&written, rollout.as_ref()))
+    }
 }
 
 /// What is asked for: media type, body, reason, names and the body's content are judged in this order.

@@ -58,6 +58,23 @@ pub struct Autoscaler {
     pub min: i32,
     /// The largest count that it sets.
     pub max: i32,
+    /// Whether it may raise a count below `max`: not if `behavior.scaleUp` is `Disabled`.
+    pub raises: bool,
+    /// Whether it may lower a count above `min`: not if `behavior.scaleDown` is `Disabled`.
+    pub lowers: bool,
+}
+
+impl Autoscaler {
+    /// Whether it changes this count by itself. KEDA may do so with any; Kubernetes' own leaves 0 alone, unless 0 is its least, and
+    /// brings what is out of its bounds back, however it behaves within them.
+    pub fn acts_on(&self, count: i32) -> bool {
+        self.kind == AutoscalerKind::ScaledObject
+            || (count > 0 || self.min == 0)
+                && (count < self.min
+                    || count > self.max
+                    || self.raises && count < self.max
+                    || self.lowers && count > self.min)
+    }
 }
 
 /// The kinds of autoscalers.

@@ -1,5 +1,6 @@
 //! What the store doesn't hold of a Deployment: read on demand, once for all who ask at once.
 
+mod applied;
 mod object;
 
 use std::{
@@ -23,6 +24,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
+pub use applied::Manager;
 use object::DeploymentList;
 pub(super) use object::{DeploymentObject, RESTARTED_AT};
 
@@ -67,6 +69,8 @@ pub struct Details {
     pub status: Status,
     /// Who set its count last, as far as managed fields tell.
     pub last_set_by: Option<FieldOwner>,
+    /// Who has set any of its fields, beside its status and its scale.
+    pub managers: Vec<Manager>,
     /// The Deployment's own labels.
     pub labels: BTreeMap<String, String>,
     /// The Deployment's own annotations.
@@ -127,6 +131,13 @@ pub struct Container {
 }
 
 impl Details {
+    /// A Deployment as the API server tells it.
+    #[cfg(test)]
+    pub(crate) fn of_json(object: serde_json::Value) -> serde_json::Result<Self> {
+        let object: DeploymentObject = serde_json::from_value(object)?;
+        Ok(object.into())
+    }
+
     /// The container of this name, whichever list it is in.
     pub fn get(&self, name: &str) -> Option<&Container> {
         self.containers

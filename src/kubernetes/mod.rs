@@ -37,7 +37,7 @@ pub use access_review::{AccessReview, AccessReviewError, AccessReviews, Verdict}
 pub use autoscalers::{Autoscaler, AutoscalerKind, Autoscalers, Autoscaling};
 pub use circuit::Circuit;
 pub use connect::{ClusterConfig, ConnectError, client, connection};
-pub use details::{Condition, Container, Details, ReadError, Status};
+pub use details::{Condition, Container, Details, Manager, ReadError, Status};
 pub use events::{EventMetrics, Events, Told};
 pub use field_manager::{FieldOwner, field_manager};
 pub use informer::Informer;

@@ -141,6 +141,15 @@ impl GitOps {
             Self::Application => "Application",
         }
     }
+
+    /// What managed fields call whoever applies its objects, unless somebody has renamed it.
+    pub const fn field_manager(self) -> &'static str {
+        match self {
+            Self::Kustomization => "kustomize-controller",
+            Self::HelmRelease => "helm-controller",
+            Self::Application => "argocd-controller",
+        }
+    }
 }
 
 /// By tool, in the order of [`GitOps::ALL`], which of its objects marks a Deployment as its own: `namespace/name` of Flux,

@@ -1,5 +1,7 @@
 //! Lists of a part: of one namespace, of what a selector selects, page by page over one snapshot.
 
+mod conditions;
+
 use std::time::Duration;
 
 use headcount::kubernetes::Managed;

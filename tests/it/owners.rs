@@ -351,3 +351,70 @@ async fn a_restored_cluster_is_asked_anew_although_its_versions_went_back() {
     let header = "HorizontalPodAutoscaler/scaler;min=2;max=7";
     assert_eq!(told(&shop(&server).await), Some(header));
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_tag_of_a_detail_changes_with_who_else_sets_the_count_and_a_write_may_still_name_it() {
+    let cluster = cluster();
+    let server = following(&cluster).await;
+    let before = server.send(Method::GET, SHOP, &[], "").await;
+    let tag = before.header("etag").to_owned();
+    let known = [("if-none-match", &*tag)];
+    let again = async || {
+        sleep(Duration::from_secs(2)).await;
+        server.send(Method::GET, SHOP, &known, "").await
+    };
+    assert_eq!(again().await.status, 304);
+    cluster.set_autoscaler("web", "scaler", spec("shop", 2, 10), json!([]));
+    let after = again().await;
+    assert_eq!(after.status, 200);
+    assert_eq!(after.json()["willStick"], false);
+    assert_eq!(
+        after.json()["resourceVersion"],
+        before.json()["resourceVersion"]
+    );
+    let restart = format!("{SHOP}/restart");
+    let held = [("if-match", &*tag)];
+    let first = server.send(Method::POST, &restart, &held, "").await;
+    assert_eq!(first.status, 200, "the Deployment is as it was");
+    sleep(Duration::from_secs(2)).await;
+    let second = server.send(Method::POST, &restart, &held, "").await;
+    assert_eq!(second.status, 412);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_count_that_an_autoscaler_may_not_change_sticks() {
+    let cluster = cluster();
+    let server = following(&cluster).await;
+    let disabled = json!({"selectPolicy": "Disabled"});
+    let frozen = json!({"scaleUp": disabled, "scaleDown": disabled});
+    let mut at_rest = spec("shop", 1, 10);
+    at_rest["behavior"] = frozen;
+    let mut other_kind = spec("shop", 5, 10);
+    other_kind["scaleTargetRef"]["kind"] = "StatefulSet".into();
+    let mut other_group = spec("shop", 5, 10);
+    other_group["scaleTargetRef"]["apiVersion"] = "example.org/v1".into();
+    let mut older = spec("shop", 1, 10);
+    older["scaleTargetRef"]["apiVersion"] = "apps/v1beta2".into();
+    for (spec, told_of, stays) in [
+        (spec("shop", 3, 3), true, true),
+        (spec("shop", 4, 4), true, false),
+        (at_rest, true, true),
+        (other_kind, false, true),
+        (other_group, false, true),
+        (older, true, false),
+    ] {
+        cluster.set_autoscaler("web", "scaler", spec.clone(), json!([]));
+        assert_eq!(sticks(&server).await, stays, "{spec}");
+        let header = shop(&server).await;
+        assert_eq!(header.headers.contains_key(HEADER), told_of, "{spec}");
+    }
+    cluster.set_autoscaler("web", "scaler", spec("shop", 3, 3), json!([]));
+    cluster.set_autoscaler("web", "second", spec("shop", 1, 3), json!([]));
+    assert_eq!(sticks(&server).await, false, "one of two may");
+    cluster.delete_autoscaler("web", "second").unwrap();
+    let owner =
+        json!([{"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "name": "orders"}]);
+    cluster.set_autoscaler("web", "scaler", spec("shop", 1, 1), owner);
+    cluster.scale("web", "shop", 0).unwrap();
+    assert_eq!(sticks(&server).await, false, "KEDA scales from 0");
+}

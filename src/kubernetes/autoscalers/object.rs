@@ -143,6 +143,30 @@ struct Spec {
     #[serde(default)]
     min_replicas: Option<i32>,
     max_replicas: i32,
+    #[serde(default)]
+    behavior: Option<Behavior>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Behavior {
+    #[serde(default)]
+    scale_up: Option<ScalingRules>,
+    #[serde(default)]
+    scale_down: Option<ScalingRules>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ScalingRules {
+    #[serde(default)]
+    select_policy: Option<String>,
+}
+
+/// Whether it scales in this direction at all.
+fn scales(rules: Option<ScalingRules>) -> bool {
+    let policy = rules.and_then(|rules| rules.select_policy);
+    policy.as_deref() != Some("Disabled")
 }
 
 #[derive(Deserialize)]
@@ -187,11 +211,14 @@ impl Object {
         if !name::is_deployment(&own) {
             return None;
         }
+        let behavior = spec.behavior.unwrap_or_default();
         let autoscaler = Autoscaler {
             kind,
             name: own,
             min: spec.min_replicas.unwrap_or(1),
             max: spec.max_replicas,
+            raises: scales(behavior.scale_up),
+            lowers: scales(behavior.scale_down),
         };
         let deployment = target.name;
         Some((
@@ -244,6 +271,52 @@ mod tests {
     fn without_a_least_count_it_is_one() {
         let target = object(|o| o["spec"]["minReplicas"] = serde_json::Value::Null).unwrap();
         assert_eq!(target.autoscaler.min, 1);
+    }
+
+    #[test]
+    fn a_direction_that_is_disabled_is_not_scaled_in() {
+        let directions = |behavior: serde_json::Value| {
+            let target = object(|o| o["spec"]["behavior"] = behavior).unwrap();
+            (target.autoscaler.raises, target.autoscaler.lowers)
+        };
+        let disabled = json!({"selectPolicy": "Disabled"});
+        assert_eq!(directions(json!(null)), (true, true));
+        assert_eq!(
+            directions(json!({"scaleUp": {"selectPolicy": "Max"}, "scaleDown": null})),
+            (true, true)
+        );
+        assert_eq!(directions(json!({ "scaleUp": disabled })), (false, true));
+        assert_eq!(directions(json!({ "scaleDown": disabled })), (true, false));
+    }
+
+    #[test]
+    fn it_acts_on_what_it_may_change_and_on_what_is_out_of_its_bounds() {
+        let scaler = |min, max, raises, lowers| {
+            let scaler = object(|_| {}).unwrap().autoscaler;
+            Autoscaler {
+                min,
+                max,
+                raises,
+                lowers,
+                ..scaler
+            }
+        };
+        let acts = |scaler: &Autoscaler, counts: &[i32]| -> Vec<i32> {
+            let acts = counts.iter().filter(|count| scaler.acts_on(**count));
+            acts.copied().collect()
+        };
+        let counts = [0, 1, 2, 3, 4, 5];
+        assert_eq!(acts(&scaler(2, 4, true, true), &counts), [1, 2, 3, 4, 5]);
+        assert_eq!(acts(&scaler(2, 4, true, false), &counts), [1, 2, 3, 5]);
+        assert_eq!(acts(&scaler(2, 4, false, true), &counts), [1, 3, 4, 5]);
+        assert_eq!(acts(&scaler(2, 4, false, false), &counts), [1, 5]);
+        assert_eq!(acts(&scaler(3, 3, true, true), &counts), [1, 2, 4, 5]);
+        assert_eq!(acts(&scaler(0, 2, true, true), &counts), counts);
+        let keda = Autoscaler {
+            kind: AutoscalerKind::ScaledObject,
+            ..scaler(1, 1, false, false)
+        };
+        assert_eq!(acts(&keda, &counts), counts);
     }
 
     #[test]

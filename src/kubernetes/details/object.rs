@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, de::IgnoredAny};
 use uuid::Uuid;
 
-use super::{Container, Details, Status};
+use super::{Container, Details, Manager, Status};
 use crate::kubernetes::{field_manager::FieldOwner, wire::version};
 
 /// The part of an apps/v1 Deployment that is read.
@@ -45,6 +45,8 @@ struct Metadata {
 struct ManagedFields {
     #[serde(default)]
     manager: String,
+    #[serde(default)]
+    operation: String,
     time: Option<String>,
     #[serde(default)]
     subresource: String,
@@ -117,6 +119,15 @@ impl From<DeploymentObject> for Details {
         let (replicas, paused) = (spec.replicas, spec.paused);
         let mut template = spec.template.metadata.annotations;
         let pod = spec.template.spec;
+        let entries = metadata.managed_fields.iter();
+        let managers = entries.filter(|entry| entry.subresource.is_empty());
+        let managers = managers.map(|entry| Manager {
+            name: entry.manager.clone(),
+            applies: entry.operation == "Apply",
+            time: entry.time.clone(),
+            owns_count: entry.fields.spec.replicas.is_some(),
+        });
+        let managers = managers.collect();
         let owners = metadata.managed_fields.into_iter();
         let owners = owners.filter(|owner| owner.fields.spec.replicas.is_some());
         let owners = owners.map(|o| FieldOwner::new(o.manager, o.time, o.subresource));
@@ -133,6 +144,7 @@ impl From<DeploymentObject> for Details {
             restarted_at: template.remove(RESTARTED_AT),
             status,
             last_set_by: setter,
+            managers,
             labels: metadata.labels,
             selector: spec.selector.match_labels,
             annotations: metadata.annotations,

@@ -4,6 +4,7 @@ mod any;
 mod cluster;
 mod images;
 mod kubernetes;
+mod lists;
 mod policy;
 mod reloading;
 mod watches;

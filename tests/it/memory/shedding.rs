@@ -81,6 +81,12 @@ async fn slow_readers_of_lists_are_bounded_by_the_budget_and_nobody_else_is_refu
         "{}",
         answer.error()
     );
+    let page = serving.client.get("/deployments?limit=10").await;
+    assert_eq!(
+        (page.status.as_u16(), page.header("retry-after")),
+        (503, "3"),
+        "the pages after it would need the whole snapshot"
+    );
     let (write, health) = (
         serving.client.scale(
             "a-namespace-of-a-team",
@@ -106,6 +112,8 @@ async fn slow_readers_of_lists_are_bounded_by_the_budget_and_nobody_else_is_refu
     eventually(Duration::from_secs(10), "lists are served again", served).await;
     let given_back = async || metric(&serving, "memory_reserved_bytes").await == 0;
     eventually(Duration::from_secs(5), "nothing is reserved", given_back).await;
+    let page = serving.client.get("/deployments?limit=10").await;
+    assert!(page.status == 200 && page.headers.contains_key("link"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -50,10 +50,12 @@ const TOGETHER: &[(&str, Scenario)] = scenarios![
     rollouts::a_step_is_made_once_by_whichever_server_is_asked,
 ];
 
-/// What only a real control plane has: revisions, and autoscalers that act.
+/// What only a real control plane has: revisions, autoscalers that act, and server-side apply.
 const REAL: &[(&str, Scenario)] = scenarios![
     rollouts::a_bad_image_is_taken_back,
     owners::an_autoscaler_undoes_what_was_warned_of,
+    owners::who_waits_for_a_count_is_told_that_an_autoscaler_took_it_back,
+    owners::a_gitops_tool_counts_unless_it_applies_no_count,
 ];
 
 /// They break the API server for everybody.

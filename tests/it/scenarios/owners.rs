@@ -1,4 +1,4 @@
-//! An autoscaler that fights for a count.
+//! Who else sets a count: an autoscaler that fights for it, and a GitOps tool that may.
 
 use std::time::Duration;
 
@@ -43,8 +43,85 @@ pub(super) async fn an_autoscaler_undoes_what_was_warned_of(world: &World) {
             world.count(ns, "shop").await == Some(becomes)
         })
         .await;
-        // So the caller sees who it was.
-        let setter = client.get(&path).await.json()["lastSetBy"].to_string();
-        assert!(!setter.contains("\"headcount\""), "{setter}");
+        let setter = client.get(&path).await.json()["lastSetBy"].clone();
+        assert_eq!(setter["manager"], "kube-controller-manager", "{setter}");
+        assert_eq!(setter["subresource"], "scale", "{setter}");
+        assert!(setter.get("principal").is_none(), "{setter}");
     }
+}
+
+pub(super) async fn who_waits_for_a_count_is_told_that_an_autoscaler_took_it_back(world: &World) {
+    let ns = "superseded";
+    world.create(ns, "shop", Some(3), json!({})).await;
+    // Ready Pods are available a minute later: the autoscaler is faster.
+    let slow = json!({"spec": {"minReadySeconds": 60}});
+    world.patch(ns, "shop", slow).await;
+    world.autoscale(ns, "shop", 2, 4).await;
+    let server = Setup::new(world.kubeconfig()).healthy().await;
+    let path = format!("/namespaces/{ns}/deployments/shop/replicas");
+    let wait = ("prefer", "return=representation, wait=50");
+    let body = json!({ "replicaCount": 9 }).to_string();
+    let headers = [JSON, wait];
+    let put = server.client.send(Method::PUT, &path, &headers, &body);
+    let answer = put.await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let told = answer.json();
+    assert_eq!(told["rollout"]["status"], "superseded", "{told}");
+    assert_eq!(told["rollout"]["desired"], 4, "{told}");
+    let message = told["rollout"]["message"].as_str().unwrap();
+    assert_eq!(message, "somebody else has changed the count to 4 since");
+}
+
+pub(super) async fn a_gitops_tool_counts_unless_it_applies_no_count(world: &World) {
+    let ns = "gitops";
+    world.create_namespace(ns).await;
+    let server = Setup::new(world.kubeconfig()).healthy().await;
+    let flux = |count: Option<i32>, image: &str| {
+        let app = json!({"app": "shop"});
+        let mut object = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "shop", "labels": {
+                "kustomize.toolkit.fluxcd.io/name": "apps", "kustomize.toolkit.fluxcd.io/namespace": "flux-system",
+            }},
+            "spec": {"selector": {"matchLabels": app}, "template": {
+                "metadata": {"labels": app}, "spec": {"containers": [{"name": "app", "image": image}]},
+            }},
+        });
+        if let Some(count) = count {
+            object["spec"]["replicas"] = count.into();
+        }
+        object
+    };
+    let (client, path) = (&server.client, format!("/namespaces/{ns}/deployments/shop"));
+    let becomes = async |sticks: serde_json::Value, told_of: usize| {
+        eventually(Duration::from_secs(10), "it is known", async || {
+            let now = client.get(&path).await.json();
+            let also = now["alsoSetBy"].as_array().map(Vec::len);
+            now["willStick"] == sticks && also == Some(told_of)
+        })
+        .await;
+    };
+    world
+        .apply(ns, "shop", "kustomize-controller", flux(Some(2), "app:1"))
+        .await;
+    becomes(json!(false), 1).await;
+    world
+        .apply(ns, "shop", "kustomize-controller", flux(None, "app:1"))
+        .await;
+    becomes(json!(true), 0).await;
+    let body = json!({ "replicaCount": 5 }).to_string();
+    let count = format!("{path}/replicas");
+    let put = client.send(Method::PUT, &count, &[JSON], &body).await;
+    assert_eq!(put.status, 200);
+    // It may have been taken from the tool.
+    becomes(json!(null), 1).await;
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    world
+        .apply(ns, "shop", "kustomize-controller", flux(None, "app:2"))
+        .await;
+    becomes(json!(true), 0).await;
+    world
+        .apply(ns, "shop", "kustomize-controller", flux(Some(2), "app:2"))
+        .await;
+    becomes(json!(false), 1).await;
 }

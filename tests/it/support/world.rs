@@ -179,6 +179,15 @@ impl World {
             .unwrap();
     }
 
+    /// Applies a Deployment server-side, as this field manager and whatever others own.
+    pub(crate) async fn apply(&self, namespace: &str, name: &str, manager: &str, object: Value) {
+        let params = PatchParams::apply(manager).force();
+        self.deployments(namespace)
+            .patch(name, &params, &Patch::Apply(object))
+            .await
+            .unwrap();
+    }
+
     /// Creates a HorizontalPodAutoscaler of a Deployment, named as that, as `kubectl autoscale` does.
     pub(crate) async fn autoscale(&self, namespace: &str, name: &str, min: i32, max: i32) {
         let object = json!({
