@@ -23,9 +23,9 @@ pub struct Manager {
 impl Details {
     /// Whether what this manager applies has a count; `None` if that can't be known.
     ///
-    /// Whoever sets another count takes it from the manager that stated one, until that applies again. So only an entry that is
-    /// newer than the count proves that it states none. A manager without an entry is taken for one that does: nothing speaks
-    /// against it.
+    /// Whoever sets another count takes it from the manager that stated one, until that applies again. So a server-side apply
+    /// proves that it states none if nobody owns the count, or if it is newer than the count. A manager without an entry is taken
+    /// for one that does: nothing speaks against it.
     pub fn applied_count(&self, manager: &str) -> Option<bool> {
         let own: Vec<_> = self.managers.iter().filter(|m| m.name == manager).collect();
         let applied = own.iter().find(|m| m.applies);

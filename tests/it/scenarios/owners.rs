@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 use serde_json::json;
+use tokio::time::{Instant, sleep};
 
 use super::{Setup, World, eventually};
 
@@ -93,35 +94,39 @@ pub(super) async fn a_gitops_tool_counts_unless_it_applies_no_count(world: &Worl
         object
     };
     let (client, path) = (&server.client, format!("/namespaces/{ns}/deployments/shop"));
-    let becomes = async |sticks: serde_json::Value, told_of: usize| {
-        eventually(Duration::from_secs(10), "it is known", async || {
+    let becomes = async |sticks: Option<bool>, told_of: usize| {
+        let until = Instant::now() + Duration::from_secs(10);
+        loop {
             let now = client.get(&path).await.json();
             let also = now["alsoSetBy"].as_array().map(Vec::len);
-            now["willStick"] == sticks && also == Some(told_of)
-        })
-        .await;
+            if now["willStick"] == json!(sticks) && also == Some(told_of) {
+                break;
+            }
+            assert!(Instant::now() < until, "{sticks:?}, {told_of}: {now}");
+            sleep(Duration::from_millis(200)).await;
+        }
     };
     world
         .apply(ns, "shop", "kustomize-controller", flux(Some(2), "app:1"))
         .await;
-    becomes(json!(false), 1).await;
+    becomes(Some(false), 1).await;
     world
         .apply(ns, "shop", "kustomize-controller", flux(None, "app:1"))
         .await;
-    becomes(json!(true), 0).await;
+    becomes(Some(true), 0).await;
     let body = json!({ "replicaCount": 5 }).to_string();
     let count = format!("{path}/replicas");
     let put = client.send(Method::PUT, &count, &[JSON], &body).await;
     assert_eq!(put.status, 200);
     // It may have been taken from the tool.
-    becomes(json!(null), 1).await;
-    tokio::time::sleep(Duration::from_millis(1100)).await;
+    becomes(None, 1).await;
+    sleep(Duration::from_millis(1100)).await;
     world
         .apply(ns, "shop", "kustomize-controller", flux(None, "app:2"))
         .await;
-    becomes(json!(true), 0).await;
+    becomes(Some(true), 0).await;
     world
         .apply(ns, "shop", "kustomize-controller", flux(Some(2), "app:2"))
         .await;
-    becomes(json!(false), 1).await;
+    becomes(Some(false), 1).await;
 }
