@@ -25,7 +25,7 @@ use super::{
     calls::{ApiServer, CallError, next_chunk, small_body},
     wire::DecodeError,
 };
-use object::{List, Object, Objects, read};
+use object::{List, Namespaces, Object, Objects, Target, read};
 
 /// Autoscalers in one page, which together are far below the bound of a small answer.
 const PAGE: usize = 250;
@@ -96,8 +96,8 @@ impl AutoscalerKind {
     }
 }
 
-/// By the name of their Deployment, in the order of their own names; by namespace first.
-type Known = HashMap<Box<str>, HashMap<Box<str>, Vec<Autoscaler>>>;
+/// Those of each namespace, by the names of their Deployments and then by their own.
+type Known = HashMap<Box<str>, Arc<[Arc<Target>]>>;
 
 /// The autoscalers that are known; looking one up asks nobody and waits for nothing.
 #[derive(Debug)]
@@ -118,10 +118,12 @@ impl Autoscalers {
     /// Tells of each autoscaler of one Deployment that is known.
     pub fn each_of(&self, namespace: &str, name: &str, tell: impl FnMut(&Autoscaler)) {
         let known = self.known_in(namespace);
-        let of_namespace = known.as_ref().and_then(|known| known.get(namespace));
-        if let Some(found) = of_namespace.and_then(|n| n.get(name)) {
-            found.iter().for_each(tell);
-        }
+        let targets = known.as_ref().and_then(|known| known.get(namespace));
+        let Some(targets) = targets else { return };
+        let first = targets.partition_point(|target| *target.deployment < *name);
+        let found = targets[first..].iter();
+        let found = found.take_while(|target| *target.deployment == *name);
+        found.map(|target| &target.autoscaler).for_each(tell);
     }
 
     /// Whether those of a namespace are known.
@@ -250,11 +252,14 @@ impl Follower<'_> {
             let page: List = timeout(WHOLE_PAGE, self.page(&token))
                 .await
                 .unwrap_or(Err(CallError::Silent(WHOLE_PAGE)))?;
-            objects.extend(page.items.into_iter().filter_map(Object::target));
+            let targets = page.items.into_iter().filter_map(Object::target);
+            objects.extend(targets.map(|(key, target)| (key, Arc::new(target))));
             token = page.metadata.continue_token;
             if token.is_empty() {
+                let all = objects.keys().map(|(namespace, _)| namespace.clone());
+                let all = all.collect();
                 self.objects = objects;
-                self.publish();
+                self.publish(Known::new(), all);
                 let version = page.metadata.resource_version.parse();
                 return version.map_err(|_| DecodeError::Envelope.into());
             }
@@ -301,10 +306,12 @@ impl Follower<'_> {
     /// Takes what has come of a watch.
     fn take(&mut self, lines: &mut Vec<u8>, chunk: &Bytes, version: &mut u64) -> Result<(), End> {
         lines.extend_from_slice(chunk);
-        let mut changed = false;
+        let mut changed = Namespaces::new();
         let end = object::apply(&mut self.objects, lines, version, &mut changed);
-        if changed {
-            self.publish();
+        if !changed.is_empty() {
+            let known = self.known.load();
+            let known = known.as_deref().cloned();
+            self.publish(known.unwrap_or_default(), changed);
         }
         end?;
         if lines.len() > LONGEST_EVENT {
@@ -315,12 +322,16 @@ impl Follower<'_> {
         Ok(())
     }
 
-    fn publish(&self) {
-        let mut known = Known::new();
-        for ((namespace, _), target) in &self.objects {
-            let namespace = known.entry(namespace.clone()).or_default();
-            let found = namespace.entry(target.deployment.clone()).or_default();
-            found.push(target.autoscaler.clone());
+    /// Makes known what there is in these namespaces, beside what is known already.
+    fn publish(&self, mut known: Known, changed: Namespaces) {
+        for namespace in changed {
+            let mut targets = object::of_namespace(&self.objects, &namespace);
+            targets.sort_by(|a, b| a.deployment.cmp(&b.deployment));
+            if targets.is_empty() {
+                known.remove(&namespace);
+            } else {
+                known.insert(namespace, targets.into());
+            }
         }
         self.known.store(Some(Arc::new(known)));
     }

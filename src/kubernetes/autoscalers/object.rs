@@ -1,6 +1,9 @@
 //! HorizontalPodAutoscalers in JSON: the few fields that are read, and what is kept of them.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::{Deserialize, de::DeserializeOwned};
 
@@ -21,14 +24,27 @@ pub(super) struct Target {
 }
 
 /// Objects by their keys; those that scale something else than Deployments aren't kept.
-pub(super) type Objects = BTreeMap<Key, Target>;
+pub(super) type Objects = BTreeMap<Key, Arc<Target>>;
 
-/// Applies the events that are whole, up to the first that ends the watch. `changed` becomes whether anything did that is kept.
+/// Names of namespaces.
+pub(super) type Namespaces = BTreeSet<Box<str>>;
+
+/// What is kept of a namespace, in the order of the objects' names.
+pub(super) fn of_namespace(objects: &Objects, namespace: &str) -> Vec<Arc<Target>> {
+    let from: Key = (namespace.into(), "".into());
+    let own = objects
+        .range(from..)
+        .take_while(|((n, _), _)| **n == *namespace);
+    own.map(|(_, target)| Arc::clone(target)).collect()
+}
+
+/// Applies the events that are whole, up to the first that ends the watch. The namespaces in which something changed that is kept
+/// are added to `changed`.
 pub(super) fn apply(
     objects: &mut Objects,
     lines: &mut Vec<u8>,
     version: &mut u64,
-    changed: &mut bool,
+    changed: &mut Namespaces,
 ) -> Result<(), End> {
     let mut taken = 0;
     while let Some(length) = lines[taken..].iter().position(|byte| *byte == b'\n') {
@@ -53,22 +69,23 @@ pub(super) fn apply(
             return Err(End::Expired);
         }
         *version = reached;
-        *changed |= match kind {
-            "BOOKMARK" => false,
-            "DELETED" => objects.remove(&object.key()).is_some(),
-            _ => {
-                let key = object.key();
-                match object.target() {
-                    // Their status changes all the time, which is no news here.
-                    Some((_, target)) if objects.get(&key) == Some(&target) => false,
-                    Some((_, target)) => {
-                        objects.insert(key, target);
-                        true
-                    }
-                    None => objects.remove(&key).is_some(),
-                }
+        if kind == "BOOKMARK" {
+            continue;
+        }
+        let key = object.key();
+        let target = object.target().filter(|_| kind != "DELETED");
+        let news = match target {
+            // Their status changes all the time, which is no news here.
+            Some((_, target)) if objects.get(&key).is_some_and(|known| **known == target) => false,
+            Some((_, target)) => {
+                objects.insert(key.clone(), Arc::new(target));
+                true
             }
+            None => objects.remove(&key).is_some(),
         };
+        if news {
+            changed.insert(key.0);
+        }
     }
     lines.drain(..taken);
     Ok(())
@@ -348,15 +365,15 @@ mod tests {
     fn what_came_before_the_end_of_a_watch_counts() {
         let gone = json!({"type": "ERROR", "object": {"code": 410, "reason": "Expired", "message": "too old"}});
         let mut lines = format!("{}{gone}\n", line("ADDED", 5, "8")).into_bytes();
-        let (mut objects, mut version, mut changed) = (Objects::new(), 7, false);
+        let (mut objects, mut version, mut changed) = (Objects::new(), 7, Namespaces::new());
         let end = apply(&mut objects, &mut lines, &mut version, &mut changed);
         assert!(matches!(end, Err(End::Expired)));
-        assert_eq!((objects.len(), version, changed), (1, 8, true));
+        assert_eq!((objects.len(), version, changed.len()), (1, 8, 1));
     }
 
     #[test]
     fn events_in_pieces_are_read_and_a_status_alone_is_no_news() {
-        let (mut objects, mut version, mut changed) = (Objects::new(), 7, false);
+        let (mut objects, mut version, mut changed) = (Objects::new(), 7, Namespaces::new());
         let mut lines = Vec::new();
         let all = line("ADDED", 5, "8");
         for byte in all.bytes() {
@@ -364,24 +381,24 @@ mod tests {
             apply(&mut objects, &mut lines, &mut version, &mut changed)
                 .unwrap_or_else(|_| panic!());
         }
-        assert_eq!((objects.len(), lines.len(), changed), (1, 0, true));
+        assert_eq!((objects.len(), lines.len(), changed.len()), (1, 0, 1));
         for (kind, max, news) in [
             ("MODIFIED", 5, false),
             ("MODIFIED", 6, true),
             ("DELETED", 6, true),
         ] {
             let mut lines = line(kind, max, "9").into_bytes();
-            changed = false;
+            changed.clear();
             apply(&mut objects, &mut lines, &mut version, &mut changed)
                 .unwrap_or_else(|_| panic!());
-            assert_eq!(changed, news, "{kind} {max}");
+            assert_eq!(!changed.is_empty(), news, "{kind} {max}");
         }
         assert!(objects.is_empty());
     }
 
     #[test]
     fn a_version_that_goes_back_has_everything_listed_anew() {
-        let (mut objects, mut version, mut changed) = (Objects::new(), 7, false);
+        let (mut objects, mut version, mut changed) = (Objects::new(), 7, Namespaces::new());
         let mut lines = line("BOOKMARK", 5, "6").into_bytes();
         let end = apply(&mut objects, &mut lines, &mut version, &mut changed);
         assert!(matches!(end, Err(End::Expired)) && version == 7);
