@@ -271,8 +271,8 @@ mod tests {
         Details::of_json(object).unwrap()
     }
 
-    fn judged(all: &[AlsoSetBy], followed: bool, now: &Details) -> (usize, Option<bool>) {
-        let judged = Sticking::judge(all.to_vec(), followed, now);
+    fn judged(all: Vec<AlsoSetBy>, followed: bool, now: &Details) -> (usize, Option<bool>) {
+        let judged = Sticking::judge(all, followed, now);
         (judged.also_set_by.len(), judged.will_stick)
     }
 
@@ -282,14 +282,14 @@ mod tests {
         let (zero, one) = (deployment(0, none()), deployment(1, none()));
         let own = AlsoSetBy::Autoscaler(autoscaler(AutoscalerKind::HorizontalPodAutoscaler));
         let keda = AlsoSetBy::Autoscaler(autoscaler(AutoscalerKind::ScaledObject));
-        assert_eq!(judged(&[own.clone()], true, &zero), (1, Some(true)));
-        assert_eq!(judged(&[own], true, &one), (1, Some(false)));
-        assert_eq!(judged(&[keda], true, &zero), (1, Some(false)));
+        assert_eq!(judged(vec![own.clone()], true, &zero), (1, Some(true)));
+        assert_eq!(judged(vec![own], true, &one), (1, Some(false)));
+        assert_eq!(judged(vec![keda], true, &zero), (1, Some(false)));
         let mark = mark(GitOps::Application, "shop");
-        assert_eq!(judged(&[mark.clone()], true, &zero), (1, Some(false)));
-        assert_eq!(judged(&[mark], false, &zero), (1, Some(false)));
-        assert_eq!(judged(&[], true, &zero), (0, Some(true)));
-        assert_eq!(judged(&[], false, &zero), (0, None));
+        assert_eq!(judged(vec![mark.clone()], true, &zero), (1, Some(false)));
+        assert_eq!(judged(vec![mark], false, &zero), (1, Some(false)));
+        assert_eq!(judged(vec![], true, &zero), (0, Some(true)));
+        assert_eq!(judged(vec![], false, &zero), (0, None));
     }
 
     #[test]
@@ -306,10 +306,10 @@ mod tests {
         let after = deployment(3, after.into());
         let before = [applies("2026-11-28T09:00:04Z"), scaled];
         let before = deployment(3, before.into());
-        assert_eq!(judged(&[flux.clone()], true, &after), (0, Some(true)));
-        assert_eq!(judged(&[flux.clone()], false, &after), (0, None));
-        assert_eq!(judged(&[flux.clone()], true, &before), (1, None));
-        assert_eq!(judged(&[own, flux], true, &before), (2, Some(false)));
+        assert_eq!(judged(vec![flux.clone()], true, &after), (0, Some(true)));
+        assert_eq!(judged(vec![flux.clone()], false, &after), (0, None));
+        assert_eq!(judged(vec![flux.clone()], true, &before), (1, None));
+        assert_eq!(judged(vec![own, flux], true, &before), (2, Some(false)));
     }
 
     #[test]

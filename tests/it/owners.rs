@@ -418,3 +418,41 @@ async fn a_count_that_an_autoscaler_may_not_change_sticks() {
     cluster.scale("web", "shop", 0).unwrap();
     assert_eq!(sticks(&server).await, false, "KEDA scales from 0");
 }
+
+/// Run by hand: what very many autoscalers cost.
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn measured() {
+    let resident = || {
+        let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+        let pages: usize = statm.split(' ').nth(1).unwrap().parse().unwrap();
+        pages * 4096 / 1_000_000
+    };
+    let cluster = cluster();
+    for i in 0..100_000 {
+        let (namespace, name) = (format!("ns-{:03}", i / 500), format!("deployment-{i:06}"));
+        cluster.set_autoscaler(&namespace, &name, spec(&name, 2, 10), json!([]));
+    }
+    let before = resident();
+    let began = std::time::Instant::now();
+    let mut server = InProcess::synced(&cluster).await;
+    server.follow_autoscalers();
+    let autoscalers = server.status.autoscalers();
+    while !autoscalers.are_known("ns-000") {
+        sleep(Duration::from_millis(10)).await;
+    }
+    let (took, grown) = (began.elapsed(), resident() - before);
+    println!("100,000 autoscalers known after {took:?}, {grown} MB more resident");
+    let began = std::time::Instant::now();
+    let name = "deployment-000007";
+    cluster.set_autoscaler("ns-000", name, spec(name, 3, 7), json!([]));
+    let changed = || {
+        let mut least = 0;
+        autoscalers.each_of("ns-000", name, |one| least = one.min);
+        least == 3
+    };
+    while !changed() {
+        tokio::task::yield_now().await;
+    }
+    println!("a change of one known after {:?}", began.elapsed());
+}
