@@ -79,6 +79,7 @@ async fn bash_completes_names_of_the_server_beside_its_own_words() {
     let tab = r#"set -u
         source "$0"
         read -ra COMP_WORDS <<<"$1"
+        COMP_WORDS[0]=$2
         [[ $1 == *" " ]] && COMP_WORDS+=("")
         COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
         _headcount_names "$2" "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
