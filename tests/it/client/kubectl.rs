@@ -46,6 +46,8 @@ async fn the_plugin_has_the_clients_commands_and_completes_their_words() {
         (&["get", ""], "jobs/mailer web/admin web/shop :4"),
         (&["get", "web/shop", "web/a"], "web/admin :4"),
         (&["set", "-n", "web", "s"], "shop :4"),
+        (&["set", "s"], "shop :4"),
+        (&["set", "m"], ":4"),
         (&["set", "-n", ""], "jobs web :4"),
         (&["set", "web/shop", ""], ":4"),
         (&["get", "--context", ""], "dev :4"),
