@@ -121,8 +121,11 @@ async fn candidates(
         return match argument.get_id().as_str() {
             "context" => (contexts(), Whence::Names),
             "namespace" => {
-                let all = deployments(before).await.into_iter();
-                (all.map(|d| d.namespace).collect(), Whence::Names)
+                let (all, _) = deployments(before).await;
+                (
+                    all.into_iter().map(|d| d.namespace).collect(),
+                    Whence::Names,
+                )
             }
             "ca" | "cert" | "key" | "pki" => (BTreeSet::new(), Whence::Files),
             _ => (BTreeSet::new(), Whence::Commands),
@@ -147,14 +150,19 @@ async fn candidates(
         Some("name") if ["use", "remove", "show"].contains(&command.get_name()) => contexts(),
         Some("name" | "names") if command.get_name() != "add" => {
             let namespace = flag(before, &["-n", "--namespace"]);
-            let all = deployments(before).await;
+            let (all, own) = deployments(before).await;
             let wanted = all
                 .into_iter()
                 .filter(|d| namespace.is_none_or(|n| n == d.namespace));
             wanted
-                .map(|d| match namespace {
-                    Some(_) => d.name,
-                    None => format!("{}/{}", d.namespace, d.name),
+                .map(|d| {
+                    // Of the context's namespace the name is enough, once it is begun.
+                    let begun = !last.is_empty() && d.name.starts_with(last);
+                    match namespace {
+                        Some(_) => d.name,
+                        None if begun && own.as_ref() == Some(&d.namespace) => d.name,
+                        None => format!("{}/{}", d.namespace, d.name),
+                    }
                 })
                 .collect()
         }
@@ -194,22 +202,20 @@ fn contexts() -> BTreeSet<String> {
         .unwrap_or_default()
 }
 
-/// What the server lists; nothing if it can't be asked, since nobody reads errors on a Tab.
-async fn deployments(before: &[String]) -> Vec<Counted> {
+/// What the server lists, and the context's namespace; nothing if it can't be asked, since nobody reads errors on a Tab.
+async fn deployments(before: &[String]) -> (Vec<Counted>, Option<String>) {
     let names = ["--context", "--server", "--ca", "--cert", "--key"];
     let given = names
         .iter()
         .filter_map(|name| Some([(*name).to_owned(), flag(before, &[name])?.to_owned()]));
     let words = std::iter::once("headcount".to_owned()).chain(given.flatten());
     let Ok(mut place) = Where::try_parse_from(words) else {
-        return Vec::new();
+        return Default::default();
     };
     place.server.timeout = PATIENCE;
     let Ok(target) = place.server.target() else {
-        return Vec::new();
+        return Default::default();
     };
-    Asker::new(&target)
-        .read("/api/v1/deployments".into())
-        .await
-        .unwrap_or_default()
+    let all = Asker::new(&target).read("/api/v1/deployments".into()).await;
+    (all.unwrap_or_default(), target.namespace.clone())
 }

@@ -3,12 +3,14 @@
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
+    time::Duration,
 };
 
 use clap::Args;
 use http::{StatusCode, Uri};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
+use tokio::time::sleep;
 
 use super::{
     Failed,
@@ -25,6 +27,8 @@ use crate::{
 
 /// How often a list is begun anew whose state the server keeps no more.
 const BEGINNINGS: u32 = 3;
+/// A longer time than this isn't waited for a server that can't answer yet.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Of so many Deployments `-o wide` reads more than the list has: each is a question to the cluster.
 const MOST_WIDE: usize = 100;
 /// How many of these are under way at once.
@@ -171,7 +175,7 @@ fn is_old(failed: &Failed) -> bool {
 
 /// All pages, of one state.
 async fn whole(asker: &mut Asker<'_>, path: &str, beginnings: u32) -> Result<Vec<Value>, Failed> {
-    let mut begun = 0;
+    let (mut begun, mut waited) = (0, false);
     let mut all = Vec::new();
     let mut next = path.to_owned();
     loop {
@@ -184,6 +188,16 @@ async fn whole(asker: &mut Asker<'_>, path: &str, beginnings: u32) -> Result<Vec
                 all.clear();
                 continue;
             }
+            // Labels that nobody has asked for yet are read first, which takes the server some seconds.
+            if let Some(pause) = pause_of(&answer).filter(|_| !waited) {
+                waited = true;
+                words(&format!(
+                    "the server can't answer yet; it is asked again in {} s",
+                    pause.as_secs()
+                ));
+                sleep(pause).await;
+                continue;
+            }
             return Err(failed);
         }
         all.extend(understood::<Vec<Value>>(&answer)?);
@@ -192,6 +206,14 @@ async fn whole(asker: &mut Asker<'_>, path: &str, beginnings: u32) -> Result<Vec
             None => return Ok(all),
         }
     }
+}
+
+/// How long to wait before the server can answer, if that is not long.
+fn pause_of(answer: &Answer) -> Option<Duration> {
+    let unavailable = answer.status == StatusCode::SERVICE_UNAVAILABLE;
+    let pause = answer.header("retry-after").filter(|_| unavailable)?;
+    let pause = Duration::from_secs(pause.parse().ok()?);
+    (pause <= LONGEST_PAUSE).then_some(pause)
 }
 
 /// The path of the next page (`Link`, RFC 8288), if there is one; never one that has just been asked for.

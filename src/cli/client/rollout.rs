@@ -162,9 +162,10 @@ impl Progress {
             } else {
                 bar
             };
+            // Cut where the terminal ends: of a line that went on below, only the end would be written over.
             let _ = write!(
                 io::stderr(),
-                "\r\x1b[K{name} [{bar}] {message} ({seconds} s)"
+                "\r\x1b[K\x1b[?7l{name} [{bar}] {message} ({seconds} s)\x1b[?7h"
             );
             self.said = message;
         } else if self.said != message {

@@ -46,6 +46,8 @@ async fn the_plugin_has_the_clients_commands_and_completes_their_words() {
         (&["get", ""], "jobs/mailer web/admin web/shop :4"),
         (&["get", "web/shop", "web/a"], "web/admin :4"),
         (&["set", "-n", "web", "s"], "shop :4"),
+        (&["set", "s"], "shop :4"),
+        (&["set", "m"], ":4"),
         (&["set", "-n", ""], "jobs web :4"),
         (&["set", "web/shop", ""], ":4"),
         (&["get", "--context", ""], "dev :4"),
@@ -79,6 +81,7 @@ async fn bash_completes_names_of_the_server_beside_its_own_words() {
     let tab = r#"set -u
         source "$0"
         read -ra COMP_WORDS <<<"$1"
+        COMP_WORDS[0]=$2
         [[ $1 == *" " ]] && COMP_WORDS+=("")
         COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
         _headcount_names "$2" "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"

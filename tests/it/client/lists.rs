@@ -168,3 +168,33 @@ async fn a_list_whose_state_is_gone_is_begun_anew_but_not_for_ever() {
         "{ended:#?}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_reads_labels_first_is_asked_again_once_when_it_says() {
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    static ASKED: AtomicUsize = AtomicUsize::new(0);
+    const NOT_YET: &str = r#"{"error":"the labels aren't in this server's copy yet"}"#;
+    let site = Site::start().await;
+    let server = answering(&site, |_| match ASKED.fetch_add(1, Relaxed) {
+        1 => answer("200 OK", "", LIST),
+        4 => answer("503 Service Unavailable", "retry-after: 11\r\n", NOT_YET),
+        _ => answer("503 Service Unavailable", "retry-after: 0\r\n", NOT_YET),
+    })
+    .await;
+    let words = ["list", "-o", "name", "--server", &server, "-l", "a=b"];
+    let ended = site.run(&words).await;
+    assert_eq!(
+        (ended.code, ended.stdout.len(), ended.stderr.len()),
+        (Some(0), 2, 1),
+        "{ended:#?}"
+    );
+    assert!(ended.stderr[0].contains("asked again in 0 s"), "{ended:#?}");
+    let ended = site.run(&words).await;
+    assert_eq!(
+        (ended.code, ended.stdout.len(), ended.stderr.len()),
+        (Some(8), 0, 2),
+        "{ended:#?}"
+    );
+    // Nobody waits that long for it.
+    failed(&site.run(&words).await, 8, &["try again in 11 s"]);
+}
