@@ -2,7 +2,8 @@
 //!
 //! What it offers behaves as kube-apiserver does: paged lists from one version of the cluster, watches
 //! with bookmarks, `410 Expired`, JSON and protobuf, the `scale` subresource with its preconditions,
-//! one resourceVersion counter, reviews of access, Events that are written. What it doesn't know is 404.
+//! one resourceVersion counter, reviews of access, Events that are written, ReplicaSets as far as they are
+//! a Deployment's revisions. What it doesn't know is 404.
 //!
 //! ```text
 //! tests ── Cluster::create, scale, delete … ─┐

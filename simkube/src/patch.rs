@@ -20,7 +20,7 @@ impl Patch {
     /// What makes one of a body of this media type, if that is simulated.
     pub(crate) fn of(media_type: &str) -> Option<fn(Value) -> Self> {
         match media_type {
-            // What is applied to a Scale is one number; whose it is isn't kept.
+            // What is applied to a Scale is one number.
             "application/merge-patch+json" | "application/apply-patch+yaml" => Some(Self::Merge),
             "application/strategic-merge-patch+json" => Some(Self::Strategic),
             _ => None,

@@ -51,10 +51,10 @@ async fn each_template_that_a_deployment_had_is_a_revision_and_one_that_comes_ba
         revisions(&cluster).await,
         ["1 cart:1", "2 cart:2", "3 cart:3"]
     );
-    set_image(&cluster, "cart:1").await;
+    set_image(&cluster, "cart:2").await;
     assert_eq!(
         revisions(&cluster).await,
-        ["2 cart:2", "3 cart:3", "4 cart:1"]
+        ["1 cart:1", "3 cart:3", "4 cart:2"]
     );
 }
 

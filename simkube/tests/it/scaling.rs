@@ -225,13 +225,13 @@ async fn the_body_must_name_what_the_path_names() {
     assert_eq!(put(&cluster, CART, &body).await.status, 400);
     let garbage = request("PUT", CART, &[("content-type", "application/json")], "{");
     assert_eq!(send(&cluster, garbage).await.status, 400);
-    let yaml = request(
+    let unknown = request(
         "PATCH",
         CART,
-        &[("content-type", "application/apply-patch+yaml")],
+        &[("content-type", "application/json-patch+json")],
         "",
     );
-    assert_eq!(send(&cluster, yaml).await.status, 415);
+    assert_eq!(send(&cluster, unknown).await.status, 415);
 }
 
 #[tokio::test]

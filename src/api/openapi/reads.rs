@@ -12,16 +12,9 @@ const READ: [&str; 4] = ["ETag", "X-Resource-Version", "Age", "Cache-Control"];
 
 const HAS_IT: &str = "The caller has it already: its tag is one of `If-None-Match`.";
 
-fn not_modified() -> (u16, Response) {
-    (304, answer(HAS_IT, &READ))
-}
-
-/// The same of a list, whose coding depends on the caller.
-fn list_not_modified() -> (u16, Response) {
-    (
-        304,
-        answer(HAS_IT, &[&READ[..], &["Link", "Vary"]].concat()),
-    )
+/// A 304 with these headers beside those of every read.
+fn not_modified(headers: &[&str]) -> (u16, Response) {
+    (304, answer(HAS_IT, &[&READ[..], headers].concat()))
 }
 
 fn read(path: &'static str, id: &'static str, summary: &'static str) -> Call {
@@ -106,7 +99,7 @@ pub(super) fn of_deployments() -> Vec<Call> {
         Call {
             description: LIST,
             parameters: LIST_PARAMETERS.into(),
-            answers: vec![(200, listed()), list_not_modified()],
+            answers: vec![(200, listed()), not_modified(&["Link", "Vary"])],
             failures: vec![403, 410],
             ..read(
                 "/deployments",
@@ -117,7 +110,7 @@ pub(super) fn of_deployments() -> Vec<Call> {
         Call {
             description: LIST,
             parameters: [&["namespace"][..], &LIST_PARAMETERS].concat(),
-            answers: vec![(200, listed()), list_not_modified()],
+            answers: vec![(200, listed()), not_modified(&["Link", "Vary"])],
             failures: vec![403, 404, 410],
             ..read(
                 "/namespaces/{namespace}/deployments",
@@ -146,7 +139,7 @@ pub(super) fn of_deployments() -> Vec<Call> {
                         json!({"namespace": "web", "name": "shop", "replicaCount": 3}),
                     ),
                 ),
-                not_modified(),
+                not_modified(&["X-Also-Set-By", "Preference-Applied"]),
             ],
             failures: vec![403, 404],
             ..read(
@@ -177,7 +170,7 @@ pub(super) fn of_deployments() -> Vec<Call> {
                         }),
                     ),
                 ),
-                not_modified(),
+                not_modified(&[]),
             ],
             failures: vec![403, 404, 502],
             ..read(
@@ -233,7 +226,7 @@ fn deployment() -> Call {
                     example,
                 ),
             ),
-            not_modified(),
+            not_modified(&["Preference-Applied"]),
         ],
         failures: vec![403, 404, 502],
         ..read(
@@ -307,7 +300,7 @@ fn document() -> Call {
         tag: "server",
         description: "This document: OpenAPI 3.1. It needs a valid certificate and no permission.",
         parameters: vec!["If-None-Match"],
-        answers: vec![(200, found), rendered_not_modified()],
+        answers: vec![(200, found), rendered_not_modified(&[])],
         ..read("/openapi.json", "getOpenApi", "Read this document")
     }
 }
@@ -330,12 +323,15 @@ fn page() -> Call {
         tag: "server",
         description: "A page of this document for people: no script, nothing from elsewhere. It needs a valid certificate and no permission.",
         parameters: vec!["If-None-Match"],
-        answers: vec![(200, found), rendered_not_modified()],
+        answers: vec![
+            (200, found),
+            rendered_not_modified(&["Content-Security-Policy", "Referrer-Policy"]),
+        ],
         ..read("/docs", "getDocs", "Read this document as a page")
     }
 }
 
-fn rendered_not_modified() -> (u16, Response) {
-    let headers = ["ETag", "Cache-Control", "Vary"];
+fn rendered_not_modified(more: &[&str]) -> (u16, Response) {
+    let headers = [&["ETag", "Cache-Control", "Vary"][..], more].concat();
     (304, answer("The caller has it already.", &headers))
 }

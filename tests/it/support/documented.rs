@@ -63,15 +63,11 @@ fn undocumented(method: &Method, path: &str, answer: &Answer) -> Vec<String> {
             ("no call".into(), said)
         }
     };
-    let known: Vec<_> = said["headers"].as_object().into_iter().flatten().collect();
-    let retries = ["retry-after"]
-        .iter()
-        .filter(|_| status == 429 || status == 503);
-    let known: Vec<_> = known
-        .iter()
-        .map(|(name, _)| name.to_lowercase())
-        .chain(retries.map(|name| (*name).to_owned()))
-        .collect();
+    let headers = said["headers"].as_object().into_iter().flatten();
+    let mut known: Vec<_> = headers.map(|(name, _)| name.to_lowercase()).collect();
+    if status == 429 || status == 503 {
+        known.push("retry-after".into());
+    }
     let unknown = answer.headers.keys().map(HeaderName::as_str);
     let unknown =
         unknown.filter(|name| !OF_HTTP.contains(name) && !known.iter().any(|k| k == name));
