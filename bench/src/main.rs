@@ -10,6 +10,7 @@ mod proc;
 mod server;
 mod simulated;
 mod sizes;
+mod watchers;
 
 use std::env;
 use std::fs;
@@ -66,6 +67,8 @@ enum Group {
     Memory,
     /// Events applied
     Event,
+    /// Deliveries to watchers, and their memory
+    Watch,
 }
 
 impl Arguments {
@@ -161,6 +164,9 @@ async fn measure(
         for &n in sizes.simulated {
             simulated::run(place, &sizes, figures, n, wanted).await?;
         }
+    }
+    if arguments.wants(Group::Watch) {
+        watchers::run(place, &sizes, figures).await?;
     }
     Ok(())
 }

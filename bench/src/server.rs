@@ -92,6 +92,17 @@ impl Place {
         Ok(server)
     }
 
+    /// Starts headcount with a configuration file and waits until it has a copy of the cluster.
+    pub(crate) fn configured(&self, kubeconfig: &Path, file: &Path) -> Result<Server, Error> {
+        let [kubeconfig, file] = [kubeconfig, file].map(|path| path.display().to_string());
+        let listen = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+        let files = ["--kubeconfig", &kubeconfig, "--config", &file];
+        let arguments = [["serve"].as_slice(), &listen, &files].concat();
+        let server = self.start(Side::Headcount, "headcount", &arguments)?;
+        server.logged("informer.synced")?;
+        server.with_address()
+    }
+
     /// Starts the ceiling, whose list is so large.
     pub(crate) fn ceiling(&self, list_bytes: usize) -> Result<Server, Error> {
         let arguments = ["--list-bytes", &list_bytes.to_string()];
