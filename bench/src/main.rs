@@ -10,7 +10,7 @@ mod proc;
 mod server;
 mod simulated;
 mod sizes;
-mod watches;
+mod watchers;
 
 use std::env;
 use std::fs;
@@ -67,7 +67,7 @@ enum Group {
     Memory,
     /// Events applied
     Event,
-    /// Watches of callers
+    /// Deliveries to watchers, and their memory
     Watch,
 }
 
@@ -166,7 +166,7 @@ async fn measure(
         }
     }
     if arguments.wants(Group::Watch) {
-        watches::run(place, &sizes, figures).await?;
+        watchers::run(place, &sizes, figures).await?;
     }
     Ok(())
 }

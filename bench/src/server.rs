@@ -93,14 +93,11 @@ impl Place {
     }
 
     /// Starts headcount with a configuration file and waits until it has a copy of the cluster.
-    pub(crate) fn configured(&self, kubeconfig: &Path, config: &Path) -> Result<Server, Error> {
-        let (kubeconfig, config) = (
-            kubeconfig.display().to_string(),
-            config.display().to_string(),
-        );
-        let files = ["--kubeconfig", &kubeconfig, "--config", &config];
+    pub(crate) fn configured(&self, kubeconfig: &Path, file: &Path) -> Result<Server, Error> {
+        let [kubeconfig, file] = [kubeconfig, file].map(|path| path.display().to_string());
         let listen = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
-        let arguments = [["serve"].as_slice(), &files, &listen].concat();
+        let files = ["--kubeconfig", &kubeconfig, "--config", &file];
+        let arguments = [["serve"].as_slice(), &listen, &files].concat();
         let server = self.start(Side::Headcount, "headcount", &arguments)?;
         server.logged("informer.synced")?;
         server.with_address()

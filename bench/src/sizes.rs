@@ -22,8 +22,8 @@ pub(crate) struct Sizes {
     /// Events that are applied, and how many a second.
     pub(crate) events: u32,
     pub(crate) events_per_second: u32,
-    /// Watches of callers.
-    pub(crate) watches: u32,
+    /// Who watches at once.
+    pub(crate) watchers: usize,
 }
 
 impl Sizes {
@@ -38,7 +38,7 @@ impl Sizes {
         idle: 1000,
         events: 5000,
         events_per_second: 1000,
-        watches: 5000,
+        watchers: 5000,
     };
 
     /// In under three minutes.
@@ -52,6 +52,6 @@ impl Sizes {
         idle: 300,
         events: 2000,
         events_per_second: 1000,
-        watches: 1000,
+        watchers: 1000,
     };
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
-use super::{Api, ApiError, deployments::WAITING, request::preference};
+use super::{Api, ApiError, deployments::WAITING, request::preference, watch};
 use crate::{
     access::Caller,
     kubernetes::{Details, ReadError},
@@ -174,6 +174,7 @@ pub(super) async fn wait(
     since: Since,
     deadline: Instant,
 ) -> Result<(Arc<Details>, Duration, Rollout), ApiError> {
+    let _place = watch::place(api, caller)?;
     let _waiting = api.reserve(WAITING)?;
     let mut wanted = since.version;
     loop {

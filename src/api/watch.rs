@@ -16,12 +16,17 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts}
 use http_body::Frame;
 
 use super::{
-    Api, ApiError, Body,
+    Api, ApiError, Body, authorization,
     deployments::caught_up,
-    path::{Route, shown},
+    path::{Route, shown, valid_namespace},
     request,
 };
-use crate::{access::Caller, generation::Session, limits::WatchPlace, name};
+use crate::{
+    access::{Caller, Verb},
+    generation::Session,
+    limits::WatchPlace,
+    store::Snapshot,
+};
 use sight::Sight;
 use stream::Following;
 pub(super) use wakes::Wakes;
@@ -50,15 +55,23 @@ pub(super) async fn open(
     request: &Parts,
 ) -> Result<Response<Body>, ApiError> {
     judge_query(request.uri.query().unwrap_or_default())?;
-    if let Some(namespace) = namespace.filter(|n| !name::is_namespace(n)) {
-        return Err(ApiError::BadRequest(format!(
-            "{} is not a namespace: it must be 1 to 63 characters of a-z, 0-9 and '-', with a letter or digit at both ends",
-            shown(namespace)
-        )));
+    if let Some(namespace) = namespace {
+        authorization::authorize_namespace(&caller, Verb::Watch, namespace)?;
+        valid_namespace(namespace)?;
     }
     let resume = last_event_id(&request.headers)?;
     let wanted = request::min_resource_version(&request.headers)?;
-    caught_up(api, &caller, wanted, |now| now.resource_version()).await?;
+    let version = |now: &Snapshot| match namespace {
+        Some(namespace) => now.resource_version_in(namespace),
+        None => now.resource_version(),
+    };
+    caught_up(api, &caller, None, version).await?;
+    if let Some(namespace) = namespace
+        && version(&api.status.store().snapshot()) == 0
+    {
+        return Err(ApiError::NoSuchNamespace(namespace.into()));
+    }
+    caught_up(api, &caller, wanted, version).await?;
     let place = place(api, &caller)?;
     let reserved = api.reserve(RESERVED)?;
     let sight = Sight::of(api, &caller, namespace).await?;

@@ -6,7 +6,7 @@ use simkube::{Fault, On, Rule};
 use tokio::time::Instant;
 
 use super::{WATCH, served};
-use crate::support::{Events, eventually};
+use crate::support::{Events, Setup, SimCluster, eventually};
 
 #[tokio::test]
 async fn what_a_relist_finds_is_told_deletions_too() {
@@ -95,4 +95,22 @@ async fn a_drain_ends_watches_at_once() {
         assert_eq!(watch.told().await, "end");
     }
     assert!(began.elapsed() < Duration::from_secs(3));
+}
+
+#[tokio::test]
+async fn a_watch_of_a_namespace_that_is_not_managed_is_404_as_its_list_is() {
+    let sim = SimCluster::start().await;
+    sim.create("web", "shop", 3);
+    let mut setup = Setup::new(sim.kubeconfig());
+    setup.managed.namespaces = vec!["web".into()];
+    let server = setup.healthy().await;
+    for query in ["", "?watch"] {
+        let path = format!("/namespaces/db/deployments{query}");
+        let answer = server.client.get(&path).await;
+        assert_eq!(answer.status, 404, "{path}");
+        assert!(answer.error().contains("isn't managed"), "{path}");
+    }
+    let path = "/namespaces/web/deployments?watch";
+    let mut watch = Events::open(&server.client, path, &[]).await;
+    assert_eq!(watch.told().await, "snapshot of 1");
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 use http::Method;
 use tokio::time::Instant;
 
-use super::served;
-use crate::support::Answer;
+use super::{WATCH, served};
+use crate::support::{Answer, Events, Setup, SimCluster};
 
+const DETAIL: &str = "/namespaces/web/deployments/shop";
 const REPLICAS: &str = "/namespaces/web/deployments/shop/replicas";
 
 #[tokio::test]
@@ -51,4 +52,29 @@ async fn a_read_that_waits_is_404_when_its_deployment_goes() {
     };
     let (answer, ()) = tokio::join!(server.client.try_send(request), change);
     assert_eq!(answer.unwrap().status, 404);
+}
+
+#[tokio::test]
+async fn waits_for_a_count_and_for_a_rollout_take_the_places_of_watches() {
+    let sim = SimCluster::start().await;
+    sim.create("web", "shop", 3);
+    let mut setup = Setup::new(sim.kubeconfig());
+    setup.limits.watches.per_caller = 1;
+    let server = setup.healthy().await;
+    let tag = server.client.get(REPLICAS).await.header("etag").to_owned();
+    let mut watch = Events::open(&server.client, WATCH, &[]).await;
+    assert_eq!(watch.told().await, "snapshot of 1");
+    let ask = async |path: &str, headers: &[(&str, &str)]| {
+        let request = server.client.request(Method::GET, path, headers, "");
+        server.client.try_send(request).await.unwrap()
+    };
+    let poll = ask(REPLICAS, &[("if-none-match", &*tag), ("prefer", "wait=1")]).await;
+    let rollout = ask(DETAIL, &[("prefer", "wait=1")]).await;
+    for answer in [poll, rollout] {
+        assert_eq!(answer.status, 429, "{}", answer.text());
+        assert!(answer.headers.contains_key("retry-after"));
+    }
+    // Who doesn't wait needs no place.
+    assert_eq!(ask(DETAIL, &[]).await.status, 200);
+    assert_eq!(ask(REPLICAS, &[]).await.status, 200);
 }
