@@ -184,10 +184,15 @@ pub(crate) fn deployment(object: &Object, managed: &ManagedFields) -> Value {
             "fieldsType": "FieldsV1", "fieldsV1": managed.value,
         })];
         all.extend(object.set_by.as_deref().map(|by| {
-            json!({
-                "manager": by.manager, "operation": "Update", "apiVersion": "apps/v1", "time": rfc3339(by.at),
+            let mut entry = json!({
+                "manager": by.manager, "operation": "Update", "apiVersion": "apps/v1",
                 "fieldsType": "FieldsV1", "fieldsV1": { "f:spec": { "f:replicas": {} } }, "subresource": by.subresource,
-            })
+            });
+            // kube-apiserver keeps no time of what came through a subresource.
+            if by.subresource.is_empty() {
+                entry["time"] = rfc3339(by.at).into();
+            }
+            entry
         }));
         metadata["managedFields"] = all.into();
     }

@@ -141,7 +141,10 @@ fn object_meta(w: &mut Writer<'_>, object: &Object, managed: &ManagedFields) {
                 w.string(1, &by.manager);
                 w.string(2, "Update");
                 w.string(3, "apps/v1");
-                w.time(4, by.at);
+                // kube-apiserver keeps no time of what came through a subresource.
+                if by.subresource.is_empty() {
+                    w.time(4, by.at);
+                }
                 w.string(6, "FieldsV1");
                 w.message(7, |w| w.bytes(1, br#"{"f:spec":{"f:replicas":{}}}"#));
                 w.string(8, by.subresource);

@@ -120,10 +120,10 @@ async fn a_dry_run_goes_as_far_as_admission_and_changes_nothing() {
         start.elapsed()
     );
     let sent = writes(&server);
-    assert_eq!(
-        (sent.len(), sent[0].query.as_str()),
-        (1, "fieldManager=headcount%3Aalice&dryRun=All")
-    );
+    assert_eq!(sent.len(), 1);
+    let query = &sent[0].query;
+    assert!(query.starts_with("fieldManager=headcount%3Aalice%40"));
+    assert!(query.ends_with("&force=true&dryRun=All"), "{query}");
     let denied = Fault::Webhook {
         name: "policy.example.com".into(),
         message: "at night nothing grows".into(),
@@ -151,9 +151,16 @@ async fn only_the_scale_subresource_is_written_on_the_version_and_uid_that_were_
     assert_eq!(sent.len(), 1);
     assert_eq!(
         (sent[0].method.as_str(), sent[0].path.as_str()),
-        ("PUT", "/apis/apps/v1/namespaces/web/deployments/shop/scale")
+        (
+            "PATCH",
+            "/apis/apps/v1/namespaces/web/deployments/shop/scale"
+        )
     );
-    assert_eq!(sent[0].header("content-type"), Some("application/json"));
+    // Applied, so that Kubernetes keeps whose it is.
+    assert_eq!(
+        sent[0].header("content-type"),
+        Some("application/apply-patch+yaml")
+    );
     // The same write judged on what has changed meanwhile would be a conflict, so this was conditional.
     assert_eq!(
         server.cluster.deployment("web", "shop").unwrap().uid,
