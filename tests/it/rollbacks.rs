@@ -24,8 +24,9 @@ async fn of(cluster: Cluster) -> InProcess {
             format!("{SHOP}/containers/main/image"),
             json!({ "image": image }),
         );
-        let answer = server.send(Method::PUT, &path, &[JSON], &body.to_string());
-        assert_eq!(answer.await.status, 200);
+        let body = body.to_string();
+        let answer = server.send(Method::PUT, &path, &[JSON], &body).await;
+        assert_eq!(answer.status, 200);
     }
     server
 }
