@@ -98,7 +98,7 @@ same((waited.status_code, waited.headers["preference-applied"]), (200, "wait=60"
 # A step is made once, however often it is sent with its key; without one, or a condition, it is none.
 step = dict(**shop, client=client, body=StepReplicas(delta=2), prefer="return=representation")
 for _ in range(2):
-    done = step_replicas.sync(**step, idempotency_key="one step")
+    done = step_replicas.sync(**step, idempotency_key="one-step")
     same((done.previous_replica_count, done.replica_count), (3, 5))
 same(get_replicas.sync(**shop, client=client).replica_count, 5)
 refused = step_replicas.sync_detailed(**step)

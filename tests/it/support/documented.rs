@@ -16,13 +16,14 @@ static DOCUMENT: LazyLock<Value> =
     LazyLock::new(|| serde_json::from_str(include_str!("../../../docs/openapi.json")).unwrap());
 
 /// Headers that HTTP itself has, and no document of an API.
-const OF_HTTP: [&str; 7] = [
+const OF_HTTP: [&str; 8] = [
     "allow",
     "content-type",
     "content-length",
     "content-encoding",
     "date",
     "connection",
+    "transfer-encoding",
     "x-content-type-options",
 ];
 /// What may come before a path or a method is looked at, or instead of it.
