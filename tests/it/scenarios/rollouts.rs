@@ -8,7 +8,7 @@ use super::{Setup, World};
 use crate::support::{Answer, Client};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
-const WAITING: (&str, &str) = ("prefer", "return=representation, wait=60");
+const WAITING: (&str, &str) = ("prefer", "return=representation, wait=240");
 
 async fn send(client: &Client, method: Method, path: &str, body: &Value) -> Answer {
     let body = body.to_string();
