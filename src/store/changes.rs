@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::attributes::{LabelKeys, Packed};
 use super::record::{Deployment, Transition};
@@ -229,9 +229,38 @@ impl Step {
     }
 
     /// Where the store was then: each scope's version, in their order, with dots between.
-    pub fn versions(&self) -> &str {
+    fn versions(&self) -> &str {
         let dotted = || dotted(self.versions.iter().copied());
         self.rendered.get_or_init(dotted)
+    }
+
+    /// And before.
+    fn versions_before(&self) -> String {
+        let versions = self.versions.iter().copied().enumerate();
+        dotted(versions.map(|(scope, version)| match scope == self.scope {
+            true => self.from,
+            false => version,
+        }))
+    }
+
+    /// Writes what somebody is told of it who sees what `sees` says, as server-sent events whose ids end with `suffix`; how many.
+    fn tell(&self, sees: impl Fn(&Deployment) -> bool, suffix: &str, text: &mut BytesMut) -> u64 {
+        let mut events = 0;
+        for change in &self.changes {
+            let Some(told) = change.told(&sees) else {
+                continue;
+            };
+            if events > 0 {
+                // Whoever comes back in the middle of a step is told of all of it.
+                put_id(text, &self.versions_before(), suffix);
+            }
+            text.extend_from_slice(&change.event(told));
+            events += 1;
+        }
+        if events > 0 {
+            put_id(text, self.versions(), suffix);
+        }
+        events
     }
 }
 
@@ -244,6 +273,29 @@ pub struct News {
     pub next: u64,
     /// Every scope's version by then, with dots between.
     pub versions: String,
+    /// What those are told who see everything, rendered once for all of them, and how many events it is.
+    whole: OnceLock<(Bytes, u64)>,
+}
+
+impl News {
+    /// Its events, as server-sent events, for somebody who sees what `sees` says and whose ids end with `suffix`; and how many.
+    pub fn events(&self, sees: impl Fn(&Deployment) -> bool, suffix: &str) -> (Bytes, u64) {
+        let mut text = BytesMut::new();
+        let steps = self.steps.iter();
+        let events = steps.map(|step| step.tell(&sees, suffix, &mut text)).sum();
+        (text.freeze(), events)
+    }
+
+    /// The same for those who see everything.
+    pub fn all_events(&self) -> &(Bytes, u64) {
+        self.whole.get_or_init(|| self.events(|_| true, ""))
+    }
+}
+
+fn put_id(text: &mut BytesMut, versions: &str, suffix: &str) {
+    for part in ["id: ", versions, suffix, "\n\n"] {
+        text.extend_from_slice(part.as_bytes());
+    }
 }
 
 fn dotted(versions: impl Iterator<Item = u64>) -> String {
@@ -265,6 +317,8 @@ pub(super) struct Changes {
     changes: usize,
     bytes: usize,
     scopes: Vec<Followed>,
+    /// What those were given who asked last, and from which position: most ask from the same.
+    last: Option<(u64, Arc<News>)>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -282,12 +336,14 @@ impl Changes {
             changes: 0,
             bytes: 0,
             scopes: vec![Followed::default(); scopes],
+            last: None,
         }
     }
 
     /// The scope came to `to`, by a relist or by events.
     pub(super) fn push(&mut self, scope: usize, to: u64, found: Found, relist: bool) {
         let from = std::mem::replace(&mut self.scopes[scope].version, to);
+        self.last = None;
         if from == 0 {
             self.scopes[scope].since = to;
             return;
@@ -356,13 +412,22 @@ impl Changes {
             steps,
             next: self.next(),
             versions: self.versions(),
+            whole: OnceLock::new(),
         }
     }
 
     /// The steps from a position on; `None` if the first of them are gone.
-    pub(super) fn since(&self, position: u64) -> Option<News> {
+    pub(super) fn since(&mut self, position: u64) -> Option<Arc<News>> {
+        if let Some((from, news)) = &self.last
+            && *from == position
+        {
+            return Some(Arc::clone(news));
+        }
         let skip = usize::try_from(position.checked_sub(self.first)?).ok()?;
-        Some(self.news(self.steps.iter().skip(skip).cloned().collect()))
+        let news = self.news(self.steps.iter().skip(skip).cloned().collect());
+        let news = Arc::new(news);
+        self.last = Some((position, Arc::clone(&news)));
+        Some(news)
     }
 
     /// What somebody hasn't had who knows each scope at one of `versions`; `None` where that can't be told: it is too old, of the

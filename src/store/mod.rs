@@ -89,7 +89,7 @@ impl Store {
     }
 
     /// What changed from this position on; `None` if that isn't known any more.
-    pub fn since(&self, position: u64) -> Option<News> {
+    pub fn since(&self, position: u64) -> Option<Arc<News>> {
         self.changes().since(position)
     }
 

@@ -10,7 +10,7 @@ use super::super::{Api, ApiError, authorization};
 use crate::{
     access::{Caller, Verb, Visible as Allowed},
     selector::Labels,
-    store::{Deployment, ListBody, Record, Snapshot, Visible},
+    store::{Deployment, ListBody, News, Record, Snapshot, Visible},
 };
 
 /// What is shown: of which namespace, and what of it may be seen.
@@ -84,19 +84,27 @@ impl Sight {
         Self::of(api, caller, self.namespace.as_deref()).await
     }
 
-    /// Whether the cluster has to be asked before this is shown, since it is of a namespace that is new.
-    pub(super) fn is_unsure_of(&self, deployment: &Deployment) -> bool {
-        match &self.granted {
-            Granted::Namespaces { asked, .. } => {
-                self.of_namespace(&deployment.namespace) && !asked.contains(&*deployment.namespace)
-            }
-            _ => false,
-        }
+    /// Whether the cluster has to be asked before this is shown, since some of it is of a namespace that is new.
+    pub(super) fn is_unsure_of(&self, news: &News) -> bool {
+        let Granted::Namespaces { asked, .. } = &self.granted else {
+            return false;
+        };
+        let mut changes = news.steps.iter().flat_map(|step| step.changes());
+        changes.any(|change| {
+            // What moved stayed in its namespace.
+            let namespace = &*change.deployment.namespace;
+            self.of_namespace(namespace) && !asked.contains(namespace)
+        })
     }
 
     /// Whether answers of the cluster decide, which age.
     pub(super) fn ages(&self, caller: &Caller) -> bool {
         caller.rules.reviewer.is_some()
+    }
+
+    /// Whether everything is shown.
+    pub(super) fn is_whole(&self) -> bool {
+        matches!((&self.namespace, &self.granted), (None, Granted::All))
     }
 
     fn of_namespace(&self, namespace: &str) -> bool {
@@ -123,7 +131,7 @@ impl Sight {
 
     /// What is shown of a snapshot.
     pub(super) fn list(&self, snapshot: &Arc<Snapshot>) -> ListBody {
-        if let (None, Granted::All) = (&self.namespace, &self.granted) {
+        if self.is_whole() {
             return Arc::clone(snapshot).list();
         }
         let view = snapshot.view(|namespace| {

@@ -36,8 +36,6 @@ pub(super) struct Following {
     suffix: String,
     /// From where on the store's changes haven't been told.
     position: u64,
-    /// What the last event said.
-    id: String,
     /// A snapshot that is being told.
     list: Option<(ListBody, Pinned)>,
     /// What comes next of what is known already.
@@ -71,7 +69,6 @@ impl Following {
             caller,
             sight,
             position: 0,
-            id: String::new(),
             list: None,
             ready: None,
             woken,
@@ -84,24 +81,14 @@ impl Following {
         let retry = RETRY / 2 + fastrand::u64(..RETRY);
         let mut first = BytesMut::from(format!("retry: {retry}\n\n").as_bytes());
         let seen = resume.filter(|seen| seen.sight == print);
-        let missed = seen.and_then(|seen| {
-            let missed = this.api.status.store().after(&seen.versions)?;
-            this.id = seen
-                .versions
-                .iter()
-                .map(u64::to_string)
-                .collect::<Vec<_>>()
-                .join(".");
-            this.id.push_str(&this.suffix);
-            Some(missed)
-        });
+        let missed = seen.and_then(|seen| this.api.status.store().after(&seen.versions));
         match missed {
             // Of a namespace that is new, the cluster is asked first.
-            Some(news) if !this.is_unsure_of(&news) => {
-                this.tell(&news, &mut first);
-                this.heartbeat(&news.versions, &mut first);
+            Some(news) if !this.sight.is_unsure_of(&news) => {
+                first.extend_from_slice(&this.tell(&news));
+                first.extend_from_slice(this.heartbeat(&news.versions).as_bytes());
             }
-            _ => this.start_over(&mut first)?,
+            _ => first.extend_from_slice(this.start_over()?.as_bytes()),
         }
         this.ready = Some(first.freeze());
         this.set_timer();
@@ -129,32 +116,33 @@ impl Following {
                 self.why = why;
                 return None;
             }
-            let mut text = BytesMut::new();
-            match self.api.status.store().since(self.position) {
+            let text = match self.api.status.store().since(self.position) {
                 Some(news) => {
-                    if self.is_unsure_of(&news) {
+                    if self.sight.is_unsure_of(&news) {
                         if let Err(why) = self.sees_the_same().await {
                             self.why = why;
                             return None;
                         }
                         continue;
                     }
-                    self.tell(&news, &mut text);
-                    let silent = text.is_empty() && self.told.elapsed() >= HEARTBEAT;
-                    if silent {
-                        self.heartbeat(&news.versions, &mut text);
+                    let text = self.tell(&news);
+                    if text.is_empty() && self.told.elapsed() >= HEARTBEAT {
+                        self.heartbeat(&news.versions).into()
+                    } else {
+                        text
                     }
                 }
                 None => {
                     self.api.metrics.watches.resyncs.inc();
-                    if self.start_over(&mut text).is_err() {
+                    let Ok(text) = self.start_over() else {
                         self.why = "memory is short";
                         return None;
-                    }
+                    };
+                    text.into()
                 }
-            }
+            };
             if !text.is_empty() {
-                self.ready = Some(text.freeze());
+                self.ready = Some(text);
                 continue;
             }
             tokio::select! {
@@ -174,66 +162,34 @@ impl Following {
         }
     }
 
-    /// Writes what the steps mean to this caller.
-    fn tell(&mut self, news: &News, text: &mut BytesMut) {
-        let mut events = 0;
-        for step in &news.steps {
-            let begun = text.len();
-            let mut last = begun;
-            for change in step.changes() {
-                let Some(told) = change.told(|deployment| self.sight.sees(deployment)) else {
-                    continue;
-                };
-                if text.len() > begun {
-                    // Whoever comes back in the middle of a step is told of all of it.
-                    text.extend_from_slice(format!("id: {}\n\n", self.id).as_bytes());
-                }
-                last = text.len();
-                text.extend_from_slice(&change.event(told));
-                events += 1;
-            }
-            self.at(step.versions());
-            if last > begun || text.len() > begun {
-                text.extend_from_slice(format!("id: {}\n\n", self.id).as_bytes());
-            }
-        }
+    /// What the news mean to this caller.
+    fn tell(&mut self, news: &News) -> Bytes {
+        let (text, events) = if self.sight.is_whole() {
+            news.all_events().clone()
+        } else {
+            news.events(|deployment| self.sight.sees(deployment), &self.suffix)
+        };
         self.position = news.next;
         self.events += events;
         self.api.metrics.watches.events.inc_by(events);
-    }
-
-    fn at(&mut self, versions: &str) {
-        self.id.clear();
-        self.id.push_str(versions);
-        self.id.push_str(&self.suffix);
+        text
     }
 
     /// A comment, and how far the stream has come.
-    fn heartbeat(&mut self, versions: &str, text: &mut BytesMut) {
-        self.at(versions);
-        text.extend_from_slice(format!(": heartbeat\nid: {}\n\n", self.id).as_bytes());
+    fn heartbeat(&self, versions: &str) -> String {
+        format!(": heartbeat\nid: {versions}{}\n\n", self.suffix)
     }
 
     /// Begins a snapshot, of which the list follows in pieces.
-    fn start_over(&mut self, text: &mut BytesMut) -> Result<(), ApiError> {
+    fn start_over(&mut self) -> Result<String, ApiError> {
         let (snapshot, position, versions) = self.api.status.store().follow();
         let pinned = self.api.pins.pin(&self.api.metrics.memory, &snapshot);
         let pinned = pinned.ok_or(ApiError::ShortOfMemory)?;
-        self.at(&versions);
         self.position = position;
         self.list = Some((self.sight.list(&snapshot), pinned));
         self.api.metrics.watches.snapshots.inc();
-        text.extend_from_slice(format!("event: snapshot\nid: {}\ndata: ", self.id).as_bytes());
-        Ok(())
-    }
-
-    fn is_unsure_of(&self, news: &News) -> bool {
-        let mut changes = news.steps.iter().flat_map(|step| step.changes());
-        changes.any(|change| {
-            let before = change.moved_from();
-            self.sight.is_unsure_of(&change.deployment)
-                || before.is_some_and(|before| self.sight.is_unsure_of(before))
-        })
+        let suffix = &self.suffix;
+        Ok(format!("event: snapshot\nid: {versions}{suffix}\ndata: "))
     }
 
     /// Whether the server, the certificate and the rules let the stream go on; otherwise why not.
