@@ -250,6 +250,18 @@ impl Reviewer {
             .unwrap_or_else(|_| Err(late(LIST_DEADLINE).into()))
     }
 
+    /// The denial of a caller whom the cluster lets see no namespace's Deployments.
+    pub fn sees_nothing(&self, principal: &Principal, verb: Verb) -> Denied {
+        let user = self.0.names.user(principal);
+        Denied::No {
+            user: user.unwrap_or_else(|| principal.name.clone()),
+            access: format!(
+                "{} deployments (apiGroup apps) in any namespace that has some here",
+                rbac(verb).0
+            ),
+        }
+    }
+
     /// The namespace, if the caller may see it.
     async fn seen(
         &self,

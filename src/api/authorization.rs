@@ -351,6 +351,11 @@ pub(super) fn judge_image(
 
 /// A 403: it names the permission and the caller, and nobody and nothing else.
 fn forbidden(caller: &Caller, verb: Verb, names: Option<(&str, &str)>) -> ApiError {
+    if let (Some(reviewer), Ok(principal), None) =
+        (&caller.rules.reviewer, &caller.principal, names)
+    {
+        return denied(reviewer.sees_nothing(principal, verb));
+    }
     let object = match names {
         Some((namespace, name)) => {
             format!(

@@ -283,7 +283,9 @@ pub enum ApiError {
     #[error("this server is short of memory: come back in a moment, or ask for less")]
     ShortOfMemory,
     /// 503
-    #[error("this server is read-only (--read-only): nothing can be set here")]
+    #[error(
+        "this server is read-only (--read-only): nothing can be set here; ask another server, or whoever runs this one"
+    )]
     ReadOnly,
     /// 503
     #[error(
@@ -400,6 +402,8 @@ impl ApiError {
             Self::TooOften { wait, .. } | Self::OverBudget { wait, .. } => Some(*wait),
             Self::NoTurn(_) => Some(NoTurn::COME_BACK),
             Self::Unavailable { retry_after, .. } => Some(*retry_after),
+            // Nothing that passes by itself: programs that obey it don't hammer.
+            Self::ReadOnly => Some(Duration::from_secs(60)),
             Self::TooManyConnections { .. } => Some(COME_BACK),
             _ if self.status() == StatusCode::SERVICE_UNAVAILABLE => Some(COME_BACK),
             _ => None,

@@ -380,6 +380,9 @@ impl Api {
             let watch = watch::open(self, session, caller, namespace, request);
             return asked.ids().scope(Box::pin(watch)).await;
         }
+        if !writes {
+            watch::refuse_of_one(&route, request)?;
+        }
         let incoming = || Incoming {
             api: self,
             origin: Origin {

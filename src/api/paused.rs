@@ -59,6 +59,14 @@ impl Parameter for Paused {
         if written.now { "paused" } else { "resumed" }.into()
     }
 
+    fn event(wish: &bool) -> &'static str {
+        if *wish {
+            Self::EVENT
+        } else {
+            "ResumedByHeadcount"
+        }
+    }
+
     fn shown(&self, wish: &bool) -> String {
         if *wish { "paused" } else { "resumed" }.into()
     }

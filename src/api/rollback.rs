@@ -92,7 +92,8 @@ impl Parameter for Rollback {
         let judge = |now: &Details| write.judge(now, true, |decision| judge_images(decision, to));
         let written = deployments.roll_back(&write.request, to, judge).await?;
         let from = written.previous.revision();
-        let changed = written.previous.resource_version != written.resource_version;
+        // Nothing but the template is patched. A version says nothing of a dry run, which makes none.
+        let changed = written.previous.generation != written.now.generation;
         Ok(Written {
             uid: written.uid,
             previous: from,

@@ -93,6 +93,38 @@ impl Rollout {
         rollout
     }
 
+    /// As it stands for whoever has set the count: Kubernetes scales a paused Deployment too, by Pods of the templates that run.
+    fn of_count(now: &Details) -> Self {
+        let mut rollout = Self::of(now);
+        if rollout.status != State::Paused {
+            return rollout;
+        }
+        let Pods {
+            desired,
+            current,
+            ready,
+            available,
+            ..
+        } = rollout.pods;
+        let seen = now.status.observed_generation >= now.generation;
+        if seen && current == desired && ready >= desired && available >= desired {
+            rollout.status = State::Complete;
+            rollout.message = format!(
+                "all {desired} replicas are available; the Deployment is paused, so not all are of its newest template"
+            );
+        } else {
+            rollout.status = State::Progressing;
+            rollout.message = match (seen, current > desired) {
+                (false, _) => rollout.words(false),
+                (true, true) => {
+                    format!("{} replicas too many are still there", current - desired)
+                }
+                (true, false) => format!("{available} of {desired} replicas are available"),
+            };
+        }
+        rollout
+    }
+
     fn words(&self, seen: bool) -> String {
         let Pods {
             desired,
@@ -186,7 +218,10 @@ pub(super) async fn wait(
         let (found, age) = read.map_err(|error| ApiError::of_read(error, names))?;
         let other = since.uid.is_some_and(|uid| uid != found.uid)
             || since.count.is_some_and(|count| count != found.replicas);
-        let mut rollout = Rollout::of(&found);
+        let mut rollout = match since.count {
+            Some(_) => Rollout::of_count(&found),
+            None => Rollout::of(&found),
+        };
         if other {
             rollout = rollout.superseded();
         }
@@ -214,8 +249,41 @@ pub(super) async fn wait(
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
+    use serde_json::json;
 
     use super::*;
+
+    /// A paused Deployment of three Pods, none of its newest template, as its controller saw it at a generation.
+    fn paused(observed_generation: i64, (current, available): (i32, i32)) -> Details {
+        let status = json!({
+            "observedGeneration": observed_generation, "replicas": current, "readyReplicas": available, "availableReplicas": available,
+        });
+        let object = json!({
+            "metadata": {"uid": Uuid::nil(), "resourceVersion": "7", "generation": 4},
+            "spec": {"replicas": 3, "paused": true, "template": {"spec": {"containers": [{"name": "app"}]}}},
+            "status": status,
+        });
+        Details::of_json(object).unwrap()
+    }
+
+    #[test]
+    fn a_count_of_a_paused_deployment_is_complete_once_its_pods_are_there_and_its_rollout_stays_held()
+     {
+        for (observed, pods, status) in [
+            (4, (3, 3), State::Complete),
+            (3, (3, 3), State::Progressing),
+            (4, (1, 1), State::Progressing),
+            (4, (3, 2), State::Progressing),
+            (4, (5, 5), State::Progressing),
+        ] {
+            let now = paused(observed, pods);
+            let told = Rollout::of_count(&now);
+            assert_eq!(told.status, status, "{observed} {pods:?}: {}", told.message);
+            assert_eq!(Rollout::of(&now).status, State::Paused);
+        }
+        let told = Rollout::of_count(&paused(4, (5, 5)));
+        assert_eq!(told.message, "2 replicas too many are still there");
+    }
 
     #[test]
     fn a_wait_is_whole_seconds_and_bounded_and_anything_else_is_none() {

@@ -46,6 +46,25 @@ pub(super) fn asked<'r>(route: &'r Route<'_>, request: &Parts) -> Option<Option<
     parameters.any(asks).then_some(namespace)
 }
 
+/// Refuses `watch`, however it is spelt, where there is one Deployment: who waits for events would take its answer for the first.
+pub(super) fn refuse_of_one(route: &Route<'_>, request: &Parts) -> Result<(), ApiError> {
+    let of_one = matches!(
+        route,
+        Route::Deployment { .. } | Route::Replicas { .. } | Route::Containers { .. }
+    );
+    let mut parameters = request.uri.query().unwrap_or_default().split('&');
+    let asks = |p: &str| {
+        let name = p.split('=').next().unwrap_or(p);
+        name.eq_ignore_ascii_case("watch") && p != "watch=false"
+    };
+    if of_one && parameters.any(asks) {
+        return Err(ApiError::BadRequest(
+            "lists can be watched, one Deployment can't: leave out watch; to wait for another count, read .../replicas with its ETag in If-None-Match and Prefer: wait=SECONDS".into(),
+        ));
+    }
+    Ok(())
+}
+
 /// Opens a watch of all Deployments, or of one namespace's.
 pub(super) async fn open(
     api: &Arc<Api>,

@@ -46,7 +46,7 @@ pub(super) trait Parameter: Send + Sync + Sized + 'static {
     const APPLIED: &'static str;
     /// … and of one that wasn't.
     const FAILED: &'static str;
-    /// The reason of the Kubernetes Event that tells of a write.
+    /// The reason of the Kubernetes Event that tells of a write, unless its wish has one of its own.
     const EVENT: &'static str;
     /// What was done, before the words that tell of its rollout.
     const DONE: &'static str;
@@ -85,6 +85,11 @@ pub(super) trait Parameter: Send + Sync + Sized + 'static {
         };
         let (from, to) = self.values(written);
         format!("{} → {}", text(from), text(to))
+    }
+
+    /// The reason of the Event that tells of a write.
+    fn event(_: &Self::Wish) -> &'static str {
+        Self::EVENT
     }
 
     /// The wish, after "set to" in a message; it has only what was validated.
@@ -435,7 +440,7 @@ impl<P: Parameter> Write<P> {
                 name: self.request.name.clone(),
                 uid: written.uid,
                 resource_version: written.resource_version,
-                reason: P::EVENT,
+                reason: P::event(&self.wish),
                 // A terminal shows it.
                 note: note
                     .chars()

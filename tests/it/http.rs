@@ -222,6 +222,9 @@ async fn a_read_only_server_refuses_writes_and_sends_nothing() {
             path_status == 503
         );
     }
+    let refused = server.client.scale("web", "shop", 5, &[]).await;
+    assert_eq!(refused.header("retry-after"), "60");
+    assert!(refused.text().contains("read-only"), "{}", refused.text());
     assert_eq!(server.client.scale("web", "none", 5, &[]).await.status, 503);
     assert_eq!(cluster.writes(), 0);
 }

@@ -97,6 +97,26 @@ async fn a_dry_run_of_a_rollback_changes_nothing() {
         (answer.status.as_u16(), answer.header("x-dry-run")),
         (200, "true")
     );
+    let told = answer.json();
+    assert_eq!(
+        [&told["revision"], &told["previousRevision"]],
+        [&json!(2), &json!(3)]
+    );
+    assert_eq!(
+        [&told["changed"], &told["dryRun"]],
+        [&json!(true), &json!(true)]
+    );
+    // Of the template that runs there is nothing to change, dry or not.
+    for query in ["?dryRun=true", ""] {
+        let told = roll_back(&server, query, &[], r#"{"revision":3}"#).await;
+        let told = told.json();
+        assert_eq!(
+            [&told["revision"], &told["changed"]],
+            [&json!(3), &json!(false)],
+            "{query}"
+        );
+        assert_eq!(told.get("dryRun").is_some(), !query.is_empty());
+    }
     assert_eq!(detail(&server).await["containers"][0]["image"], "shop:3");
 }
 

@@ -143,6 +143,61 @@ async fn a_write_whose_time_is_up_is_202_and_says_how_far_it_came() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_count_of_a_paused_deployment_is_waited_for_and_its_rollout_stays_paused() {
+    let server = shop().await;
+    let (path, body) = (format!("{SHOP}/paused"), r#"{"paused":true}"#);
+    let paused = server.send(Method::PUT, &path, &[JSON], body).await;
+    assert_eq!(paused.status, 200);
+    sleep(Duration::from_secs(10)).await;
+    let late = scale(&server, 2, "wait=1, return=representation").await;
+    assert_eq!(late.status, 202, "{}", late.text());
+    assert_eq!(late.json()["rollout"]["status"], "progressing");
+    let began = Instant::now();
+    let answer = scale(&server, 4, "wait=60, return=representation").await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let told = answer.json();
+    assert_eq!(
+        (&told["rollout"]["status"], &told["rollout"]["available"]),
+        (&json!("complete"), &json!(4))
+    );
+    assert!(began.elapsed() > Duration::from_secs(5));
+    assert_eq!(detail(&server, &[]).await.json()["paused"], true);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_of_one_deployment_is_400_and_the_answer_says_how_to_wait() {
+    let server = shop().await;
+    for path in [
+        "/replicas?watch",
+        "/replicas?x=1&watch=true",
+        "?Watch",
+        "/containers?watch=1",
+    ] {
+        let refused = server
+            .send(Method::GET, &format!("{SHOP}{path}"), &[], "")
+            .await;
+        assert_eq!(refused.status, 400, "{path}");
+        assert!(
+            refused.text().contains("If-None-Match"),
+            "{}",
+            refused.text()
+        );
+        assert!(
+            refused.text().contains("Prefer: wait"),
+            "{}",
+            refused.text()
+        );
+    }
+    // Other parameters mean nothing to reads of one Deployment.
+    for path in ["/replicas?x=1", "?watch=false", "/containers?watches"] {
+        let answer = server
+            .send(Method::GET, &format!("{SHOP}{path}"), &[], "")
+            .await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_count_that_somebody_else_changes_meanwhile_is_superseded() {
     let server = shop().await;
     let waiting = tokio::spawn(scale(&server, 4, "wait=60, return=representation"));

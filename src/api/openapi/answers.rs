@@ -89,7 +89,7 @@ const FAILURES: [(u16, &str, &str); 18] = [
     ),
     (
         502,
-        "The cluster refuses this server's own credentials. Nothing was changed.",
+        "The cluster refuses this server's own credentials, or its account may not do this. Nothing was changed.",
         "the cluster refuses this server's own credentials: tell whoever runs it",
     ),
     (
@@ -104,7 +104,7 @@ const FAILURES: [(u16, &str, &str); 18] = [
     ),
 ];
 
-const HEADERS: [(&str, Type, &str, &str); 14] = [
+const HEADERS: [(&str, Type, &str, &str); 15] = [
     (
         "X-Request-Id",
         Type::String,
@@ -188,6 +188,12 @@ const HEADERS: [(&str, Type, &str, &str); 14] = [
         Type::String,
         "What the page may load: nothing.",
         "default-src 'none'",
+    ),
+    (
+        "X-Content-Type-Options",
+        Type::String,
+        "The page is HTML, and nothing else.",
+        "nosniff",
     ),
 ];
 

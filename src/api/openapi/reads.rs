@@ -314,6 +314,7 @@ fn page() -> Call {
             "Vary",
             "Content-Security-Policy",
             "Referrer-Policy",
+            "X-Content-Type-Options",
         ],
     );
     let mut content = Content::new(Some(ObjectBuilder::new().schema_type(Type::String)));
@@ -325,7 +326,11 @@ fn page() -> Call {
         parameters: vec!["If-None-Match"],
         answers: vec![
             (200, found),
-            rendered_not_modified(&["Content-Security-Policy", "Referrer-Policy"]),
+            rendered_not_modified(&[
+                "Content-Security-Policy",
+                "Referrer-Policy",
+                "X-Content-Type-Options",
+            ]),
         ],
         ..read("/docs", "getDocs", "Read this document as a page")
     }

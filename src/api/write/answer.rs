@@ -19,9 +19,12 @@ use crate::kubernetes::Written;
 
 /// The body for those who ask for the representation of what was written.
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Represented<'a, T> {
     #[serde(flatten)]
     own: T,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    dry_run: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     rollout: Option<&'a Rollout>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
@@ -85,6 +88,7 @@ impl<P: Parameter> Write<P> {
             (true, ..) => {
                 let representation = Represented {
                     own: self.parameter.representation(&self.request, written),
+                    dry_run: self.request.dry_run,
                     rollout: rollout.and_then(|rollout| rollout.as_ref().ok()),
                     warnings: &warnings,
                 };

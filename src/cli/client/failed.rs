@@ -82,7 +82,10 @@ impl Failed {
                 "; `headcount whoami` tells whom the server takes you for and what you may do"
                     .to_owned()
             }
-            (Code::Away, Some(seconds)) => format!("; try again in {seconds} s"),
+            // A minute and more is for programs: a read-only server stays one until somebody changes that.
+            (Code::Away, Some(seconds)) if seconds.parse().is_ok_and(|s: u64| s < 60) => {
+                format!("; try again in {seconds} s")
+            }
             _ => String::new(),
         };
         Self::new(code, format!("{said}{next}"))

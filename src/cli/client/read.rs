@@ -78,6 +78,8 @@ pub(super) const WIDE: [&str; 13] = [
 #[serde(rename_all = "camelCase")]
 pub(super) struct Detail {
     pub(super) uid: String,
+    pub(super) generation: i64,
+    pub(super) observed_generation: i64,
     pub(super) replicas: Numbers,
     pub(super) rollout: Rollout,
     revision: Option<u64>,
@@ -91,7 +93,7 @@ pub(super) struct Detail {
 #[derive(Debug, Deserialize)]
 pub(super) struct Numbers {
     pub(super) desired: i64,
-    current: i64,
+    pub(super) current: i64,
     pub(super) updated: i64,
     ready: i64,
     pub(super) available: i64,

@@ -93,6 +93,12 @@ async fn follow(
                 last.clone_from(&now.rollout.message);
                 match now.rollout.status.as_str() {
                     "complete" => return Ok(now),
+                    // A paused one is scaled all the same.
+                    "paused" if awaited.count.is_some() => {
+                        if scaled(&now) {
+                            return Ok(now);
+                        }
+                    }
                     "paused" => {
                         return Err(Failed::new(
                             Code::Failed,
@@ -121,6 +127,14 @@ async fn follow(
         }
         sleep_until(next).await;
     }
+}
+
+/// Whether there are as many Pods as are wanted, of whichever template.
+fn scaled(now: &Detail) -> bool {
+    let pods = &now.replicas;
+    now.observed_generation >= now.generation
+        && pods.current == pods.desired
+        && pods.available >= pods.desired
 }
 
 /// What is said on the way.

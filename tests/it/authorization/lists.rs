@@ -75,8 +75,24 @@ async fn who_may_list_nothing_has_the_cluster_list_nothing() {
         "/namespaces/web/deployments?labelSelector=never-asked-for",
         "/namespaces/web/deployments?limit=1",
     ] {
-        assert_eq!(stranger.get(path).await.status, 403, "{path}");
+        let refused = stranger.get(path).await;
+        assert_eq!(refused.status, 403, "{path}");
+        let sentence = r#"the cluster doesn't let its user \"headcount:stranger\" list deployments (apiGroup apps)"#;
+        assert!(
+            refused.text().contains(sentence),
+            "{path}: {}",
+            refused.text()
+        );
     }
+    let watch = stranger.get("/deployments?watch").await;
+    assert_eq!(watch.status, 403);
+    assert!(
+        watch
+            .text()
+            .contains(r#"\"headcount:stranger\" watch deployments"#),
+        "{}",
+        watch.text()
+    );
     let asked = governed.sim.cluster.requests();
     let lists = asked.iter().filter(|r| {
         r.path == "/apis/apps/v1/deployments"

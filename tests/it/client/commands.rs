@@ -169,6 +169,11 @@ async fn images_restarts_pauses_and_rollbacks_are_made_and_told() {
         parsed(&site.says(&["get", "shop", "-o", "json"]).await)["paused"],
         true
     );
+    // Kubernetes scales it all the same.
+    let rollout = Some(std::time::Duration::from_secs(2));
+    site.cluster.cluster.set_rollout(rollout);
+    let ended = site.run(&["set", "shop", "6", "--wait=20s"]).await;
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
     assert_eq!(
         site.says(&["resume", "shop"]).await,
         ["web/shop is not paused"]

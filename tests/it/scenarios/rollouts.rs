@@ -114,13 +114,26 @@ pub(super) async fn a_bad_image_is_taken_back(world: &World) {
     .await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(detail(client, &path).await["revision"], 2);
-    let answer = call(client, &path, "rollback").await;
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    let told = answer.json();
-    assert_eq!(
-        (&told["previousRevision"], &told["revision"]),
-        (&json!(2), &json!(1))
-    );
+    for call_of in ["rollback?dryRun=true", "rollback"] {
+        let answer = call(client, &path, call_of).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let told = answer.json();
+        assert_eq!(
+            [
+                &told["previousRevision"],
+                &told["revision"],
+                &told["changed"]
+            ],
+            [&json!(2), &json!(1), &json!(true)],
+            "{call_of}"
+        );
+    }
+    for (revision, changed) in [(3, false), (2, true)] {
+        let body = json!({ "revision": revision });
+        let path = format!("{path}/rollback?dryRun=true");
+        let told = send(client, Method::POST, &path, &body).await.json();
+        assert_eq!(told["changed"], changed, "{told}");
+    }
     let now = detail(client, &path).await;
     assert_eq!(
         now["containers"][0]["image"],

@@ -190,12 +190,19 @@ pub(super) async fn events_tell_of_writes_with_who_what_and_why(world: &World) {
     let body = r#"{"image":"app:2"}"#;
     let set = server.client.send(http::Method::PUT, &path, &headers, body);
     assert_eq!(set.await.status, 200);
+    let path = format!("/namespaces/{ns}/deployments/shop/paused");
+    for body in [r#"{"paused":true}"#, r#"{"paused":false}"#] {
+        let set = server.client.send(http::Method::PUT, &path, &headers, body);
+        assert_eq!(set.await.status, 200);
+    }
     let expected = [
         ("ImageSetByHeadcount", "alice app: app:1 → app:2", 1),
+        ("PausedByHeadcount", "alice paused", 1),
+        ("ResumedByHeadcount", "alice resumed", 1),
         ("ScaledByHeadcount", "alice 3 → 5 (incident 4711)", 2),
         ("ScaledByHeadcount", "alice 5 → 3", 1),
     ];
-    eventually(Duration::from_secs(10), "three events", async || {
+    eventually(Duration::from_secs(10), "five events", async || {
         let mut events = world.events(ns, "shop").await;
         events.sort();
         let events = events.iter().map(|(r, m, n)| (r.as_str(), m.as_str(), *n));
