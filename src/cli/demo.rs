@@ -16,6 +16,7 @@ use tokio::{net::TcpListener, time::sleep};
 use super::{Signals, failed, not_started, on_runtime};
 use crate::{
     Headcount,
+    access::{Authorization, Verb},
     client::contexts::{Context, Contexts, ContextsError},
     config::Config,
     pki::{self, DemoFiles},
@@ -90,6 +91,8 @@ async fn demo(args: &DemoArgs) -> ExitCode {
         listen: args.listen,
         admin_listen: args.admin_listen,
         log: args.log(),
+        // Everything is there to be tried.
+        authorization: Authorization::Any(Verb::ALL.into_iter().collect()),
         // Nobody sends clients here but the person who ends it.
         drain_delay: Duration::ZERO,
         ..Config::of(TlsFiles {
@@ -162,6 +165,7 @@ fn inhabited() -> Cluster {
             cluster.create(
                 NewDeployment::new(namespace, *name)
                     .replicas(replicas)
+                    .image(&format!("registry.example/{name}:1"))
                     .label("team", namespace)
                     .label("app", name),
             );
@@ -286,6 +290,9 @@ fn instructions(
     line(&format!("export HEADCOUNT_CONTEXTS={}", quoted(contexts)));
     line("headcount list -n web");
     line("headcount set shop 3 --wait");
+    line("headcount image shop main=registry.example/shop:2 --wait");
+    line("headcount rollback shop --wait");
+    line("headcount get shop -o wide");
     line("");
     line("# set a count");
     line(&format!(

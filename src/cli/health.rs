@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{
     BAD_CONFIGURATION,
-    client::{Failed, ServerArgs},
+    client::{Failed, OutputArgs, ServerArgs},
     core_dumps, say,
 };
 use crate::{
@@ -25,6 +25,8 @@ const PATH: &str = "/api/v1/health";
 /// The arguments of `headcount health`.
 #[derive(Debug, Args)]
 pub(super) struct HealthArgs {
+    #[command(flatten)]
+    output: OutputArgs,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -76,9 +78,13 @@ fn ask(args: HealthArgs) -> Result<(), HealthError> {
     runtime.shutdown_background();
     let Answer { status, body, .. } = asked?;
     let body = String::from_utf8_lossy(&body);
-    // A closed stdout changes nothing about the answer.
-    let _ = writeln!(io::stdout(), "{}", printable(body.trim_end()));
     let told: Value = serde_json::from_str(&body).unwrap_or_default();
+    // A closed stdout changes nothing about the answer.
+    if told.is_null() || !args.output.is_structured() {
+        let _ = writeln!(io::stdout(), "{}", printable(body.trim_end()));
+    } else {
+        let _ = args.output.write(&told);
+    }
     match (status, told["status"].as_str(), told["error"].as_str()) {
         (StatusCode::OK, Some("healthy"), _) => Ok(()),
         (_, _, Some(why)) => Err(HealthError::Unhealthy(server, why.to_owned())),

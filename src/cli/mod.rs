@@ -21,7 +21,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Parser, Subcommand, error::ErrorKind};
+use clap::{Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::error;
 
@@ -84,11 +84,13 @@ pub fn main() -> ExitCode {
     if let Some(client::CalledAs::Completer) = plugin {
         return client::complete();
     }
+    let words = client::led_by_the_command(std::env::args_os().collect(), |word| {
+        plugin.is_none() && !client::has_server_flags(word)
+    });
     let parsed = match plugin {
-        None => Cli::try_parse().map(|cli| cli.command),
-        Some(_) => {
-            client::Plugin::try_parse().map(|plugin| Command::Client(Box::new(plugin.command)))
-        }
+        None => Cli::try_parse_from(&words).map(|cli| cli.command),
+        Some(_) => client::Plugin::try_parse_from(&words)
+            .map(|plugin| Command::Client(Box::new(plugin.command))),
     };
     let command = match parsed {
         Ok(command) => command,
@@ -97,16 +99,19 @@ pub fn main() -> ExitCode {
             let _ = error.print();
             return ExitCode::SUCCESS;
         }
-        Err(error) if plugin.is_some() || is_for_a_person() => {
+        Err(_) if words.len() == 1 && plugin.is_none() => {
+            say(
+                &"the command is missing: get, set or list to ask a server, serve to run one; `headcount --help` tells more",
+            );
+            return ExitCode::from(BAD_CONFIGURATION);
+        }
+        Err(error) if plugin.is_none() && is_logged(&words) => {
+            return refused_unstarted(&crate::config::sentence(&error));
+        }
+        Err(error) => {
             say(&crate::config::sentence(&error));
             return ExitCode::from(BAD_CONFIGURATION);
         }
-        Err(error) if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            return refused_unstarted(
-                &"the command is missing: get, set or list to ask a server, serve to run one; `headcount --help` tells more",
-            );
-        }
-        Err(error) => return refused_unstarted(&crate::config::sentence(&error)),
     };
     let code = match command {
         Command::Client(command) => client::run(*command),
@@ -126,24 +131,12 @@ pub fn main() -> ExitCode {
     code
 }
 
-/// Whether the command is one that a person runs and reads, who needs no log line, even if it can't be understood.
-fn is_for_a_person() -> bool {
-    const COMMANDS: [&str; 9] = [
-        "openapi",
-        "pki",
-        "policy",
-        "audit",
-        "config",
-        "doctor",
-        "health",
-        "completions",
-        "man",
-    ];
-    let command = std::env::args_os().nth(1);
-    command.is_some_and(|word| {
-        COMMANDS.iter().any(|command| word == *command)
-            || word.to_str().is_some_and(client::is_command)
-    })
+/// Whether the command is one that says all in log lines, which no person may be reading; of all others that is told in words, even
+/// if they can't be understood.
+fn is_logged(words: &[OsString]) -> bool {
+    let is_flag = |word: &&OsString| word.to_str().is_some_and(|word| word.starts_with('-'));
+    let command = words.iter().skip(1).find(|word| !is_flag(word));
+    command.is_some_and(|word| word == "serve" || word == "demo")
 }
 
 /// Says to a person why nothing was done.

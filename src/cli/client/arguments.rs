@@ -5,12 +5,19 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 use jiff::SignedDuration;
 
-use super::{Failed, output::Format};
+use super::{
+    Failed,
+    output::{self, Format},
+};
 use crate::{
     client::{Client, ClientFiles, ServerAddress, contexts::Contexts},
     name,
 };
 
+/// How long the answer of a read is waited for.
+const READ: Duration = Duration::from_secs(10);
+/// How long that of a write: longer than the server itself takes for one (15 s), which then says what became of it.
+const WRITE: Duration = Duration::from_secs(30);
 /// The longest time to wait.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -33,9 +40,9 @@ pub(in crate::cli) struct ServerArgs {
     /// Its private key, PEM
     #[arg(long, value_name = "FILE")]
     pub(super) key: Option<PathBuf>,
-    /// How long each answer is waited for, connecting included
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
-    pub(super) timeout: Duration,
+    /// How long each answer is waited for, connecting included; without it 10s, and 30s where something is written
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(super) timeout: Option<Duration>,
     /// Say each request, its answer's status and id, and how long it took
     #[arg(short, long)]
     pub(super) verbose: bool,
@@ -51,8 +58,18 @@ pub(in crate::cli) struct Target {
 }
 
 impl ServerArgs {
-    /// What the flags say, and where they don't, the context.
+    /// What the flags say, and where they don't, the context; to read from.
     pub(in crate::cli) fn target(&self) -> Result<Target, Failed> {
+        self.target_within(READ)
+    }
+
+    /// The same, to write to.
+    pub(super) fn target_of_writes(&self) -> Result<Target, Failed> {
+        self.target_within(WRITE)
+    }
+
+    fn target_within(&self, usual: Duration) -> Result<Target, Failed> {
+        let timeout = self.timeout.unwrap_or(usual);
         let flags = (&self.server, &self.ca, &self.cert, &self.key);
         let whole = matches!(flags, (Some(_), Some(_), Some(_), Some(_)));
         let context = if whole && self.context.is_none() {
@@ -89,9 +106,9 @@ impl ServerArgs {
         };
         let server = server.ok_or_else(missing)?;
         Ok(Target {
-            client: Client::new(server.clone(), &files, self.timeout)?,
+            client: Client::new(server.clone(), &files, timeout)?,
             server,
-            timeout: self.timeout,
+            timeout,
             namespace: context.and_then(|context| context.namespace),
             verbose: self.verbose,
         })
@@ -100,10 +117,22 @@ impl ServerArgs {
 
 /// How a command tells what it was told.
 #[derive(Debug, Args)]
-pub(super) struct OutputArgs {
+pub(in crate::cli) struct OutputArgs {
     /// How to write what was answered
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub(super) output: Format,
+}
+
+impl OutputArgs {
+    /// Whether programs are to read it.
+    pub(in crate::cli) const fn is_structured(&self) -> bool {
+        matches!(self.output, Format::Json | Format::Yaml)
+    }
+
+    /// Writes what programs are to read.
+    pub(in crate::cli) fn write(&self, value: &serde_json::Value) -> Result<(), Failed> {
+        output::value(self.output, value)
+    }
 }
 
 /// The namespace of names without one.
@@ -112,6 +141,15 @@ pub(super) struct NamespaceArgs {
     /// The namespace, where the name has none; without it the context's
     #[arg(short, long, value_name = "NAMESPACE", value_parser = namespace)]
     pub(super) namespace: Option<String>,
+}
+
+/// The flags that may stand before the command, too, as with kubectl.
+#[derive(clap::Parser)]
+pub(super) struct LeadingArgs {
+    #[command(flatten)]
+    namespace: NamespaceArgs,
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 /// A Deployment as it was named: `NAMESPACE/NAME` or `NAME`.
@@ -174,6 +212,22 @@ impl Named {
             name: self.name.clone(),
         })
     }
+}
+
+/// The argument whose flag a word is, and whether the word has its value, too.
+pub(super) fn flag_of<'a>(
+    mut arguments: impl Iterator<Item = &'a clap::Arg>,
+    word: &str,
+) -> Option<(&'a clap::Arg, bool)> {
+    if let Some(long) = word.strip_prefix("--") {
+        let name = long.split('=').next();
+        let argument = arguments.find(|a| a.get_long() == name)?;
+        return Some((argument, long.contains('=')));
+    }
+    let mut short = word.strip_prefix('-')?.chars();
+    let name = short.next()?;
+    let argument = arguments.find(|a| a.get_short() == Some(name))?;
+    Some((argument, short.next().is_some()))
 }
 
 /// Reads `[NAMESPACE/]NAME`.

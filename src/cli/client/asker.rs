@@ -21,6 +21,21 @@ pub(super) struct Counted {
     pub(super) replica_count: i32,
 }
 
+/// What is read of a Deployment in detail for the names of its containers.
+#[derive(Deserialize)]
+struct Containers {
+    containers: Vec<Container>,
+}
+
+#[derive(Deserialize)]
+struct Container {
+    name: String,
+    image: String,
+}
+
+/// Of more Deployments than these, nobody is told the names that are near.
+pub(super) const MOST: u32 = 1000;
+
 /// Asks one server over one connection.
 pub(super) struct Asker<'t> {
     session: Session<'t>,
@@ -35,6 +50,11 @@ impl<'t> Asker<'t> {
             timeout: target.timeout,
             verbose: target.verbose,
         }
+    }
+
+    /// Waits no longer than this for the next answers, where it would have.
+    pub(super) fn hurry(&mut self, timeout: Duration) {
+        self.timeout = self.timeout.min(timeout);
     }
 
     /// Sends a call; what comes back is a success.
@@ -55,8 +75,10 @@ impl<'t> Asker<'t> {
         if self.verbose {
             let took = began.elapsed().as_millis();
             let id = answer.header("x-request-id").unwrap_or("none");
+            let tag = answer.header("etag");
+            let tag = tag.map_or_else(String::new, |tag| format!(", ETag {tag}"));
             words(&format!(
-                "{} {} {} in {took} ms (request id {id})",
+                "{} {} {} in {took} ms (request id {id}{tag})",
                 call.method, call.path, answer.status
             ));
         }
@@ -71,12 +93,26 @@ impl<'t> Asker<'t> {
 
     /// Adds to a failure about a Deployment what helps with it, as far as the caller may know that.
     pub(super) async fn helped(&mut self, mut failed: Failed, about: &Deployment) -> Failed {
-        let more = match failed.code {
-            Code::NotFound if failed.answered => self.near(about).await,
-            _ => None,
-        };
-        if let Some(more) = more {
-            failed.sentence = format!("{}; {more}", failed.sentence.trim_end_matches('.'));
+        if !failed.answered {
+            return failed;
+        }
+        let said = failed.sentence.trim_end_matches('.');
+        // What the server says of paths is said of commands here.
+        if let Some((what, _)) = said.split_once(": its containers are at ") {
+            let all = self.containers(about).await;
+            let names: Vec<_> = all.into_iter().map(|(name, _)| name).collect();
+            failed.sentence = match names[..] {
+                [] => what.to_owned(),
+                _ => format!("{what}: it has {}", names.join(", ")),
+            };
+        } else if said.starts_with("the Deployment's rollouts are paused") {
+            failed.sentence = format!(
+                "the rollouts of {about} are paused: let them go on first, with `headcount resume {about}`"
+            );
+        } else if failed.code == Code::NotFound
+            && let Some(more) = self.near(about).await
+        {
+            failed.sentence = format!("{said}; {more}");
         }
         failed
     }
@@ -91,16 +127,35 @@ impl<'t> Asker<'t> {
         Ok((counted.replica_count, tag))
     }
 
+    /// The Deployments of a namespace, or of all; none if they are more than `most` or can't be listed: for what is nice to have.
+    pub(super) async fn listed(&mut self, namespace: Option<&str>, most: u32) -> Vec<Counted> {
+        let path = match namespace {
+            Some(namespace) => format!("/api/v1/namespaces/{namespace}/deployments"),
+            None => "/api/v1/deployments".into(),
+        };
+        match self.send(&Call::get(format!("{path}?limit={most}"))).await {
+            Ok(answer) if answer.header("link").is_none() => {
+                understood(&answer).unwrap_or_default()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The containers of a Deployment with their images; none if they can't be read.
+    pub(super) async fn containers(&mut self, of: &Deployment) -> Vec<(String, String)> {
+        let read = self.read::<Containers>(of.path()).await;
+        let all = read.map(|read| read.containers).unwrap_or_default();
+        all.into_iter().map(|c| (c.name, c.image)).collect()
+    }
+
     /// Names that are nearly the one that isn't there.
     async fn near(&mut self, missed: &Deployment) -> Option<String> {
-        let all: Vec<Counted> = self.read("/api/v1/deployments".into()).await.ok()?;
+        let mut all = self.listed(Some(&missed.namespace), MOST).await;
         // Then it was something of it that isn't there.
-        if all
-            .iter()
-            .any(|one| one.namespace == missed.namespace && one.name == missed.name)
-        {
+        if all.iter().any(|one| one.name == missed.name) {
             return None;
         }
+        all.extend(self.listed(None, MOST).await);
         let mut near: Vec<_> = all
             .iter()
             .filter_map(|one| {
@@ -114,6 +169,7 @@ impl<'t> Asker<'t> {
             })
             .collect();
         near.sort();
+        near.dedup();
         let names: Vec<_> = near.into_iter().take(3).map(|(_, name)| name).collect();
         (!names.is_empty()).then(|| format!("did you mean {}?", names.join(" or ")))
     }

@@ -7,16 +7,20 @@ use clap::{Args, Command, CommandFactory as _, Parser as _};
 
 use super::{
     Plugin,
-    arguments::ServerArgs,
-    asker::{Asker, Counted},
+    arguments::{LeadingArgs, NamespaceArgs, ServerArgs, Target, flag_of, named, namespace},
+    asker::{Asker, Counted, MOST},
     output,
 };
 use crate::client::contexts::Contexts;
 
 /// How long a shell waits for names.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Of more Deployments than a server gives at once, namespaces aren't picked.
+const MOST_AT_ONCE: u32 = 10_000;
 /// The directive that no files are meant.
 const NO_FILES: &str = ":4";
+/// The directive that the order is meant, too: what is nearest is first.
+const IN_ORDER: &str = ":36";
 /// The directive that whatever the shell itself completes is meant.
 const DEFAULT: &str = ":0";
 
@@ -53,10 +57,10 @@ pub(super) async fn write(words: &[String]) {
     let (last, before) = parted(words);
     let (found, whence) = candidates(&Plugin::command(), last, before).await;
     let found = found.into_iter().filter(|word| word.starts_with(last));
-    let directive = if whence == Whence::Files {
-        DEFAULT
-    } else {
-        NO_FILES
+    let directive = match whence {
+        Whence::Files => DEFAULT,
+        Whence::Names => IN_ORDER,
+        Whence::Commands => NO_FILES,
     };
     write_lines(found.chain([directive.to_owned()]));
 }
@@ -85,33 +89,37 @@ enum Whence {
     Files,
 }
 
-async fn candidates(
-    program: &Command,
-    last: &str,
-    before: &[String],
-) -> (BTreeSet<String>, Whence) {
+async fn candidates(program: &Command, last: &str, before: &[String]) -> (Vec<String>, Whence) {
+    let leading = LeadingArgs::command();
+    // Before the command there may be flags of it.
+    let arguments = |command: &'_ Command| -> Vec<clap::Arg> {
+        let own = command.get_arguments().cloned();
+        let more = leading
+            .get_arguments()
+            .filter(|_| std::ptr::eq(command, program));
+        own.chain(more.cloned()).collect()
+    };
     let mut command = program;
-    let mut positionals = 0;
-    let mut words = before.iter().peekable();
-    while let Some(word) = words.next() {
+    let mut positionals = Vec::new();
+    // The flag whose value comes next.
+    let mut valued = None;
+    for word in before {
+        if valued.take().is_some() {
+            continue;
+        }
         if word.starts_with('-') {
-            let takes = command
-                .get_arguments()
-                .any(|a| is_flag(a, word) && a.get_action().takes_values());
-            if takes && !word.contains('=') && word != "--wait" {
-                words.next();
-            }
+            let all = arguments(command);
+            valued = flag_of(all.iter(), word)
+                .filter(|(a, whole)| {
+                    a.get_action().takes_values() && !whole && a.get_id() != "wait"
+                })
+                .map(|(a, _)| a.clone());
         } else if let Some(found) = command.find_subcommand(word) {
             command = found;
         } else {
-            positionals += 1;
+            positionals.push(word);
         }
     }
-    let valued = before.last().and_then(|word| {
-        let mut arguments = command.get_arguments();
-        arguments
-            .find(|a| is_flag(a, word) && a.get_action().takes_values() && a.get_id() != "wait")
-    });
     if let Some(argument) = valued {
         let fixed = argument.get_possible_values();
         if !fixed.is_empty() {
@@ -120,67 +128,41 @@ async fn candidates(
         }
         return match argument.get_id().as_str() {
             "context" => (contexts(), Whence::Names),
-            "namespace" => {
-                let (all, _) = deployments(before).await;
-                (
-                    all.into_iter().map(|d| d.namespace).collect(),
-                    Whence::Names,
-                )
-            }
-            "ca" | "cert" | "key" | "pki" => (BTreeSet::new(), Whence::Files),
-            _ => (BTreeSet::new(), Whence::Commands),
+            "namespace" => (namespaces(before).await, Whence::Names),
+            "ca" | "cert" | "key" | "pki" => (Vec::new(), Whence::Files),
+            _ => (Vec::new(), Whence::Commands),
         };
     }
     if last.starts_with('-') {
-        let flags = command
-            .get_arguments()
+        let all = arguments(command);
+        let flags = all
+            .iter()
             .filter_map(|a| Some(format!("--{}", a.get_long()?)));
-        return (flags.collect(), Whence::Commands);
+        let flags: BTreeSet<_> = flags.collect();
+        return (flags.into_iter().collect(), Whence::Commands);
     }
     if command.has_subcommands() {
         let shown = command.get_subcommands().filter(|c| !c.is_hide_set());
-        let names = shown.map(|c| c.get_name().to_owned());
-        return (names.collect(), Whence::Commands);
+        let names: BTreeSet<_> = shown.map(|c| c.get_name().to_owned()).collect();
+        return (names.into_iter().collect(), Whence::Commands);
     }
-    let takes = command.get_positionals().nth(positionals).or_else(|| {
-        let last = command.get_positionals().last();
-        last.filter(|a| a.get_num_args().is_some_and(|n| n.max_values() > 1))
-    });
+    let takes = command
+        .get_positionals()
+        .nth(positionals.len())
+        .or_else(|| {
+            let last = command.get_positionals().last();
+            last.filter(|a| a.get_num_args().is_some_and(|n| n.max_values() > 1))
+        });
     let found = match takes.map(|argument| argument.get_id().as_str()) {
         Some("name") if ["use", "remove", "show"].contains(&command.get_name()) => contexts(),
-        Some("name" | "names") if command.get_name() != "add" => {
-            let namespace = flag(before, &["-n", "--namespace"]);
-            let (all, own) = deployments(before).await;
-            let wanted = all
-                .into_iter()
-                .filter(|d| namespace.is_none_or(|n| n == d.namespace));
-            wanted
-                .map(|d| {
-                    // Of the context's namespace the name is enough, once it is begun.
-                    let begun = !last.is_empty() && d.name.starts_with(last);
-                    match namespace {
-                        Some(_) => d.name,
-                        None if begun && own.as_ref() == Some(&d.namespace) => d.name,
-                        None => format!("{}/{}", d.namespace, d.name),
-                    }
-                })
-                .collect()
-        }
-        _ => BTreeSet::new(),
+        Some("name" | "names") if command.get_name() != "add" => deployments(before, last).await,
+        Some("image") => match positionals.first() {
+            Some(name) => images(before, name).await,
+            None => Vec::new(),
+        },
+        _ => Vec::new(),
     };
     (found, Whence::Names)
-}
-
-fn is_flag(argument: &clap::Arg, word: &str) -> bool {
-    let long = word
-        .strip_prefix("--")
-        .map(|w| w.split('=').next().unwrap_or(w));
-    let short = word
-        .strip_prefix('-')
-        .filter(|w| w.len() == 1)
-        .and_then(|w| w.chars().next());
-    (long.is_some() && argument.get_long() == long)
-        || (short.is_some() && argument.get_short() == short)
 }
 
 /// The value of a flag that stands before.
@@ -196,26 +178,77 @@ fn flag<'a>(before: &'a [String], names: &[&str]) -> Option<&'a str> {
         })
 }
 
-fn contexts() -> BTreeSet<String> {
+fn contexts() -> Vec<String> {
     let read = Contexts::file().and_then(|path| Contexts::read(&path));
     read.map(|c| c.contexts.into_keys().collect())
         .unwrap_or_default()
 }
 
-/// What the server lists, and the context's namespace; nothing if it can't be asked, since nobody reads errors on a Tab.
-async fn deployments(before: &[String]) -> (Vec<Counted>, Option<String>) {
+/// Names of Deployments: those of the namespace that is meant, and then all others with theirs.
+async fn deployments(before: &[String], last: &str) -> Vec<String> {
+    let Some(target) = target(before) else {
+        return Vec::new();
+    };
+    let mut asker = Asker::new(&target);
+    let with_namespace = |d: Counted| format!("{}/{}", d.namespace, d.name);
+    if let Some((begun, _)) = last.split_once('/') {
+        let Ok(begun) = namespace(begun) else {
+            return Vec::new();
+        };
+        let all = asker.listed(Some(&begun), MOST).await;
+        return all.into_iter().map(with_namespace).collect();
+    }
+    let given = flag(before, &["-n", "--namespace"]);
+    let own = given.or(target.namespace.as_deref());
+    let mut found = Vec::new();
+    if let Some(own) = own {
+        let all = asker.listed(Some(own), MOST).await;
+        found.extend(all.into_iter().map(|d| d.name));
+    }
+    if given.is_none() {
+        let all = asker.listed(None, MOST).await;
+        let others = all
+            .into_iter()
+            .filter(|d| own != Some(d.namespace.as_str()));
+        found.extend(others.map(with_namespace));
+    }
+    found
+}
+
+async fn namespaces(before: &[String]) -> Vec<String> {
+    let Some(target) = target(before) else {
+        return Vec::new();
+    };
+    let all = Asker::new(&target).listed(None, MOST_AT_ONCE).await;
+    let all: BTreeSet<_> = all.into_iter().map(|d| d.namespace).collect();
+    all.into_iter().collect()
+}
+
+/// The containers of a Deployment with the images that they have, to be changed.
+async fn images(before: &[String], name: &str) -> Vec<String> {
+    let (Some(target), Ok(name)) = (target(before), named(name)) else {
+        return Vec::new();
+    };
+    let given = NamespaceArgs {
+        namespace: flag(before, &["-n", "--namespace"]).map(str::to_owned),
+    };
+    let Ok(deployment) = name.in_namespace(&given, &target) else {
+        return Vec::new();
+    };
+    let all = Asker::new(&target).containers(&deployment).await;
+    all.into_iter()
+        .map(|(name, image)| format!("{name}={image}"))
+        .collect()
+}
+
+/// Whom to ask; nobody if the words don't tell, since nobody reads errors on a Tab.
+fn target(before: &[String]) -> Option<Target> {
     let names = ["--context", "--server", "--ca", "--cert", "--key"];
     let given = names
         .iter()
         .filter_map(|name| Some([(*name).to_owned(), flag(before, &[name])?.to_owned()]));
     let words = std::iter::once("headcount".to_owned()).chain(given.flatten());
-    let Ok(mut place) = Where::try_parse_from(words) else {
-        return Default::default();
-    };
-    place.server.timeout = PATIENCE;
-    let Ok(target) = place.server.target() else {
-        return Default::default();
-    };
-    let all = Asker::new(&target).read("/api/v1/deployments".into()).await;
-    (all.unwrap_or_default(), target.namespace.clone())
+    let mut place = Where::try_parse_from(words).ok()?;
+    place.server.timeout = Some(PATIENCE);
+    place.server.target().ok()
 }

@@ -13,16 +13,53 @@ mod rollout;
 mod watch;
 mod write;
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-pub(super) use self::{arguments::ServerArgs, failed::Failed};
+pub(super) use self::{
+    arguments::{OutputArgs, ServerArgs},
+    failed::Failed,
+};
 use super::{core_dumps, say};
 
 /// What help says of exit codes, the same for each of these commands.
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 3 forbidden or not let in, 4 not found, 5 conflict (somebody else was faster, \
 or it isn't what --current or --if-match says), 6 time-out, 7 refused by bounds or admission, 8 server busy or away, 64 usage, 130 Ctrl-C";
+/// How that begins.
+pub(super) const EXIT_CODES_ARE: &str = "Exit codes: ";
+
+/// How a command is used, for its manual page.
+pub(super) fn examples(command: &str) -> &'static [&'static str] {
+    match command {
+        "get" => &[
+            "headcount get shop",
+            "headcount get web/shop jobs/mailer -o wide",
+            "headcount get shop -o json",
+        ],
+        "list" => &[
+            "headcount list",
+            "headcount list -n web -l 'app in (shop, cart)'",
+        ],
+        "watch" => &["headcount watch shop", "headcount watch -n web -o json"],
+        "set" => &[
+            "headcount set shop 5 --wait",
+            "headcount set shop 5 --current 3 --reason 'after the fair'",
+        ],
+        "step" => &["headcount step shop +2", "headcount step shop -1 --dry-run"],
+        "image" => &["headcount image shop app=registry.example/shop:2 --wait"],
+        "restart" => &["headcount restart shop --wait=2m"],
+        "pause" => &["headcount pause shop --reason 'a look first'"],
+        "resume" => &["headcount resume shop --wait"],
+        "rollback" => &["headcount rollback shop", "headcount rollback shop --to 3"],
+        "wait" => &["headcount wait shop --for 2m"],
+        "whoami" => &["headcount whoami -o name"],
+        "add" => &[
+            "headcount context add staging --server https://headcount.example --pki certificates --client alice -n web",
+        ],
+        _ => &[],
+    }
+}
 
 /// The commands of a client.
 #[derive(Debug, Subcommand)]
@@ -96,9 +133,36 @@ pub(super) fn called_by_kubectl() -> Option<CalledAs> {
     }
 }
 
-/// Whether a word is one of these commands.
-pub(super) fn is_command(word: &str) -> bool {
+/// A command line whose flags before one of these commands are moved behind it, which alone knows them; `others` are the commands
+/// that they mean nothing to.
+pub(super) fn led_by_the_command(
+    mut words: Vec<OsString>,
+    others: impl Fn(&str) -> bool,
+) -> Vec<OsString> {
+    let leading = arguments::LeadingArgs::command();
+    let mut at = 1;
+    while let Some(word) = words.get(at).and_then(|word| word.to_str()) {
+        if !word.starts_with('-') {
+            if at > 1 && !others(word) {
+                words[1..=at].rotate_right(1);
+            }
+            return words;
+        }
+        let Some((flag, whole)) = arguments::flag_of(leading.get_arguments(), word) else {
+            return words;
+        };
+        at += 1 + usize::from(flag.get_action().takes_values() && !whole);
+    }
+    // There is no command, which is what is to be said.
+    words.truncate(1);
+    words
+}
+
+/// Whether a word is a command that asks a server, or no command at all.
+pub(super) fn has_server_flags(word: &str) -> bool {
     Plugin::command().find_subcommand(word).is_some()
+        || word == "health"
+        || super::Cli::command().find_subcommand(word).is_none()
 }
 
 /// Writes what may stand in the place of the last word, as kubectl takes it.

@@ -10,6 +10,7 @@ use super::{
     Failed,
     arguments::{Deployment, Named, NamespaceArgs, OutputArgs, ServerArgs, named, time},
     asker::{Asker, understood},
+    failed::Code,
     output::{self, Format, Mood, Table, words},
     rollout::{self, Awaited},
 };
@@ -73,6 +74,19 @@ pub(super) const WIDE: [&str; 13] = [
     "SET-BY",
 ];
 
+/// The columns of a table that isn't wide.
+const USUAL: [&str; 7] = [
+    "NAMESPACE",
+    "NAME",
+    "DESIRED",
+    "READY",
+    "STATUS",
+    "ALSO-SET-BY",
+    "SET-BY",
+];
+/// What stands in a cell that nobody can fill in.
+const UNKNOWN: &str = "unknown";
+
 /// What tables show of a Deployment in detail.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -88,6 +102,8 @@ pub(super) struct Detail {
     last_set_by: Option<Setter>,
     #[serde(default)]
     also_set_by: Vec<AlsoSetBy>,
+    /// Nothing if it can't be known who else sets the count.
+    will_stick: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -137,6 +153,21 @@ impl std::fmt::Display for AlsoSetBy {
     }
 }
 
+impl AlsoSetBy {
+    /// As short as it is understood: `HPA 2-10`.
+    fn short(&self) -> String {
+        let kind = match self.kind.as_str() {
+            "HorizontalPodAutoscaler" => "HPA",
+            "ScaledObject" => "KEDA",
+            other => other,
+        };
+        match (self.min_replicas, self.max_replicas) {
+            (Some(min), Some(max)) => format!("{kind} {min}-{max}"),
+            _ => kind.to_owned(),
+        }
+    }
+}
+
 impl Rollout {
     pub(super) fn mood(&self) -> Mood {
         match self.status.as_str() {
@@ -173,6 +204,7 @@ impl Detail {
                 desired.to_string(),
                 ready.to_string(),
                 status,
+                self.others(AlsoSetBy::short),
                 set_by,
             ];
         }
@@ -191,7 +223,7 @@ impl Detail {
             status,
             or_none(self.revision.map(|r| r.to_string())),
             or_none(self.last_set_by.as_ref().and_then(|by| by.at.clone())),
-            or_none(Some(self.others())),
+            self.others(ToString::to_string),
             or_none(Some(images.collect::<Vec<_>>().join(","))),
             set_by,
         ]
@@ -199,9 +231,13 @@ impl Detail {
 }
 
 impl Detail {
-    /// Who else sets the count.
-    fn others(&self) -> String {
-        let others = self.also_set_by.iter().map(ToString::to_string);
+    /// Who else sets the count, as far as that is known.
+    fn others(&self, named: impl Fn(&AlsoSetBy) -> String) -> String {
+        if self.also_set_by.is_empty() {
+            let nobody = self.will_stick.is_some();
+            return if nobody { "-" } else { UNKNOWN }.into();
+        }
+        let others = self.also_set_by.iter().map(named);
         others.collect::<Vec<_>>().join(",")
     }
 }
@@ -217,17 +253,25 @@ pub(super) async fn get(args: &GetArgs) -> Result<(), Failed> {
     let names: Vec<_> = names.collect::<Result<_, _>>()?;
     let format = args.output.output;
     let wide = format == Format::Wide;
-    let headers: &[&str] = if wide {
-        &WIDE
-    } else {
-        &["NAMESPACE", "NAME", "DESIRED", "READY", "STATUS", "SET-BY"]
-    };
+    let headers: &[&str] = if wide { &WIDE } else { &USUAL };
     let (mut table, mut moods) = (Table::new(headers), Vec::new());
     let (mut values, mut failures, mut notes) = (Vec::new(), Vec::new(), Vec::new());
     for name in &names {
         let answer = match asker.send(&Call::get(name.path())).await {
             Ok(answer) => answer,
-            // Whoever gave one no answer gives the others none.
+            // The count is in the server's copy, which is there without Kubernetes.
+            Err(mut failed) if matches!(failed.code, Code::Away | Code::Late) => {
+                let Ok((count, _)) = asker.count(name).await else {
+                    // Whoever gave one no answer gives the others none.
+                    return Err(failed);
+                };
+                table.row(count_alone(name, count, headers));
+                moods.push(Mood::Waiting);
+                failed.sentence =
+                    format!("of {name} nothing but the count is known, {count}: {failed}");
+                failures.push(failed);
+                continue;
+            }
             Err(failed) if !failed.answered => return Err(failed),
             Err(failed) => {
                 failures.push(asker.helped(failed, name).await);
@@ -238,15 +282,21 @@ pub(super) async fn get(args: &GetArgs) -> Result<(), Failed> {
         table.row(detail.cells(name, wide));
         moods.push(detail.rollout.mood());
         if format == Format::Table && !detail.also_set_by.is_empty() {
-            let others = detail.others();
+            let others = detail.others(ToString::to_string);
             notes.push(format!(
                 "{name}: its count is also set by {others}, which may undo what is set here"
             ));
         }
         values.push((name, understood::<Value>(&answer)?));
     }
+    let is_table = matches!(format, Format::Table | Format::Wide);
+    let any = if is_table {
+        !moods.is_empty()
+    } else {
+        !values.is_empty()
+    };
     table.moods("STATUS", moods);
-    if !values.is_empty() {
+    if any {
         match format {
             Format::Table | Format::Wide => output::table(&table)?,
             Format::Name => {
@@ -269,6 +319,17 @@ pub(super) async fn get(args: &GetArgs) -> Result<(), Failed> {
         words(&format!("error: {failed}"));
     }
     last.map_or(Ok(()), Err)
+}
+
+/// The row of a Deployment of which nothing but the count can be read.
+fn count_alone(of: &Deployment, count: i32, headers: &[&str]) -> Vec<String> {
+    let cell = |header: &&str| match *header {
+        "NAMESPACE" => of.namespace.clone(),
+        "NAME" => of.name.clone(),
+        "DESIRED" => count.to_string(),
+        _ => UNKNOWN.into(),
+    };
+    headers.iter().map(cell).collect()
 }
 
 /// Waits until a rollout has ended.
@@ -331,20 +392,28 @@ mod tests {
         });
         let read = |value: &Value| serde_json::from_value::<Detail>(value.clone()).unwrap();
         let of = |value: &Value, wide| read(value).cells(&named, wide).join(" ");
-        assert_eq!(of(&detail, false), "web shop 5 2 progressing alice");
+        assert_eq!(
+            of(&detail, false),
+            "web shop 5 2 progressing HPA 2-10 alice"
+        );
         assert_eq!(
             of(&detail, true),
             "web shop 5 4 3 2 1 progressing 2 2026-11-28T09:00:00Z HorizontalPodAutoscaler/shop(2-10) app=a:2,log=l:1 alice"
         );
         detail["lastSetBy"] = serde_json::json!({"manager": "kubectl", "principal": null, "at": null, "subresource": ""});
-        assert_eq!(of(&detail, false), "web shop 5 2 progressing kubectl");
+        assert_eq!(
+            of(&detail, false),
+            "web shop 5 2 progressing HPA 2-10 kubectl"
+        );
         for gone in ["lastSetBy", "alsoSetBy", "revision"] {
             detail.as_object_mut().unwrap().remove(gone);
         }
         detail["containers"] = serde_json::json!([]);
         assert_eq!(
             of(&detail, true),
-            "web shop 5 4 3 2 1 progressing - - - - -"
+            "web shop 5 4 3 2 1 progressing - - unknown - -"
         );
+        detail["willStick"] = serde_json::json!(true);
+        assert_eq!(of(&detail, false), "web shop 5 2 progressing - -");
     }
 }

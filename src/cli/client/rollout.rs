@@ -22,6 +22,8 @@ use crate::{client::Call, pki::printable};
 
 /// How often is asked how far it is: the server asks the cluster once a second at most, so that more would tell nothing.
 const PERIOD: Duration = Duration::from_secs(1);
+/// How long the answer is waited for that is asked for when time is up.
+const LAST_LOOK: Duration = Duration::from_secs(1);
 /// How long the bar is, in characters.
 const BAR: usize = 20;
 
@@ -69,6 +71,8 @@ async fn follow(
     let mut uid = None;
     let mut last = "nothing was heard of it".to_owned();
     loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        asker.hurry(left.max(LAST_LOOK));
         match asker
             .send(&call)
             .await
@@ -115,8 +119,7 @@ async fn follow(
             Err(failed) if matches!(failed.code, Code::Away | Code::Late) => last = failed.sentence,
             Err(failed) => return Err(failed),
         }
-        let next = Instant::now() + PERIOD;
-        if next >= deadline {
+        if left.is_zero() {
             return Err(Failed::new(
                 Code::Late,
                 format!(
@@ -125,7 +128,7 @@ async fn follow(
                 ),
             ));
         }
-        sleep_until(next).await;
+        sleep_until(deadline.min(Instant::now() + PERIOD)).await;
     }
 }
 

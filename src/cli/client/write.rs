@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     client::{Answer, Call},
+    image_reference::ImageReference,
     name,
     pki::printable,
 };
@@ -122,7 +123,7 @@ pub(in crate::cli) struct RollbackArgs {
 
 /// Sets a count.
 pub(super) async fn set(args: &SetArgs) -> Result<(), Failed> {
-    let target = args.write.server.target()?;
+    let target = args.write.server.target_of_writes()?;
     let mut write = Writing::new(&args.name, &args.write, &target)?;
     write.only_if_now(args.current).await?;
     let body = json!({ "replicaCount": args.count });
@@ -135,7 +136,7 @@ pub(super) async fn set(args: &SetArgs) -> Result<(), Failed> {
 
 /// Makes a count larger or smaller, once, however often it has to be sent.
 pub(super) async fn step(args: &StepArgs) -> Result<(), Failed> {
-    let target = args.write.server.target()?;
+    let target = args.write.server.target_of_writes()?;
     let mut write = Writing::new(&args.name, &args.write, &target)?;
     write.only_if_now(args.current).await?;
     if write.precondition.is_none() {
@@ -159,7 +160,7 @@ fn count_words(before: &Value, now: &Value) -> String {
 
 /// Sets an image.
 pub(super) async fn image(args: &ImageArgs) -> Result<(), Failed> {
-    let target = args.write.server.target()?;
+    let target = args.write.server.target_of_writes()?;
     let write = Writing::new(&args.name, &args.write, &target)?;
     let (container, image) = &args.image;
     let path = format!("containers/{container}/image");
@@ -180,7 +181,7 @@ pub(super) async fn image(args: &ImageArgs) -> Result<(), Failed> {
 
 /// Restarts all Pods.
 pub(super) async fn restart(args: &PlainArgs) -> Result<(), Failed> {
-    let target = args.write.server.target()?;
+    let target = args.write.server.target_of_writes()?;
     let write = Writing::new(&args.name, &args.write, &target)?;
     write
         .send(Method::POST, "restart", &json!({}), |_| {
@@ -191,7 +192,7 @@ pub(super) async fn restart(args: &PlainArgs) -> Result<(), Failed> {
 
 /// Holds rollouts, or lets them go on.
 pub(super) async fn pause(args: &PlainArgs, paused: bool) -> Result<(), Failed> {
-    let target = args.write.server.target()?;
+    let target = args.write.server.target_of_writes()?;
     let write = Writing::new(&args.name, &args.write, &target)?;
     write
         .send(
@@ -199,13 +200,13 @@ pub(super) async fn pause(args: &PlainArgs, paused: bool) -> Result<(), Failed> 
             "paused",
             &json!({ "paused": paused }),
             |done| {
-                let already = if done["changed"] == false {
-                    " already"
-                } else {
-                    ""
-                };
-                let state = if paused { "is paused" } else { "is not paused" };
-                format!("{state}{already}")
+                match (paused, done["changed"] != false) {
+                    (true, true) => "is paused",
+                    (true, false) => "is paused already",
+                    (false, true) => "is not paused",
+                    (false, false) => "was not paused",
+                }
+                .into()
             },
         )
         .await
@@ -213,7 +214,7 @@ pub(super) async fn pause(args: &PlainArgs, paused: bool) -> Result<(), Failed> 
 
 /// Goes back to a revision.
 pub(super) async fn rollback(args: &RollbackArgs) -> Result<(), Failed> {
-    let target = args.write.server.target()?;
+    let target = args.write.server.target_of_writes()?;
     let write = Writing::new(&args.name, &args.write, &target)?;
     let body = args
         .to
@@ -420,10 +421,13 @@ fn delta(text: &str) -> Result<i32, &'static str> {
     delta.ok_or("give a step with its sign, like +2 or -1; `headcount set` sets a count")
 }
 
-fn container_and_image(text: &str) -> Result<(String, String), &'static str> {
+fn container_and_image(text: &str) -> Result<(String, String), String> {
     let (container, image) = text.split_once('=').ok_or("give CONTAINER=IMAGE")?;
-    if !name::is_container(container) || image.is_empty() {
-        return Err("give CONTAINER=IMAGE, the container's name of a-z, 0-9 and '-'");
+    if !name::is_container(container) {
+        return Err("give CONTAINER=IMAGE, the container's name of a-z, 0-9 and '-'".into());
     }
+    ImageReference::parse(image).map_err(|error| {
+        format!("give CONTAINER=IMAGE, the image like example.org/shop:1.2: {error}")
+    })?;
     Ok((container.to_owned(), image.to_owned()))
 }

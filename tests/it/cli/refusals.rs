@@ -162,7 +162,6 @@ async fn an_unknown_flag_or_command() {
         (&["serve", "--log-level=loud"], "loud"),
         (&["serve", "--read-only=perhaps"], "perhaps"),
         (&["serve", "extra"], "extra"),
-        (&["sevre"], "sevre"),
     ] {
         refused(&run(args).await, &[named]);
     }
@@ -170,10 +169,26 @@ async fn an_unknown_flag_or_command() {
         &run(["serve", "--max-replica=5"]).await,
         &["a similar argument exists: '--max-replicas'"],
     );
-    refused(
-        &run::<&str>([]).await,
-        &["get, set or list to ask a server, serve to run one"],
-    );
+    // Whoever starts no server reads words and no log lines.
+    for (args, part) in [
+        (&["sevre"][..], "sevre"),
+        (&["help", "nope"], "nope"),
+        (&["--nope"], "--nope"),
+        (&["pki", "--nope"], "--nope"),
+        (&[], "get, set or list to ask a server, serve to run one"),
+        (&["--context", "demo"], "the command is missing"),
+    ] {
+        let ended = run(args).await;
+        assert_eq!(
+            (ended.code, ended.stderr.len(), ended.stdout.len()),
+            (Some(64), 1, 0),
+            "{args:?}: {ended:#?}"
+        );
+        assert!(
+            ended.stderr[0].starts_with("error: ") && ended.stderr[0].contains(part),
+            "{args:?}: {ended:#?}"
+        );
+    }
 }
 
 #[tokio::test]

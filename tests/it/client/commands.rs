@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::Site;
+use super::{Site, failed};
 
 fn parsed(lines: &[String]) -> Value {
     serde_json::from_str(&lines.join("\n")).unwrap()
@@ -39,7 +39,7 @@ async fn deployments_are_found_and_shown_in_each_format() {
     let table = site.says(&["get", "shop", "jobs/mailer"]).await;
     assert_eq!(
         table[0],
-        "NAMESPACE  NAME    DESIRED  READY  STATUS    SET-BY"
+        "NAMESPACE  NAME    DESIRED  READY  STATUS    ALSO-SET-BY  SET-BY"
     );
     assert!(
         table[1].starts_with("web        shop    1        1      complete"),
@@ -78,6 +78,10 @@ async fn deployments_are_found_and_shown_in_each_format() {
     assert_eq!(site.says(&["whoami", "-o", "name"]).await, ["alice"]);
     let told = site.says(&["health"]).await;
     assert_eq!(told, [r#"{"status":"healthy","kubernetes":"connected"}"#]);
+    let yaml = site
+        .says(&["--context", "dev", "health", "-o", "yaml"])
+        .await;
+    assert_eq!(yaml, ["kubernetes: connected", "status: healthy"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -174,8 +178,13 @@ async fn images_restarts_pauses_and_rollbacks_are_made_and_told() {
     site.cluster.cluster.set_rollout(rollout);
     let ended = site.run(&["set", "shop", "6", "--wait=20s"]).await;
     assert_eq!(ended.code, Some(0), "{ended:#?}");
-    assert_eq!(
-        site.says(&["resume", "shop"]).await,
-        ["web/shop is not paused"]
-    );
+    let ended = site.run(&["restart", "shop"]).await;
+    failed(&ended, 5, &["`headcount resume web/shop`"]);
+    assert!(!ended.stderr[0].contains("PUT"), "{ended:#?}");
+    for said in ["web/shop is not paused", "web/shop was not paused"] {
+        assert_eq!(site.says(&["resume", "shop"]).await, [said]);
+    }
+    let ended = site.run(&["image", "shop", "nope=example.org/app:2"]).await;
+    failed(&ended, 4, &["no container", &format!("it has {container}")]);
+    assert!(!ended.stderr[0].contains("/api/"), "{ended:#?}");
 }

@@ -1,6 +1,9 @@
 //! Exit codes, and sentences that say what to do.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use simkube::{Fault, On, Rule};
 
@@ -76,6 +79,7 @@ async fn what_cannot_be_meant_is_sixty_four_and_nothing_is_sent() {
             "there is no context \"prod\"",
         ),
         (&["image", "shop", "app"], "CONTAINER=IMAGE"),
+        (&["image", "shop", "app=BAD IMAGE"], "example.org/shop:1.2"),
         (
             &["set", "shop", "3", "--dry-run", "--wait"],
             "leave out one of them",
@@ -113,7 +117,9 @@ async fn a_server_that_is_away_and_one_that_says_nothing_are_told_apart() {
 async fn a_wait_ends_when_time_is_up_and_when_somebody_else_sets_the_count() {
     let site = Site::start().await;
     site.cluster.cluster.set_rollout(None);
+    let began = Instant::now();
     let ended = site.run(&["set", "shop", "3", "--wait=1500ms"]).await;
+    assert!(began.elapsed() >= Duration::from_millis(1500), "{ended:#?}");
     assert_eq!((ended.code, ended.stdout.len()), (Some(6), 1), "{ended:#?}");
     assert!(
         ended
@@ -145,6 +151,52 @@ async fn a_wait_ends_when_time_is_up_and_when_somebody_else_sets_the_count() {
         1,
         "headcount resume web/shop",
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_count_is_shown_of_a_deployment_of_which_kubernetes_tells_no_more() {
+    let site = Site::start().await;
+    let away = Rule::new(
+        On::Get,
+        Fault::Status {
+            code: 503,
+            retry_after: None,
+        },
+    );
+    site.cluster.cluster.faults().add(away);
+    let ended = site.run(&["get", "admin", "--timeout=60s"]).await;
+    assert_eq!(ended.code, Some(8), "{ended:#?}");
+    assert_eq!(
+        ended.stdout,
+        [
+            "NAMESPACE  NAME   DESIRED  READY    STATUS   ALSO-SET-BY  SET-BY",
+            "web        admin  1        unknown  unknown  unknown      unknown"
+        ]
+    );
+    failed_at_last(
+        &ended,
+        8,
+        "of web/admin nothing but the count is known, 1: ",
+    );
+    // Data for programs is whole or not there.
+    let ended = site
+        .run(&["get", "admin", "-o", "json", "--timeout=60s"])
+        .await;
+    failed(&ended, 8, &["nothing but the count is known"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entity_tag_that_is_told_makes_a_write_conditional() {
+    let site = Site::start().await;
+    let ended = site.run(&["get", "shop", "-v"]).await;
+    let tag = ended.stderr[0]
+        .split_once(", ETag ")
+        .unwrap_or_else(|| panic!("{ended:#?}"))
+        .1
+        .trim_end_matches(')');
+    let set = ["set", "shop", "3", "--if-match", tag];
+    assert_eq!(site.says(&set).await, ["web/shop scaled from 1 to 3"]);
+    failed(&site.run(&set).await, 5, &[]);
 }
 
 fn failed_at_last(ended: &crate::support::program::Ended, code: i32, part: &str) {

@@ -29,6 +29,20 @@ async fn the_plugin_has_the_clients_commands_and_completes_their_words() {
         String::from_utf8_lossy(&output.stdout),
         "web/shop scaled from 1 to 3\n"
     );
+    // As with kubectl, flags may come first.
+    for flags in [
+        &["-n", "jobs"][..],
+        &["-njobs", "--context=dev"],
+        &["--context", "dev", "-n=jobs"],
+    ] {
+        let words = [flags, &["get", "mailer", "-o", "name"]].concat();
+        let output = called(&site, "kubectl-headcount", &words);
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout),
+            "jobs/mailer\n",
+            "{output:?}"
+        );
+    }
     let output = called(&site, "kubectl-headcount", &["serve"]);
     assert_eq!(output.status.code(), Some(64), "{output:?}");
     assert!(
@@ -43,19 +57,25 @@ async fn the_plugin_has_the_clients_commands_and_completes_their_words() {
 
     for (words, expected) in [
         (&["re"][..], "restart resume :4"),
-        (&["get", ""], "jobs/mailer web/admin web/shop :4"),
-        (&["get", "web/shop", "web/a"], "web/admin :4"),
-        (&["set", "-n", "web", "s"], "shop :4"),
-        (&["set", "s"], "shop :4"),
-        (&["set", "m"], ":4"),
-        (&["set", "-n", ""], "jobs web :4"),
-        (&["set", "web/shop", ""], ":4"),
-        (&["get", "--context", ""], "dev :4"),
-        (&["context", "use", ""], "dev :4"),
+        (&["get", ""], "admin shop jobs/mailer :36"),
+        (&["get", "web/shop", "web/a"], "web/admin :36"),
+        (&["set", "-n", "web", "s"], "shop :36"),
+        (&["set", "s"], "shop :36"),
+        (&["set", "m"], ":36"),
+        (&["set", "jobs/"], "jobs/mailer :36"),
+        (&["set", "-n", ""], "jobs web :36"),
+        (&["set", "web/shop", ""], ":36"),
+        (&["get", "--context", ""], "dev :36"),
+        (&["--context", ""], "dev :36"),
+        (&["-n", "jobs", "get", ""], "mailer :36"),
+        (&["-n", "jobs", "re"], "restart resume :4"),
+        (&["--verb"], "--verbose :4"),
+        (&["image", "shop", ""], "main=example.org/app:1 :36"),
+        (&["context", "use", ""], "dev :36"),
         (&["list", "-o", "j"], "json :4"),
         (&["set", "--dry"], "--dry-run :4"),
         (&["get", "--ca", ""], ":0"),
-        (&["get", "--context", "nowhere", ""], ":4"),
+        (&["get", "--context", "nowhere", ""], ":36"),
         (
             &[],
             "context get image list pause restart resume rollback set step wait watch whoami :4",
@@ -87,7 +107,7 @@ async fn bash_completes_names_of_the_server_beside_its_own_words() {
         _headcount_names "$2" "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
         echo "${COMPREPLY[@]}""#;
     for (line, expected) in [
-        ("headcount get ", "jobs/mailer web/admin web/shop"),
+        ("headcount get ", "admin shop jobs/mailer"),
         ("headcount watch -n web s", "shop"),
         ("headcount list -n ", "jobs web"),
         ("headcount context use ", "dev"),
