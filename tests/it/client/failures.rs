@@ -18,6 +18,16 @@ async fn each_refusal_has_its_exit_code_and_says_what_to_do() {
     let site = Site::with(&["--max-replicas=10"]).await;
     let ended = site.run(&["get", "shpo"]).await;
     failed(&ended, 4, &["did you mean web/shop?"]);
+    // Not for the price of a list of everything.
+    let told = site.run(&["get", "shpo", "-v"]).await;
+    assert!(
+        told.stderr.iter().any(|line| line.contains("?limit=1000"))
+            && !told
+                .stderr
+                .iter()
+                .any(|line| line.contains("/deployments 200")),
+        "{told:#?}"
+    );
     let ended = site.run(&["set", "jobs/shop", "3"]).await;
     failed(&ended, 4, &["did you mean web/shop?"]);
     failed(
