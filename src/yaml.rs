@@ -14,13 +14,15 @@ pub(crate) fn fault(error: &serde_saphyr::Error, text: &str) -> (Option<u64>, St
         twice.trim_end_matches([' ', ',', '.', ';', '('])
     } else if said.contains("did not match any variant of untagged enum") {
         "it must be a list, or the one thing that it would hold"
+    } else if said.starts_with("cannot deserialize null into string") {
+        "a text is missing, where null is"
     } else {
         said
     };
     // All are easily written by people who don't know this of YAML.
     let hint = if sentence.starts_with("while scanning an anchor or alias") {
         "; put quotes around what begins with * or &"
-    } else if sentence.starts_with("cannot deserialize null into string") {
+    } else if said.starts_with("cannot deserialize null into string") {
         "; what is meant as the text null or ~ needs quotes"
     } else {
         ""

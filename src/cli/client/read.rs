@@ -14,7 +14,10 @@ use super::{
     output::{self, Format, Mood, Table, words},
     rollout::{self, Awaited},
 };
-use crate::{client::Call, pki::printable};
+use crate::{
+    client::{Answer, Call},
+    pki::printable,
+};
 
 /// The arguments of `headcount get`.
 #[derive(Debug, Args)]
@@ -22,6 +25,9 @@ pub(in crate::cli) struct GetArgs {
     /// The Deployments
     #[arg(value_name = "[NAMESPACE/]NAME", required = true, value_parser = named)]
     names: Vec<Named>,
+    /// Say the entity tags that --if-match of each write takes
+    #[arg(long)]
+    show_etags: bool,
     #[command(flatten)]
     namespace: NamespaceArgs,
     #[command(flatten)]
@@ -287,6 +293,9 @@ pub(super) async fn get(args: &GetArgs) -> Result<(), Failed> {
                 "{name}: its count is also set by {others}, which may undo what is set here"
             ));
         }
+        if args.show_etags {
+            notes.extend(tags(&mut asker, name, &answer).await?);
+        }
         values.push((name, understood::<Value>(&answer)?));
     }
     let is_table = matches!(format, Format::Table | Format::Wide);
@@ -319,6 +328,25 @@ pub(super) async fn get(args: &GetArgs) -> Result<(), Failed> {
         words(&format!("error: {failed}"));
     }
     last.map_or(Ok(()), Err)
+}
+
+/// What `--if-match` takes: each write has a tag of what it changes.
+async fn tags(
+    asker: &mut Asker<'_>,
+    of: &Deployment,
+    detail: &Answer,
+) -> Result<Vec<String>, Failed> {
+    let containers = Call::get(format!("{}/containers", of.path()));
+    let (_, count) = asker.count(of).await?;
+    let image = asker.send(&containers).await?;
+    let tag = |answer: &Answer| answer.header("etag").unwrap_or_default().to_owned();
+    let all = [
+        ("set and step", count),
+        ("image", tag(&image)),
+        ("restart, pause, resume and rollback", tag(detail)),
+    ];
+    let line = |(writes, tag)| format!("{of}: --if-match '{tag}' of {writes}");
+    Ok(all.into_iter().map(line).collect())
 }
 
 /// The row of a Deployment of which nothing but the count can be read.

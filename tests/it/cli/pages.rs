@@ -154,6 +154,19 @@ fn formatted(pages: &Path) {
         );
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(text.contains("SYNOPSIS"), "{page:?}: {text}");
+        assert!(!text.contains("EXTRA"), "{page:?}: {text}");
+        if page.ends_with("headcount-set.1") {
+            for part in [
+                "COUNT [--current COUNT]",
+                "EXIT STATUS",
+                "ENVIRONMENT",
+                "HEADCOUNT_CONTEXTS",
+                "EXAMPLES",
+                "headcount set shop 5 --wait",
+            ] {
+                assert!(text.contains(part), "{part}: {text}");
+            }
+        }
     }
 }
 

@@ -176,7 +176,7 @@ async fn an_unknown_flag_or_command() {
         (&["--nope"], "--nope"),
         (&["pki", "--nope"], "--nope"),
         (&[], "get, set or list to ask a server, serve to run one"),
-        (&["--context", "demo"], "the command is missing"),
+        (&["--context", "dev"], "the command is missing"),
     ] {
         let ended = run(args).await;
         assert_eq!(

@@ -114,12 +114,15 @@ fn what_is_wrong_with_the_file_is_told_with_its_line() {
             &["at line 4", "colour"],
         ),
         ("contexts: [\n", &["headcount context add"]),
+        (": [\n", &["headcount context add"]),
+        ("current: ~\ncontexts: {~: {}}\n", &["null"]),
     ] {
         fs::write(&file, text).unwrap();
         let said = refusal(&run(&file, &["list"]));
         for part in parts {
             assert!(said.contains(part), "{part:?} isn't in {said}");
         }
+        assert!(!said.contains("Option<"), "{said}");
         assert_eq!(fs::read_to_string(&file).unwrap(), text);
     }
 }

@@ -18,6 +18,16 @@ async fn each_refusal_has_its_exit_code_and_says_what_to_do() {
     let site = Site::with(&["--max-replicas=10"]).await;
     let ended = site.run(&["get", "shpo"]).await;
     failed(&ended, 4, &["did you mean web/shop?"]);
+    // Not for the price of a list of everything.
+    let told = site.run(&["get", "shpo", "-v"]).await;
+    assert!(
+        told.stderr.iter().any(|line| line.contains("?limit=1000"))
+            && !told
+                .stderr
+                .iter()
+                .any(|line| line.contains("/deployments 200")),
+        "{told:#?}"
+    );
     let ended = site.run(&["set", "jobs/shop", "3"]).await;
     failed(&ended, 4, &["did you mean web/shop?"]);
     failed(
@@ -188,15 +198,31 @@ async fn a_count_is_shown_of_a_deployment_of_which_kubernetes_tells_no_more() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_entity_tag_that_is_told_makes_a_write_conditional() {
     let site = Site::start().await;
-    let ended = site.run(&["get", "shop", "-v"]).await;
-    let tag = ended.stderr[0]
-        .split_once(", ETag ")
-        .unwrap_or_else(|| panic!("{ended:#?}"))
-        .1
-        .trim_end_matches(')');
-    let set = ["set", "shop", "3", "--if-match", tag];
-    assert_eq!(site.says(&set).await, ["web/shop scaled from 1 to 3"]);
-    failed(&site.run(&set).await, 5, &[]);
+    let ended = site.run(&["get", "shop", "--show-etags"]).await;
+    let of = |write: &str| {
+        let line = ended.stderr.iter().find(|line| {
+            let writes = line.split_once(" of ").map(|(_, writes)| writes);
+            writes.is_some_and(|writes| writes.split([' ', ',']).any(|word| word == write))
+        });
+        line.unwrap_or_else(|| panic!("{write}: {ended:#?}"))
+            .split('\'')
+            .nth(1)
+            .unwrap()
+    };
+    let set = ["set", "shop", "3", "--if-match", of("set")];
+    let image = [
+        "image",
+        "shop",
+        "main=example.org/app:2",
+        "--if-match",
+        of("image"),
+    ];
+    let pause = ["pause", "shop", "--if-match", of("pause")];
+    // A pause first, whose tag changes with whatever changes.
+    for write in [&pause[..], &set, &image] {
+        assert_eq!(site.says(write).await.len(), 1);
+        failed(&site.run(write).await, 5, &[]);
+    }
 }
 
 fn failed_at_last(ended: &crate::support::program::Ended, code: i32, part: &str) {

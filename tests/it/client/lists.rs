@@ -198,3 +198,14 @@ async fn a_server_that_reads_labels_first_is_asked_again_once_when_it_says() {
     // Nobody waits that long for it.
     failed(&site.run(&words).await, 8, &["try again in 11 s"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_that_the_server_does_not_manage_is_not_found() {
+    let site = Site::with(&["--namespace=web"]).await;
+    let ended = site.run(&["list", "-n", "jobs"]).await;
+    failed(&ended, 4, &["jobs"]);
+    assert_eq!(
+        site.says(&["list", "-n", "web", "-o", "name"]).await.len(),
+        2
+    );
+}

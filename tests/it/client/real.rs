@@ -21,7 +21,7 @@ async fn a_user_scales_sees_who_did_it_and_takes_a_bad_image_back() {
     );
     let shown = site.says(&["get", "shop"]).await;
     assert!(
-        shown[1].ends_with("4        4      complete  alice"),
+        shown[1].ends_with("4        4      complete  -            alice"),
         "{shown:#?}"
     );
 

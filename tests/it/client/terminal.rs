@@ -36,6 +36,10 @@ async fn a_terminal_gets_colours_and_a_bar_unless_it_is_dumb_or_nobody_wants_the
         "{bar:?}"
     );
     assert!(bar.ends_with('\n'), "{bar:?}");
+    // What is wider than the terminal is cut, and goes on in no second line.
+    let shown = bar.matches("\r\x1b[K").count();
+    assert_eq!(bar.matches("\r\x1b[K\x1b[?7l").count(), shown, "{bar:?}");
+    assert_eq!(bar.matches("\x1b[?7h").count(), shown, "{bar:?}");
     let plain = on_a_terminal(&site, "set shop 2 --wait=20s", &[("NO_COLOR", "1")]).unwrap();
     assert!(
         plain.contains("[####################]") && !plain.contains("\x1b[32m"),
