@@ -271,8 +271,8 @@ pub struct News {
     pub steps: Vec<Arc<Step>>,
     /// The position after them, to ask from the next time.
     pub next: u64,
-    /// Every scope's version by then, with dots between.
-    pub versions: String,
+    /// Every scope's version by then, with dots between; `None` if the store has gone on from there.
+    pub versions: Option<String>,
     /// What those are told who see everything, rendered once for all of them, and how many events it is.
     whole: OnceLock<(Bytes, u64)>,
 }
@@ -317,7 +317,7 @@ pub(super) struct Changes {
     changes: usize,
     bytes: usize,
     scopes: Vec<Followed>,
-    /// What those were given who asked last, and from which position: most ask from the same.
+    /// What those were given who asked last, and from which position: most ask for the same.
     last: Option<(u64, Arc<News>)>,
 }
 
@@ -343,7 +343,6 @@ impl Changes {
     /// The scope came to `to`, by a relist or by events.
     pub(super) fn push(&mut self, scope: usize, to: u64, found: Found, relist: bool) {
         let from = std::mem::replace(&mut self.scopes[scope].version, to);
-        self.last = None;
         if from == 0 {
             self.scopes[scope].since = to;
             return;
@@ -407,26 +406,31 @@ impl Changes {
         dotted(self.scopes.iter().map(|scope| scope.version))
     }
 
-    fn news(&self, steps: Vec<Arc<Step>>) -> News {
+    fn news(&self, steps: Vec<Arc<Step>>, next: u64) -> News {
         News {
             steps,
-            next: self.next(),
-            versions: self.versions(),
+            next,
+            versions: (next == self.next()).then(|| self.versions()),
             whole: OnceLock::new(),
         }
     }
 
-    /// The steps from a position on; `None` if the first of them are gone.
-    pub(super) fn since(&mut self, position: u64) -> Option<Arc<News>> {
+    /// The steps from a position on, up to another one; `None` if the first of them are gone.
+    pub(super) fn since(&mut self, position: u64, until: u64) -> Option<Arc<News>> {
+        let skip = usize::try_from(position.checked_sub(self.first)?).ok()?;
+        let next = until.clamp(position, self.next().max(position));
         if let Some((from, news)) = &self.last
-            && *from == position
+            && (*from, news.next) == (position, next)
         {
             return Some(Arc::clone(news));
         }
-        let skip = usize::try_from(position.checked_sub(self.first)?).ok()?;
-        let news = self.news(self.steps.iter().skip(skip).cloned().collect());
-        let news = Arc::new(news);
-        self.last = Some((position, Arc::clone(&news)));
+        let many = usize::try_from(next - position).unwrap_or(usize::MAX);
+        let steps = self.steps.iter().skip(skip).take(many).cloned();
+        let news = Arc::new(self.news(steps.collect(), next));
+        // Without a step there is nothing to render, and versions go on.
+        if !news.steps.is_empty() {
+            self.last = Some((position, Arc::clone(&news)));
+        }
         Some(news)
     }
 
@@ -450,7 +454,7 @@ impl Changes {
             // Inside of a step of events, some come twice: each is of another object, so none goes back.
             missed.push(Arc::clone(step));
         }
-        Some(self.news(missed))
+        Some(self.news(missed, self.next()))
     }
 }
 

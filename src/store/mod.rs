@@ -88,9 +88,9 @@ impl Store {
         self.changes().next()
     }
 
-    /// What changed from this position on; `None` if that isn't known any more.
-    pub fn since(&self, position: u64) -> Option<Arc<News>> {
-        self.changes().since(position)
+    /// What changed from this position on, up to another one; `None` if that isn't known any more.
+    pub fn since(&self, position: u64, until: u64) -> Option<Arc<News>> {
+        self.changes().since(position, until)
     }
 
     /// What changed since each scope was at this version; `None` if that isn't known.

@@ -40,7 +40,7 @@ pub(super) struct Following {
     list: Option<(ListBody, Pinned)>,
     /// What comes next of what is known already.
     ready: Option<Bytes>,
-    woken: watch::Receiver<()>,
+    woken: watch::Receiver<u64>,
     timer: std::pin::Pin<Box<Sleep>>,
     told: Instant,
     events: u64,
@@ -56,7 +56,7 @@ impl Following {
         caller: Arc<Caller>,
         sight: Sight,
         resume: Option<LastSeen>,
-        woken: watch::Receiver<()>,
+        woken: watch::Receiver<u64>,
         open: (WatchPlace, Reservation),
     ) -> Result<Self, ApiError> {
         let print = sight.print();
@@ -86,7 +86,9 @@ impl Following {
             // Of a namespace that is new, the cluster is asked first.
             Some(news) if !this.sight.is_unsure_of(&news) => {
                 first.extend_from_slice(&this.tell(&news));
-                first.extend_from_slice(this.heartbeat(&news.versions).as_bytes());
+                if let Some(versions) = &news.versions {
+                    first.extend_from_slice(this.heartbeat(versions).as_bytes());
+                }
             }
             _ => first.extend_from_slice(this.start_over()?.as_bytes()),
         }
@@ -111,12 +113,12 @@ impl Following {
                 continue;
             }
             // Before the look at the store, so that nothing falls between the two.
-            self.woken.borrow_and_update();
+            let until = *self.woken.borrow_and_update();
             if let Err(why) = self.may_go_on().await {
                 self.why = why;
                 return None;
             }
-            let text = match self.api.status.store().since(self.position) {
+            let text = match self.api.status.store().since(self.position, until) {
                 Some(news) => {
                     if self.sight.is_unsure_of(&news) {
                         if let Err(why) = self.sees_the_same().await {
@@ -126,10 +128,11 @@ impl Following {
                         continue;
                     }
                     let text = self.tell(&news);
-                    if text.is_empty() && self.told.elapsed() >= HEARTBEAT {
-                        self.heartbeat(&news.versions).into()
-                    } else {
-                        text
+                    match &news.versions {
+                        Some(versions) if text.is_empty() && self.told.elapsed() >= HEARTBEAT => {
+                            self.heartbeat(versions).into()
+                        }
+                        _ => text,
                     }
                 }
                 None => {

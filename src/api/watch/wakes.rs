@@ -17,14 +17,15 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// What watches wait for. Its task runs only while somebody watches.
 #[derive(Debug)]
 pub(in crate::api) struct Wakes {
-    tell: watch::Sender<()>,
+    /// Up to which of the store's changes: all watches stop at the same ones, so that what they are told is rendered once.
+    tell: watch::Sender<u64>,
     running: Mutex<bool>,
 }
 
 impl Default for Wakes {
     fn default() -> Self {
         Self {
-            tell: watch::Sender::new(()),
+            tell: watch::Sender::new(0),
             running: Mutex::new(false),
         }
     }
@@ -36,7 +37,7 @@ impl Wakes {
         self: &Arc<Self>,
         api: &Api,
         session: &Session,
-    ) -> watch::Receiver<()> {
+    ) -> watch::Receiver<u64> {
         let woken = self.tell.subscribe();
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if !*running {
@@ -75,7 +76,7 @@ impl Wakes {
                 tokio::select! {
                     () = closing.cancelled() => {
                         // Those who come after this one find the server closing themselves.
-                        self.tell.send_replace(());
+                        self.tell.send_replace(status.store().position());
                         return;
                     }
                     () = reloaded => news = true,
@@ -88,7 +89,7 @@ impl Wakes {
                     }
                 }
             }
-            self.tell.send_replace(());
+            self.tell.send_replace(status.store().position());
             tokio::select! {
                 () = sleep(PAUSE) => {}
                 () = closing.cancelled() => {}

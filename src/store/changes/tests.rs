@@ -40,10 +40,13 @@ fn a_first_list_is_no_change_and_what_comes_after_it_is() {
     let (_, position, versions) = store.follow();
     assert_eq!(versions, "7");
     upsert(&store, deployment("a", "x", 2, 8));
-    let news = store.since(position).unwrap();
+    let news = store.since(position, u64::MAX).unwrap();
     let event = "event: changed\ndata: {\"namespace\":\"a\",\"name\":\"x\",\"replicaCount\":2,\"resourceVersion\":\"8\"}\n";
-    assert_eq!((told(&news), &*news.versions), (vec![event.into()], "8"));
-    assert!(store.since(news.next).unwrap().steps.is_empty());
+    assert_eq!(
+        (told(&news), news.versions.as_deref()),
+        (vec![event.into()], Some("8"))
+    );
+    assert!(store.since(news.next, u64::MAX).unwrap().steps.is_empty());
 }
 
 #[test]
@@ -63,7 +66,7 @@ fn another_object_of_the_same_name_is_deleted_and_added() {
     other.uid = uuid::Uuid::from_u128(9);
     let position = store.position();
     upsert(&store, other);
-    let told = told(&store.since(position).unwrap());
+    let told = told(&store.since(position, u64::MAX).unwrap());
     assert!(told[0].starts_with("event: deleted\n") && told[1].starts_with("event: added\n"));
 }
 
@@ -73,7 +76,7 @@ fn a_changed_label_moves_an_object_into_and_out_of_sight() {
     let store = synced(vec![of("web", 5)], 7);
     let position = store.position();
     upsert(&store, of("db", 8));
-    let news = store.since(position).unwrap();
+    let news = store.since(position, u64::MAX).unwrap();
     let change = &news.steps[0].changes()[0];
     let sees = |team: &'static str| change.told(move |d| d.attributes.label("team") == Some(team));
     assert_eq!(sees("web"), Some(Told::Deleted));
@@ -88,8 +91,11 @@ fn who_is_behind_the_ring_is_told_so_and_the_ring_stays_bounded() {
     for i in 0..MOST as u64 + 1 {
         upsert(&store, deployment("a", "x", i as i32 % 2, 8 + i));
     }
-    assert!(store.since(position).is_none() && store.after(&[7]).is_none());
-    assert_eq!(told(&store.since(position + 1).unwrap()).len(), MOST);
+    assert!(store.since(position, u64::MAX).is_none() && store.after(&[7]).is_none());
+    assert_eq!(
+        told(&store.since(position + 1, u64::MAX).unwrap()).len(),
+        MOST
+    );
     assert!(store.changes().bytes <= MOST_BYTES);
 }
 
@@ -101,9 +107,15 @@ fn a_relist_of_more_than_fits_leaves_nothing_to_resume_from() {
     let store = synced(many(5).collect(), 7);
     let position = store.position();
     relisted(&store, many(9).collect(), 9);
-    assert!(store.since(position).is_none());
+    assert!(store.since(position, u64::MAX).is_none());
     assert_eq!(store.changes().bytes, 0);
-    assert!(store.since(store.position()).unwrap().steps.is_empty());
+    assert!(
+        store
+            .since(store.position(), u64::MAX)
+            .unwrap()
+            .steps
+            .is_empty()
+    );
 }
 
 #[test]
@@ -193,7 +205,7 @@ impl Client {
             self.at = vec![step.versions().parse().unwrap()];
         }
         if most >= news.steps.len() {
-            self.at = vec![news.versions.parse().unwrap()];
+            self.at = vec![news.versions.as_ref().unwrap().parse().unwrap()];
             self.position = news.next;
         }
     }
@@ -252,7 +264,7 @@ proptest! {
                     at[server] = to;
                 }
                 // What a client hears as far as it listens.
-                3 => match stores[client.server].since(client.position) {
+                3 => match stores[client.server].since(client.position, u64::MAX) {
                     Some(news) => client.hear(&news, usize::MAX),
                     None => client.start_over(&stores[client.server]),
                 },
@@ -277,13 +289,13 @@ fn a_list_that_changes_more_than_is_kept_is_gathered_by_nobody_and_followers_sta
     let store = synced(many(1).collect(), 7);
     let position = store.position();
     relisted(&store, many(2).collect(), 9);
-    assert!(store.since(position).is_none());
+    assert!(store.since(position, u64::MAX).is_none());
     assert!(store.after(&[7]).is_none());
     let (_, position, versions) = store.follow();
     assert_eq!(versions, "9");
     assert!(store.after(&[9]).unwrap().steps.is_empty());
     upsert(&store, deployment("a", "x00000", 3, 10));
-    assert_eq!(store.since(position).unwrap().steps.len(), 1);
+    assert_eq!(store.since(position, u64::MAX).unwrap().steps.len(), 1);
 }
 
 #[test]
@@ -310,4 +322,22 @@ fn a_list_for_the_sake_of_another_label_is_nothing_that_followers_missed() {
     listed(&["tier"], with(&["tier"], 5), 9);
     let news = store.after(&[7]).unwrap();
     assert!(news.steps.iter().all(|step| step.changes().is_empty()));
+}
+
+#[test]
+fn all_who_ask_from_and_up_to_the_same_are_given_the_same_however_the_store_goes_on() {
+    let store = synced(vec![deployment("a", "x", 1, 5)], 7);
+    let position = store.position();
+    upsert(&store, deployment("a", "x", 2, 8));
+    let until = store.position();
+    let (one, two) = (store.since(position, until), store.since(position, until));
+    assert!(Arc::ptr_eq(&one.unwrap(), &two.unwrap()));
+    upsert(&store, deployment("a", "x", 3, 9));
+    let news = store.since(position, until).unwrap();
+    assert_eq!((news.steps.len(), news.next), (1, until));
+    assert_eq!(store.since(until, until).unwrap().versions, None);
+    assert!(store.since(until, until).unwrap().steps.is_empty());
+    assert_eq!(store.since(until, 0).unwrap().next, until);
+    let rest = store.since(until, u64::MAX).unwrap();
+    assert_eq!((rest.steps.len(), rest.versions.as_deref()), (1, Some("9")));
 }
