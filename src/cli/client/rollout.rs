@@ -98,12 +98,8 @@ async fn follow(
                 match now.rollout.status.as_str() {
                     "complete" => return Ok(now),
                     // A paused one is scaled all the same.
-                    "paused" if awaited.count.is_some() => {
-                        if scaled(&now) {
-                            return Ok(now);
-                        }
-                    }
-                    "paused" => {
+                    "paused" if awaited.count.is_some() && scaled(&now) => return Ok(now),
+                    "paused" if awaited.count.is_none() => {
                         return Err(Failed::new(
                             Code::Failed,
                             format!(
