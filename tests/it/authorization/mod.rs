@@ -2,6 +2,7 @@
 
 mod any;
 mod cluster;
+mod expiring;
 mod images;
 mod kubernetes;
 mod lists;

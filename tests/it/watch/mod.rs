@@ -2,6 +2,7 @@
 
 mod faults;
 mod polling;
+mod scopes;
 
 use std::time::Duration;
 
