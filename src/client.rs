@@ -19,7 +19,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 pub use self::{
     address::{NotAnAddress, ServerAddress},
-    error::ClientError,
+    error::{ANSWERED, ClientError},
     events::{Event, Events, TooLong},
     files::{ClientFiles, FilesError},
     session::{Answer, Call, Session},

@@ -59,6 +59,7 @@ impl Parameters {
                 "labelSelector" => read.selector = Some(selector(&value)?),
                 "limit" => read.limit = Some(limit(&value)?),
                 "continue" => read.resume = Some(value),
+                "watch" if value == "false" => {}
                 "watch" => {
                     return bad("watch takes no other parameter, and these parameters no watch: watch the whole list, or leave out watch".into());
                 }

@@ -5,6 +5,7 @@ mod stream;
 mod wakes;
 
 use std::{
+    collections::BTreeSet,
     fmt,
     pin::Pin,
     sync::Arc,
@@ -85,6 +86,8 @@ pub(super) async fn open(
         None => now.resource_version(),
     };
     caught_up(api, &caller, None, version).await?;
+    // Who may see nothing has nobody wait, and isn't told what is managed.
+    Sight::of(api, &caller, namespace, &BTreeSet::new()).await?;
     if let Some(namespace) = namespace
         && version(&api.status.store().snapshot()) == 0
     {
@@ -93,7 +96,7 @@ pub(super) async fn open(
     caught_up(api, &caller, wanted, version).await?;
     let place = place(api, &caller)?;
     let reserved = api.reserve(RESERVED)?;
-    let sight = Sight::of(api, &caller, namespace).await?;
+    let sight = Sight::of(api, &caller, namespace, &BTreeSet::new()).await?;
     let wakes = api.wakes.subscribe(api, session);
     let following = Following::begin(
         Arc::clone(api),

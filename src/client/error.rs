@@ -7,6 +7,9 @@ use rustls::{AlertDescription, CertificateError as TlsCertificateError, Error as
 use super::ServerAddress;
 use crate::tls::in_words;
 
+/// What a server hasn't done in time that may have the request.
+pub const ANSWERED: &str = "answered";
+
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {

@@ -12,7 +12,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::{task::JoinHandle, time::Instant};
 
-use super::{Client, ClientError, ServerAddress};
+use super::{ANSWERED, Client, ClientError, ServerAddress};
 
 /// No answer is longer, in bytes.
 const LONGEST_ANSWER: usize = 64 * 1024 * 1024;
@@ -149,7 +149,7 @@ impl Session<'_> {
             };
             Ok((answer, open))
         };
-        let (answer, open) = client.within(deadline, "answered", answer).await?;
+        let (answer, open) = client.within(deadline, ANSWERED, answer).await?;
         self.open = Some(open);
         Ok(answer)
     }

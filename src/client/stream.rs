@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, timeout};
 
 use super::{
-    Answer, Call, Client, ClientError,
+    ANSWERED, Answer, Call, Client, ClientError,
     session::{Open, body_of, request},
 };
 
@@ -45,7 +45,7 @@ impl Client {
                 Err(error) => Err(open.ended_with(&self.server, &error).await),
             }
         };
-        let (answer, open) = self.within(deadline, "answered", answered).await?;
+        let (answer, open) = self.within(deadline, ANSWERED, answered).await?;
         let (parts, body) = answer.into_parts();
         if parts.status.is_success() {
             return Ok(Followed::Stream(Stream {
@@ -54,9 +54,7 @@ impl Client {
                 _open: open,
             }));
         }
-        let body = self
-            .within(deadline, "answered", body_of(self, body))
-            .await?;
+        let body = self.within(deadline, ANSWERED, body_of(self, body)).await?;
         Ok(Followed::Answer(Answer {
             status: parts.status,
             headers: parts.headers,

@@ -221,6 +221,11 @@ pub(super) struct Sending {
 }
 
 impl Deployments {
+    /// What is managed.
+    pub fn managed(&self) -> &Managed {
+        &self.managed
+    }
+
     /// Reads and writes through `client` what is managed; judges and waits by the store that `status` is about. The default
     /// limits hold.
     pub fn new(client: kube::Client, status: Arc<InformerStatus>, managed: Managed) -> Self {

@@ -100,7 +100,7 @@ pub(super) fn of_deployments() -> Vec<Call> {
             description: LIST,
             parameters: LIST_PARAMETERS.into(),
             answers: vec![(200, listed()), not_modified(&["Link", "Vary"])],
-            failures: vec![403, 410],
+            failures: vec![403, 410, 502],
             ..read(
                 "/deployments",
                 "listDeployments",
@@ -111,7 +111,7 @@ pub(super) fn of_deployments() -> Vec<Call> {
             description: LIST,
             parameters: [&["namespace"][..], &LIST_PARAMETERS].concat(),
             answers: vec![(200, listed()), not_modified(&["Link", "Vary"])],
-            failures: vec![403, 404, 410],
+            failures: vec![403, 404, 410, 502],
             ..read(
                 "/namespaces/{namespace}/deployments",
                 "listDeploymentsOfNamespace",
@@ -141,7 +141,7 @@ pub(super) fn of_deployments() -> Vec<Call> {
                 ),
                 not_modified(&["X-Also-Set-By", "Preference-Applied"]),
             ],
-            failures: vec![403, 404],
+            failures: vec![403, 404, 502],
             ..read(
                 "/namespaces/{namespace}/deployments/{name}/replicas",
                 "getReplicas",

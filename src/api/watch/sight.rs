@@ -9,6 +9,7 @@ use std::{
 use super::super::{Api, ApiError, authorization};
 use crate::{
     access::{Caller, Verb, Visible as Allowed},
+    kubernetes::Managed,
     selector::Labels,
     store::{Deployment, ListBody, News, Record, Snapshot, Visible},
 };
@@ -16,6 +17,8 @@ use crate::{
 /// What is shown: of which namespace, and what of it may be seen.
 #[derive(Debug)]
 pub(super) struct Sight {
+    /// Tells apart what servers manage; `None`: everything.
+    managed: Option<u64>,
     namespace: Option<Box<str>>,
     granted: Granted,
 }
@@ -41,16 +44,17 @@ impl Labels for LabelsOf<'_> {
 }
 
 impl Sight {
-    /// What this caller may watch now.
+    /// What this caller may watch now. The cluster is asked about the namespaces that are `known`, too, whatever is in them.
     pub(super) async fn of(
         api: &Api,
         caller: &Arc<Caller>,
         namespace: Option<&str>,
+        known: &BTreeSet<String>,
     ) -> Result<Self, ApiError> {
         authorization::authorize_list(caller, Verb::Watch)?;
         let snapshot = api.status.store().snapshot();
         let granted = if let Some(reviewer) = &caller.rules.reviewer {
-            let mut asked = HashSet::new();
+            let mut asked: HashSet<_> = known.iter().cloned().collect();
             match namespace {
                 Some(namespace) => drop(asked.insert(namespace.to_owned())),
                 None => drop(snapshot.view(|namespace| {
@@ -74,14 +78,32 @@ impl Sight {
             Granted::Rules(Arc::clone(caller))
         };
         Ok(Self {
+            managed: print_of(api.deployments.managed()),
             namespace: namespace.map(Into::into),
             granted,
         })
     }
 
     /// The same by what may be seen now; an error if that is nothing any more.
-    pub(super) async fn anew(&self, api: &Api, caller: &Arc<Caller>) -> Result<Self, ApiError> {
-        Self::of(api, caller, self.namespace.as_deref()).await
+    ///
+    /// A namespace that was seen isn't lost because it is empty now, and those of the `news` may be gone already.
+    pub(super) async fn anew(
+        &self,
+        api: &Api,
+        caller: &Arc<Caller>,
+        news: Option<&News>,
+    ) -> Result<Self, ApiError> {
+        let mut known = match &self.granted {
+            Granted::Namespaces { seen, .. } => seen.clone(),
+            _ => BTreeSet::new(),
+        };
+        let steps = news.into_iter().flat_map(|news| &news.steps);
+        for change in steps.flat_map(|step| step.changes()) {
+            if self.of_namespace(&change.deployment.namespace) {
+                known.insert(change.deployment.namespace.to_string());
+            }
+        }
+        Self::of(api, caller, self.namespace.as_deref(), &known).await
     }
 
     /// Whether the cluster has to be asked before this is shown, since some of it is of a namespace that is new.
@@ -152,16 +174,24 @@ impl Sight {
         view.list()
     }
 
-    /// Tells sights apart, at every server alike; `None`: all is seen.
+    /// Tells sights apart, at every server alike; `None`: everything is managed, and all of it seen.
     pub(super) fn print(&self) -> Option<u32> {
         let mut print = DefaultHasher::new();
+        self.managed.hash(&mut print);
         self.namespace.hash(&mut print);
         match &self.granted {
-            Granted::All if self.namespace.is_none() => return None,
+            Granted::All if self.namespace.is_none() && self.managed.is_none() => return None,
             Granted::All => {}
             Granted::Rules(caller) => format!("{:?}", caller.permissions).hash(&mut print),
             Granted::Namespaces { seen, .. } => seen.hash(&mut print),
         }
         Some(print.finish() as u32)
     }
+}
+
+fn print_of(managed: &Managed) -> Option<u64> {
+    let mut print = DefaultHasher::new();
+    (&managed.namespaces, &managed.label_selector).hash(&mut print);
+    let everything = managed.namespaces.is_empty() && managed.label_selector.is_none();
+    (!everything).then(|| print.finish())
 }

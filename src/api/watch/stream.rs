@@ -43,6 +43,8 @@ pub(super) struct Following {
     woken: watch::Receiver<u64>,
     timer: std::pin::Pin<Box<Sleep>>,
     told: Instant,
+    /// When it was found out last what may be seen.
+    judged: Instant,
     events: u64,
     _open: (WatchPlace, Reservation),
     why: &'static str,
@@ -73,6 +75,7 @@ impl Following {
             ready: None,
             woken,
             told: now,
+            judged: now,
             events: 0,
             _open: open,
             why: "its client has gone",
@@ -104,6 +107,10 @@ impl Following {
                 self.told = Instant::now();
                 return Some((bytes, self));
             }
+            if let Err(why) = self.may_go_on().await {
+                self.why = why;
+                return None;
+            }
             if let Some((list, _)) = &mut self.list {
                 self.ready = list.next();
                 if self.ready.is_none() {
@@ -114,18 +121,13 @@ impl Following {
             }
             // Before the look at the store, so that nothing falls between the two.
             let until = *self.woken.borrow_and_update();
-            if let Err(why) = self.may_go_on().await {
-                self.why = why;
-                return None;
-            }
             let text = match self.api.status.store().since(self.position, until) {
                 Some(news) => {
-                    if self.sight.is_unsure_of(&news) {
-                        if let Err(why) = self.sees_the_same().await {
-                            self.why = why;
-                            return None;
-                        }
-                        continue;
+                    if self.sight.is_unsure_of(&news)
+                        && let Err(why) = self.sees_the_same(Some(&news)).await
+                    {
+                        self.why = why;
+                        return None;
                     }
                     let text = self.tell(&news);
                     match &news.versions {
@@ -154,11 +156,6 @@ impl Following {
                     return None;
                 },
                 () = &mut self.timer => {
-                    let ages = self.sight.ages(&self.caller);
-                    if ages && let Err(why) = self.sees_the_same().await {
-                        self.why = why;
-                        return None;
-                    }
                     self.set_timer();
                 }
             }
@@ -168,7 +165,7 @@ impl Following {
     /// What the news mean to this caller.
     fn tell(&mut self, news: &News) -> Bytes {
         let (text, events) = if self.sight.is_whole() {
-            news.all_events().clone()
+            news.all_events(&self.suffix).clone()
         } else {
             news.events(|deployment| self.sight.sees(deployment), &self.suffix)
         };
@@ -202,23 +199,29 @@ impl Following {
         }
         let caller = self.session.caller();
         if Arc::ptr_eq(&caller, &self.caller) {
-            return Ok(());
+            // However much there is to tell meanwhile.
+            let aged = self.sight.ages(&self.caller) && self.judged.elapsed() >= HEARTBEAT;
+            return match aged {
+                true => self.sees_the_same(None).await,
+                false => Ok(()),
+            };
         }
         if caller.refused.is_some() {
             return Err("its certificate isn't accepted any more");
         }
         self.caller = caller;
-        self.sees_the_same().await
+        self.sees_the_same(None).await
     }
 
     /// Asks what may be seen now, and goes on by that if it is what was seen before: whoever comes back begins with a snapshot.
-    async fn sees_the_same(&mut self) -> Result<(), &'static str> {
-        let now = self.sight.anew(&self.api, &self.caller).await;
+    async fn sees_the_same(&mut self, news: Option<&News>) -> Result<(), &'static str> {
+        let now = self.sight.anew(&self.api, &self.caller, news).await;
         let now = now.map_err(|_| "it may not be seen any more, or nobody could say")?;
         if now.print() != self.sight.print() {
             return Err("something else may be seen now");
         }
         self.sight = now;
+        self.judged = Instant::now();
         Ok(())
     }
 

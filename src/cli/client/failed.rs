@@ -5,7 +5,7 @@ use std::{fmt, process::ExitCode};
 use http::StatusCode;
 use serde_json::Value;
 
-use crate::client::{Answer, ClientError, FilesError, contexts::ContextsError};
+use crate::client::{ANSWERED, Answer, ClientError, FilesError, contexts::ContextsError};
 
 /// The exit codes of a client's commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub(in crate::cli) struct Failed {
     pub(super) sentence: String,
     /// Whether it is known that the server did nothing or something; not so without an answer.
     pub(super) answered: bool,
+    /// Whether the request may have come to the server.
+    pub(super) sent: bool,
 }
 
 impl fmt::Display for Failed {
@@ -43,6 +45,7 @@ impl Failed {
             code,
             sentence: sentence.into(),
             answered: true,
+            sent: true,
         }
     }
 
@@ -102,8 +105,13 @@ impl From<ClientError> for Failed {
             ClientError::Refused { .. } => Code::Forbidden,
             ClientError::Untrusted { .. } | ClientError::Spoken { .. } => Code::Failed,
         };
+        let sent = matches!(
+            error,
+            ClientError::Ended { .. } | ClientError::Late { what: ANSWERED, .. }
+        );
         Self {
             answered: false,
+            sent,
             ..Self::new(code, error.to_string())
         }
     }

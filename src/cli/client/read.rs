@@ -269,7 +269,8 @@ pub(super) async fn get(args: &GetArgs) -> Result<(), Failed> {
             Err(mut failed) if matches!(failed.code, Code::Away | Code::Late) => {
                 let Ok((count, _)) = asker.count(name).await else {
                     // Whoever gave one no answer gives the others none.
-                    return Err(failed);
+                    failures.push(failed);
+                    break;
                 };
                 table.row(count_alone(name, count, headers));
                 moods.push(Mood::Waiting);
@@ -278,7 +279,10 @@ pub(super) async fn get(args: &GetArgs) -> Result<(), Failed> {
                 failures.push(failed);
                 continue;
             }
-            Err(failed) if !failed.answered => return Err(failed),
+            Err(failed) if !failed.answered => {
+                failures.push(failed);
+                break;
+            }
             Err(failed) => {
                 failures.push(asker.helped(failed, name).await);
                 continue;
@@ -294,7 +298,10 @@ pub(super) async fn get(args: &GetArgs) -> Result<(), Failed> {
             ));
         }
         if args.show_etags {
-            notes.extend(tags(&mut asker, name, &answer).await?);
+            match tags(&mut asker, name, &answer).await {
+                Ok(told) => notes.extend(told),
+                Err(failed) => failures.push(failed),
+            }
         }
         values.push((name, understood::<Value>(&answer)?));
     }

@@ -70,6 +70,7 @@ async fn follow(
     }
     let mut uid = None;
     let mut last = "nothing was heard of it".to_owned();
+    let mut met = false;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         asker.hurry(left.max(LAST_LOOK));
@@ -112,7 +113,16 @@ async fn follow(
                 }
             }
             // A server that restarts or is busy comes back; another refusal stays.
-            Err(failed) if matches!(failed.code, Code::Away | Code::Late) => last = failed.sentence,
+            Err(failed) if matches!(failed.code, Code::Away | Code::Late) => {
+                // Who was never there isn't waited for.
+                if !failed.answered && uid.is_none() && awaited.version.is_none() {
+                    return Err(failed);
+                }
+                if !std::mem::replace(&mut met, true) {
+                    words(&format!("{failed}; {name} is asked again until time is up"));
+                }
+                last = failed.sentence;
+            }
             Err(failed) => return Err(failed),
         }
         if left.is_zero() {

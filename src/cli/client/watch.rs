@@ -184,9 +184,9 @@ impl Watching {
         self.events.resume();
         let mut found = Vec::new();
         while let Some(bytes) = stream.next(SILENCE).await? {
+            self.pause = FIRST_PAUSE;
             let read = self.events.read(&bytes, &mut found);
             for event in found.drain(..) {
-                self.pause = FIRST_PAUSE;
                 if !self.tell(&event)? {
                     return Ok(Ended::Enough);
                 }

@@ -361,7 +361,7 @@ impl<'a> Writing<'a> {
 
     /// Who got no answer has to know what may have happened.
     fn unsettled(&self, mut failed: Failed) -> Failed {
-        if !failed.answered && matches!(failed.code, Code::Late) {
+        if !failed.answered && failed.sent {
             failed.sentence = format!(
                 "{}; whether it was done isn't known: see with `headcount get {}`",
                 failed.sentence, self.deployment

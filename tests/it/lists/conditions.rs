@@ -163,3 +163,14 @@ async fn the_newest_thirty_two_walks_of_all_callers_go_on() {
     }
     assert_eq!(served, [[410; 4].as_slice(), &[200; 32]].concat());
 }
+
+#[tokio::test]
+async fn a_list_that_is_not_to_be_watched_is_a_list() {
+    let server = InProcess::synced(&cluster()).await;
+    for path in [
+        "/deployments?watch=false",
+        "/namespaces/web/deployments?watch=false&limit=1",
+    ] {
+        assert_eq!(get(&server, path).await.status, 200, "{path}");
+    }
+}

@@ -63,3 +63,22 @@ async fn a_relist_tells_what_changed_meanwhile_in_each_namespace() {
     told.sort();
     assert_eq!(told, ["changed web/shop=8", "deleted db/main=1"]);
 }
+
+#[tokio::test]
+async fn a_server_that_manages_others_begins_with_a_snapshot_whatever_the_versions() {
+    let sim = cluster().await;
+    let one = managing(&sim, &["web"]).await;
+    let mut watch = Events::open(&one.client, WATCH, &[]).await;
+    assert_eq!(watch.told().await, "snapshot of 1");
+    for namespaces in [&["db"][..], &[]] {
+        let other = managing(&sim, namespaces).await;
+        let version = sim
+            .cluster
+            .scale("web", "shop", 5 + namespaces.len() as i32);
+        let changed = watch.next().await.unwrap();
+        assert!(changed.id.starts_with(&version.unwrap().to_string()));
+        let mut again =
+            Events::open(&other.client, WATCH, &[("last-event-id", &*changed.id)]).await;
+        assert!(again.told().await.starts_with("snapshot"));
+    }
+}
