@@ -1,11 +1,13 @@
 //! The measurements on a simulated cluster: more Deployments than a real one holds here, and events at a given rate.
 
 use std::future::pending;
+use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use simkube::{Cluster, NewDeployment, Options};
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
 use crate::error::Error;
 use crate::figures::{Aim, Figures, Side};
@@ -26,6 +28,20 @@ pub(crate) struct Wanted {
     pub(crate) events: bool,
 }
 
+/// Serves a simulated cluster until its task is aborted; where a kubeconfig of it is.
+pub(crate) async fn serve(
+    cluster: &Cluster,
+    place: &Place,
+) -> Result<(JoinHandle<()>, PathBuf), Error> {
+    let failed = || Error::io("listen");
+    let listener = TcpListener::bind("127.0.0.1:0").await.map_err(failed())?;
+    let address = listener.local_addr().map_err(failed())?;
+    let cluster = cluster.clone();
+    let serving = tokio::spawn(async move { cluster.serve(listener, pending()).await });
+    let kubeconfig = write_kubeconfig(&place.folder, &format!("http://{address}"))?;
+    Ok((serving, kubeconfig))
+}
+
 fn key(i: u32) -> (String, String) {
     (format!("team-{:03}", i % 50), format!("orders-api-{i:07}"))
 }
@@ -40,14 +56,7 @@ pub(crate) async fn run(
 ) -> Result<(), Error> {
     crate::say(&format!("{n} simulated Deployments"));
     let cluster = filled(n);
-    let failed = || Error::io("listen");
-    let listener = TcpListener::bind("127.0.0.1:0").await.map_err(failed())?;
-    let address = listener.local_addr().map_err(failed())?;
-    let serving = tokio::spawn({
-        let cluster = cluster.clone();
-        async move { cluster.serve(listener, pending()).await }
-    });
-    let kubeconfig = write_kubeconfig(&place.folder, &format!("http://{address}"))?;
+    let (serving, kubeconfig) = serve(&cluster, place).await?;
     let large = n >= 1_000_000;
     let rounds = if large { 1 } else { sizes.rounds };
     for round in 0..rounds {

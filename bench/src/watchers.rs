@@ -1,7 +1,6 @@
 //! Watches on a simulated cluster: what a delivery costs, and what a watcher holds, over HTTP/1.1 and HTTP/2.
 
 use std::fs;
-use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -16,15 +15,15 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use simkube::{Cluster, NewDeployment, Options};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::sleep;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::error::Error;
 use crate::figures::{Aim, Figures, Side};
-use crate::measure::write_kubeconfig;
 use crate::server::{Place, Server};
+use crate::simulated::serve;
 use crate::sizes::Sizes;
 
 /// One caller's watches come over so many streams of a connection, under the server's bound of 128.
@@ -86,14 +85,7 @@ pub(crate) async fn run(place: &Place, sizes: &Sizes, figures: &mut Figures) -> 
     for i in 0..DEPLOYMENTS {
         cluster.create(NewDeployment::new("team", format!("orders-api-{i:04}")).replicas(1));
     }
-    let failed = || Error::io("listen");
-    let listener = TcpListener::bind("127.0.0.1:0").await.map_err(failed())?;
-    let address = listener.local_addr().map_err(failed())?;
-    let serving = tokio::spawn({
-        let cluster = cluster.clone();
-        async move { cluster.serve(listener, pending()).await }
-    });
-    let kubeconfig = write_kubeconfig(&place.folder, &format!("http://{address}"))?;
+    let (serving, kubeconfig) = serve(&cluster, place).await?;
     let configuration = place.folder.join("watchers.yaml");
     fs::write(&configuration, CONFIGURATION).map_err(Error::file(&configuration))?;
     for protocol in ["http/1.1", "h2"] {

@@ -1,20 +1,20 @@
 //! One request: what it is, which faults it meets, who answers it.
 
+mod spoilt;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
-use futures_util::StreamExt as _;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::Value;
 
-use crate::body::{Body, broken};
+use crate::body::Body;
 use crate::cluster::Shared;
 use crate::faults::{Call, Fault};
-use crate::list::{BAD_JSON, Token};
+use crate::list::Token;
 use crate::log::SeenRequest;
 use crate::negotiate::{Encoding, JSON};
 use crate::object::Object;
@@ -274,7 +274,7 @@ impl Exchange {
                 let namespace = namespace.as_deref();
                 if self.query.flag("watch") {
                     let watch = autoscaler::watch(&shared, namespace, &self.query)?;
-                    return Ok(streamed(watch));
+                    return Ok(response(200, JSON, watch));
                 }
                 let list = autoscaler::list(&shared, namespace, &self.query)?;
                 Ok(self.json(200, &list))
@@ -298,7 +298,7 @@ impl Exchange {
             (Route::Unknown, _) => Ok(response(
                 404,
                 "text/plain; charset=utf-8",
-                b"404 page not found\n".to_vec(),
+                Body::full(b"404 page not found\n".to_vec()),
             )),
             _ => Err(Status::method_not_allowed()),
         }
@@ -456,13 +456,13 @@ impl Exchange {
     }
 
     fn bytes(&self, code: u16, bytes: Vec<u8>) -> Response<Body> {
-        response(code, self.encoding.content_type(), bytes)
+        response(code, self.encoding.content_type(), Body::full(bytes))
     }
 
     fn json(&self, code: u16, value: &Value) -> Response<Body> {
         let mut bytes = serde_json::to_vec(value).unwrap_or_default();
         bytes.push(b'\n');
-        response(code, JSON, bytes)
+        response(code, JSON, Body::full(bytes))
     }
 
     /// Adds what every answer carries.
@@ -487,77 +487,10 @@ impl Exchange {
         }
         response
     }
-
-    /// Breaks the body of an answer.
-    async fn spoil(&self, response: Response<Body>, fault: &Fault) -> Response<Body> {
-        let (parts, body) = response.into_parts();
-        let whole = |bytes: Bytes| Response::new(Body::full(bytes));
-        let list = matches!(self.call, Call::List { .. } | Call::Probe);
-        let mut spoilt = match fault {
-            Fault::Garbage => whole(watch::GARBAGE.into()),
-            Fault::Endless if list && self.encoding == Encoding::Protobuf => {
-                let (head, items) = list::endless(&self.shared);
-                Response::new(endless(head, items))
-            }
-            Fault::Endless => {
-                Response::new(endless(b"{\"kind\":\"".to_vec(), vec![b'a'; 64 * 1024]))
-            }
-            Fault::WrongKind => whole(
-                watch::wrong_kind(
-                    self.encoding,
-                    if list { "ConfigMapList" } else { "ConfigMap" },
-                )
-                .into(),
-            ),
-            Fault::BadObject if !list => whole(match self.encoding {
-                Encoding::Json => BAD_JSON.into(),
-                Encoding::Protobuf => {
-                    wire::envelope("apps/v1", "Deployment", wire::BAD_DEPLOYMENT).into()
-                }
-            }),
-            Fault::Truncate | Fault::Break => {
-                let bytes = body
-                    .collect()
-                    .await
-                    .map(|body| body.to_bytes())
-                    .unwrap_or_default();
-                let half = futures_util::stream::iter([Ok(bytes.slice(..bytes.len() / 2))]);
-                if *fault == Fault::Break {
-                    Response::new(Body::stream(
-                        half.chain(futures_util::stream::once(async { Err(broken().await) })),
-                    ))
-                } else {
-                    Response::new(Body::stream(half))
-                }
-            }
-            _ => return Response::from_parts(parts, body),
-        };
-        *spoilt.status_mut() = parts.status;
-        *spoilt.headers_mut() = parts.headers;
-        spoilt
-    }
 }
 
-/// A beginning, and then the same for ever.
-fn endless(head: Vec<u8>, again: Vec<u8>) -> Body {
-    let again = Bytes::from(again);
-    let more = futures_util::stream::repeat(again).then(async |piece| {
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-        Ok(piece)
-    });
-    let head = futures_util::stream::iter([Ok(head.into())]);
-    Body::stream(head.chain(more))
-}
-
-fn streamed(body: Body) -> Response<Body> {
+fn response(code: u16, content_type: &'static str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
-    let json = HeaderValue::from_static(JSON);
-    response.headers_mut().insert(CONTENT_TYPE, json);
-    response
-}
-
-fn response(code: u16, content_type: &'static str, bytes: Vec<u8>) -> Response<Body> {
-    let mut response = Response::new(Body::full(bytes));
     *response.status_mut() =
         StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response

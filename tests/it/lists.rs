@@ -34,7 +34,7 @@ async fn get(server: &InProcess, path: &str) -> Answer {
 }
 
 /// The names in a list.
-fn names(answer: &Answer) -> Vec<String> {
+pub(crate) fn names(answer: &Answer) -> Vec<String> {
     assert_eq!(answer.status, 200, "{}", answer.text());
     let list = answer.json();
     let name = |d: &serde_json::Value| d["name"].as_str().unwrap().to_owned();
@@ -42,7 +42,7 @@ fn names(answer: &Answer) -> Vec<String> {
 }
 
 /// The path of the next page.
-fn next(answer: &Answer) -> Option<String> {
+pub(crate) fn next(answer: &Answer) -> Option<String> {
     let link = answer.headers.get("link")?.to_str().unwrap();
     let path = link.strip_prefix('<').unwrap();
     let path = path.strip_suffix(">; rel=\"next\"").unwrap();

@@ -155,9 +155,7 @@ impl Following {
                 changed = self.woken.changed() => if changed.is_err() {
                     return None;
                 },
-                () = &mut self.timer => {
-                    self.set_timer();
-                }
+                () = &mut self.timer => self.set_timer(),
             }
         }
     }

@@ -6,6 +6,7 @@ use http::Method;
 use simkube::{AccessReview, NewDeployment, Verdict};
 
 use super::Governed;
+use crate::lists::{names, next};
 use crate::support::{Answer, Client, SimCluster, eventually};
 
 const WITHIN: Duration = Duration::from_secs(5);
@@ -17,19 +18,6 @@ async fn cluster() -> SimCluster {
         sim.cluster.create(new).unwrap();
     }
     sim
-}
-
-fn names(answer: &Answer) -> Vec<String> {
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    let list = answer.json();
-    let name = |d: &serde_json::Value| d["name"].as_str().unwrap().to_owned();
-    list.as_array().unwrap().iter().map(name).collect()
-}
-
-fn next(answer: &Answer) -> Option<String> {
-    let link = answer.headers.get("link")?.to_str().unwrap();
-    let path = link.strip_prefix("</api/v1")?;
-    Some(path.strip_suffix(">; rel=\"next\"")?.to_owned())
 }
 
 /// Alice may list in `web`, and nobody else may anything.

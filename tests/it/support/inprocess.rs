@@ -22,10 +22,9 @@ use http_body_util::{BodyExt as _, Full};
 use simkube::{ApiServer, Cluster};
 use tokio::{
     sync::watch,
-    task::JoinHandle,
     time::{Instant, sleep},
 };
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tower::{Service as _, service_fn};
 
 use super::{
@@ -102,16 +101,9 @@ pub(crate) struct InProcess {
     shaping: Arc<Mutex<Option<Shaping>>>,
     panicking: Arc<Mutex<Option<Panicking>>>,
     labels: watch::Sender<Arc<LabelKeys>>,
-    informer: JoinHandle<()>,
+    informer: AbortOnDropHandle<()>,
     client: kube::Client,
-    autoscaling: Option<JoinHandle<()>>,
-}
-
-impl Drop for InProcess {
-    fn drop(&mut self) {
-        self.informer.abort();
-        self.autoscaling.iter().for_each(JoinHandle::abort);
-    }
+    autoscaling: Option<AbortOnDropHandle<()>>,
 }
 
 impl InProcess {
@@ -197,7 +189,7 @@ impl InProcess {
             detour,
             shaping,
             panicking,
-            informer: tokio::spawn(informer.run()),
+            informer: AbortOnDropHandle::new(tokio::spawn(informer.run())),
             client,
             autoscaling: None,
         }
@@ -206,7 +198,8 @@ impl InProcess {
     /// From now on it follows autoscalers, as the program does.
     pub(crate) fn follow_autoscalers(&mut self) {
         let autoscaling = Autoscaling::new(self.client.clone(), Arc::clone(&self.status));
-        self.autoscaling = Some(tokio::spawn(autoscaling.run()));
+        let running = tokio::spawn(autoscaling.run());
+        self.autoscaling = Some(AbortOnDropHandle::new(running));
     }
 
     /// From now on these limits hold; its own caller is this one.
