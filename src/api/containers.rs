@@ -309,6 +309,7 @@ mod tests {
             restarted_at: None,
             status: Default::default(),
             last_set_by: None,
+            sole_mark: None,
             managers: Vec::new(),
             selector: Default::default(),
             labels: Default::default(),

@@ -34,6 +34,11 @@ pub(super) fn of_count(manager: &str, now: Timestamp, mark: Option<&str>) -> Str
     format!("{manager}{AT}{second}{before}{mark}")
 }
 
+/// A mark that no other write has, but by a chance of one to 2⁶⁴.
+pub fn new_mark() -> String {
+    format!("{:016x}", fastrand::u64(..))
+}
+
 /// What stands before the time of a write.
 const AT: &str = "@";
 /// How long a time and what stands before it are, such as `@2026-11-28T09:00:00Z`.

@@ -148,8 +148,13 @@ impl From<DeploymentObject> for Details {
         let owners = metadata.managed_fields.into_iter();
         let owners = owners.filter(|owner| owner.fields.spec.replicas.is_some());
         let owners = owners.map(|o| FieldOwner::new(o.manager, o.time, o.subresource));
+        let owners: Vec<_> = owners.collect();
+        let sole_mark = match &*owners {
+            [owner] => owner.mark.clone(),
+            _ => None,
+        };
         // Several may own it, if they set the same; these times sort as text.
-        let setter = owners.max_by(|a, b| a.time.cmp(&b.time));
+        let setter = owners.into_iter().max_by(|a, b| a.time.cmp(&b.time));
         Self {
             uid: metadata.uid,
             resource_version,
@@ -161,6 +166,7 @@ impl From<DeploymentObject> for Details {
             restarted_at: template.remove(RESTARTED_AT),
             status,
             last_set_by: setter,
+            sole_mark,
             managers,
             labels: metadata.labels,
             selector: spec.selector.match_labels,
@@ -203,5 +209,39 @@ impl DeploymentObject {
 
     pub(in crate::kubernetes) fn replicas(&self) -> i32 {
         self.spec.replicas.unwrap_or(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn set_by(managers: &[&str]) -> Details {
+        let entries = managers.iter().map(|manager| {
+            json!({"manager": manager, "operation": "Apply", "subresource": "scale", "fieldsV1": {"f:spec": {"f:replicas": {}}}})
+        });
+        let object = json!({
+            "metadata": {"uid": "8a5d3f3c-4a34-4c1c-9d4e-0f3f6ad7a001", "managedFields": entries.collect::<Vec<_>>()},
+            "spec": {"replicas": 3, "template": {"spec": {"containers": []}}},
+        });
+        Details::of_json(object).unwrap()
+    }
+
+    #[test]
+    fn a_count_has_the_mark_of_its_write_until_somebody_else_sets_it_even_to_the_same() {
+        let marked = "headcount:a@2026-11-28T09:00:00Z#0123456789abcdef";
+        let mark = Some("0123456789abcdef");
+        assert_eq!(set_by(&[marked]).sole_mark.as_deref(), mark);
+        for others in [
+            vec![],
+            vec!["kubectl"],
+            vec!["headcount:a@2026-11-28T09:00:00Z"],
+            vec![marked, "kubectl"],
+            vec!["headcount:b@2026-11-28T09:01:00Z", marked],
+        ] {
+            assert_eq!(set_by(&others).sole_mark, None, "{others:?}");
+        }
     }
 }
