@@ -57,6 +57,11 @@ pub enum ApiError {
     /// 403
     #[error("{0}")]
     Forbidden(String),
+    /// 403
+    #[error(
+        "a browser sent this for another site's page: what is written comes from this server's own pages, or from a program that is no browser"
+    )]
+    CrossSite,
     /// 404
     #[error(
         "there is no such path; the paths are /api/v1/deployments, /api/v1/health, /api/v1/whoami, /api/v1/openapi.json, /api/v1/docs, /api/v1/namespaces/{{namespace}}/deployments, its /{{name}} and, below that: /replicas, /containers, /containers/{{container}}/image, /restart, /paused and /rollback"
@@ -338,7 +343,7 @@ impl ApiError {
             | Self::BadPausedBody(_)
             | Self::BadOptionalBody(_) => StatusCode::BAD_REQUEST,
             Self::CertificateExpired | Self::CertificateRefused { .. } => StatusCode::UNAUTHORIZED,
-            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::Forbidden(_) | Self::CrossSite => StatusCode::FORBIDDEN,
             Self::NoSuchPath
             | Self::NoSuchDeployment { .. }
             | Self::NoSuchNamespace(_)
@@ -481,7 +486,10 @@ impl ApiError {
     pub(super) fn is_denial(&self) -> bool {
         matches!(
             self,
-            Self::Forbidden(_) | Self::CertificateExpired | Self::CertificateRefused { .. }
+            Self::Forbidden(_)
+                | Self::CrossSite
+                | Self::CertificateExpired
+                | Self::CertificateRefused { .. }
         )
     }
 

@@ -7,6 +7,7 @@ mod audit;
 mod authorization;
 mod body;
 mod containers;
+mod cross_site;
 mod deployment;
 mod deployments;
 mod error;
@@ -166,6 +167,10 @@ impl Api {
             Err(error) => self.failed(session, &asked, &request, error),
         };
         self.answered(label, &request.method, &asked, began, &mut response);
+        if cross_site::is_browsers(&request.headers) {
+            let (name, policy) = cross_site::RESOURCE_POLICY.clone();
+            response.headers_mut().insert(name, policy);
+        }
         let unread = !content.is_end_stream();
         let awaited = unread && request::awaited(&request);
         if awaited || request.headers.contains_key(header::TRANSFER_ENCODING) {
@@ -294,6 +299,9 @@ impl Api {
         request: &Parts,
     ) -> Result<(), ApiError> {
         standing(caller)?;
+        if path::writes(&request.method) {
+            cross_site::judge(request)?;
+        }
         let Some(verb) = route.verb(&request.method) else {
             return Ok(());
         };

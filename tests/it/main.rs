@@ -11,6 +11,7 @@ mod chart_configuration;
 mod cli;
 mod client;
 mod credentials;
+mod cross_site;
 #[cfg(target_os = "linux")]
 mod docs;
 mod doctor;

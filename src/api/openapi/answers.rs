@@ -24,7 +24,7 @@ const FAILURES: [(u16, &str, &str); 18] = [
     ),
     (
         403,
-        "The permission is missing. The same whether there is such a Deployment or not.",
+        "The permission is missing; the same whether there is such a Deployment or not. Or a browser sent a write for another site's page.",
         "alice may not scale Deployment \"shop\" in namespace \"web\"",
     ),
     (

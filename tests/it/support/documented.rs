@@ -16,7 +16,7 @@ static DOCUMENT: LazyLock<Value> =
     LazyLock::new(|| serde_json::from_str(include_str!("../../../docs/openapi.json")).unwrap());
 
 /// Headers that HTTP itself has, and no document of an API.
-const OF_HTTP: [&str; 8] = [
+const OF_HTTP: [&str; 9] = [
     "allow",
     "content-type",
     "content-length",
@@ -25,6 +25,7 @@ const OF_HTTP: [&str; 8] = [
     "connection",
     "transfer-encoding",
     "x-content-type-options",
+    "cross-origin-resource-policy",
 ];
 /// What may come before a path or a method is looked at, or instead of it.
 const OF_NO_CALL: [u16; 9] = [400, 401, 408, 413, 414, 429, 431, 500, 503];
