@@ -160,7 +160,7 @@ impl Parameter for Step {
         if write.request.dry_run {
             return Self::with_key(write, &mark).await;
         }
-        let begun = write.api.steps.begin(&mark, delta);
+        let begun = write.api.steps.begin(&caller, &mark, delta);
         match begun.map_err(WriteError::Judged)? {
             Beginning::Made(written) => Ok(written),
             Beginning::New(begun) => {

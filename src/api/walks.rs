@@ -129,6 +129,10 @@ impl Walks {
             kept.read(id);
             return Ok(id);
         }
+        // It costs as much as the store when everything changes while it is kept.
+        let reserved = memory.reserve(snapshot.size());
+        let reserved = reserved.ok_or(ApiError::ShortOfMemory)?;
+        // Nobody's goes for one that isn't kept.
         let own = |k: &KeptSnapshot| k.by == *by;
         if kept.snapshots.iter().filter(|k| own(k)).count() >= MOST_OF_ONE {
             if let Some(at) = kept.snapshots.iter().position(own) {
@@ -137,9 +141,6 @@ impl Walks {
         } else if kept.snapshots.len() >= MOST {
             kept.snapshots.remove(0);
         }
-        // It costs as much as the store when everything changes while it is kept.
-        let reserved = memory.reserve(snapshot.size());
-        let reserved = reserved.ok_or(ApiError::ShortOfMemory)?;
         kept.last += 1;
         let id = kept.last;
         kept.snapshots.push(KeptSnapshot {
