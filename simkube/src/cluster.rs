@@ -9,13 +9,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::autoscaler::Autoscalers;
 use crate::controller::Controller;
 use crate::event::Events;
 use crate::faults::Faults;
 use crate::json::ManagedFields;
 use crate::log::{Counts, Log, Loss, SeenRequest};
 use crate::object::{Deployment, NewDeployment, Object, Pairs, Rollout};
+use crate::objects::Objects;
 use crate::own::{OwnRule, OwnRules};
 use crate::review::{AccessReview, Authorizer, Verdict};
 use crate::serve::ApiServer;
@@ -97,7 +97,8 @@ pub(crate) struct Shared {
     pub(crate) authorizer: Authorizer,
     pub(crate) own_rules: OwnRules,
     pub(crate) events: Events,
-    pub(crate) autoscalers: Autoscalers,
+    pub(crate) autoscalers: Objects,
+    pub(crate) leases: Objects,
     /// What the next audit id is made from.
     pub(crate) answers: AtomicU64,
     started: (SystemTime, Instant),
@@ -201,7 +202,8 @@ impl Cluster {
                 authorizer: Authorizer::default(),
                 own_rules: OwnRules::default(),
                 events: Events::default(),
-                autoscalers: Autoscalers::default(),
+                autoscalers: Objects::default(),
+                leases: Objects::default(),
                 answers: AtomicU64::new(0),
                 started,
             }),
@@ -413,10 +415,12 @@ impl Cluster {
     /// Goes back to an earlier moment, as when etcd is restored from a backup: versions fall, history is gone,
     /// open watches end.
     pub fn restore(&self, snapshot: &Snapshot) {
+        // They are locked before the state wherever both are.
+        self.shared.autoscalers.restore(snapshot.version);
+        self.shared.leases.restore(snapshot.version);
         let mut state = self.shared.state();
         state.objects = snapshot.objects.clone();
         state.namespaces = snapshot.namespaces.clone();
-        self.shared.autoscalers.restore(snapshot.version);
         state.version = snapshot.version;
         state.history.forget(snapshot.version);
         state.watch_epoch += 1;

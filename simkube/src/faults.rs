@@ -20,6 +20,8 @@ pub(crate) enum Call {
     Review,
     EventWrite,
     Autoscalers,
+    Leases,
+    LeaseWrite,
     Other,
 }
 
@@ -49,6 +51,10 @@ pub enum On {
     EventWrite,
     /// A list of HorizontalPodAutoscalers or the start of a watch of them. Their bodies don't break.
     Autoscalers,
+    /// A read of Leases, a list of them or the start of a watch. Their bodies don't break.
+    Leases,
+    /// A Lease that is created, replaced or deleted, which isn't a write.
+    LeaseWrite,
     /// The watches that are open when the rule is added; later ones go on undisturbed.
     OpenWatches,
     /// A single event of any watch, bookmarks not among them.
@@ -69,6 +75,8 @@ impl On {
             Self::Review => call == Call::Review,
             Self::EventWrite => call == Call::EventWrite,
             Self::Autoscalers => call == Call::Autoscalers,
+            Self::Leases => call == Call::Leases,
+            Self::LeaseWrite => call == Call::LeaseWrite,
             Self::OpenWatches | Self::Event => false,
         }
     }

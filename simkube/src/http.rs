@@ -24,7 +24,9 @@ use crate::route::{Query, Route};
 use crate::serve::TransportError;
 use crate::status::{APPS, DEPLOYMENTS, Status};
 use crate::write::{self, Deleted};
-use crate::{autoscaler, event, json, list, own, review, revision, scale, watch, wire};
+use crate::{
+    autoscaler, event, json, lease, list, objects, own, review, revision, scale, watch, wire,
+};
 
 /// The largest body of a request.
 const MAX_BODY: usize = 3 * 1024 * 1024;
@@ -91,7 +93,7 @@ where
     };
     let response = exchange.finish(answer);
     Ok(match fault {
-        Some(fault) if !matches!(call, Call::Watch | Call::Autoscalers) => {
+        Some(fault) if !matches!(call, Call::Watch | Call::Autoscalers | Call::Leases) => {
             exchange.spoil(response, &fault).await
         }
         _ => response,
@@ -122,7 +124,8 @@ impl Exchange {
         let (resource, name, namespace) = self.route.subject();
         let group = match resource {
             "namespaces" | "events" => "",
-            autoscaler::RESOURCE => autoscaler::GROUP,
+            _ if resource == autoscaler::KIND.resource => autoscaler::KIND.group,
+            _ if resource == lease::KIND.resource => lease::KIND.group,
             "subjectaccessreviews" | "selfsubjectaccessreviews" | "selfsubjectrulesreviews" => {
                 review::GROUP
             }
@@ -184,8 +187,9 @@ impl Exchange {
             (Call::Watch, _) => "watch",
             (Call::List { .. } | Call::Probe, _) => "list",
             (Call::Get, _) if matches!(self.route, Route::Deployments(_)) => "list",
-            (Call::Autoscalers, _) if self.query.flag("watch") => "watch",
-            (Call::Autoscalers, _) => "list",
+            (Call::Autoscalers | Call::Leases, _) if self.query.flag("watch") => "watch",
+            (Call::Leases, _) if matches!(self.route, Route::Lease(..)) => "get",
+            (Call::Autoscalers | Call::Leases, _) => "list",
             (_, &Method::POST) => "create",
             (_, &Method::PUT) => "update",
             (_, &Method::PATCH) => "patch",
@@ -271,13 +275,18 @@ impl Exchange {
                 Ok(self.json(201, &own::answer(&shared, kind, body)?))
             }
             (Route::Autoscalers(namespace), Method::GET) => {
-                let namespace = namespace.as_deref();
-                if self.query.flag("watch") {
-                    let watch = autoscaler::watch(&shared, namespace, &self.query)?;
-                    return Ok(response(200, JSON, watch));
-                }
-                let list = autoscaler::list(&shared, namespace, &self.query)?;
-                Ok(self.json(200, &list))
+                self.kept(&autoscaler::KIND, namespace.as_deref())
+            }
+            (Route::Leases(namespace), Method::GET) => {
+                self.kept(&lease::KIND, namespace.as_deref())
+            }
+            (Route::Leases(Some(namespace)), Method::POST) => {
+                let body = self.read(body, Expected::Object("Lease")).await?;
+                let dry = self.query.dry_run(&self.parts.method)?;
+                Ok(self.json(201, &lease::create(&shared, &namespace, body, dry)?))
+            }
+            (Route::Lease(namespace, name), method) => {
+                self.one_lease(&namespace, &name, &method, body).await
             }
             (Route::ReplicaSets(namespace), Method::GET) => {
                 Ok(self.json(200, &revision::list(&shared, &namespace, &self.query)?))
@@ -378,6 +387,50 @@ impl Exchange {
             Encoding::Json => self.json(200, &json::scale(&object, &selector)),
             Encoding::Protobuf => self.bytes(200, wire::scale(&object, &selector)),
         })
+    }
+
+    /// A list of objects that are kept as JSON, or a watch of them.
+    fn kept(
+        &self,
+        kind: &'static objects::Kind,
+        namespace: Option<&str>,
+    ) -> Result<Response<Body>, Status> {
+        if self.query.flag("watch") {
+            let watch = objects::watch(&self.shared, kind, namespace, &self.query)?;
+            return Ok(response(200, JSON, watch));
+        }
+        let list = objects::list(&self.shared, kind, namespace, &self.query)?;
+        Ok(self.json(200, &list))
+    }
+
+    async fn one_lease<B>(
+        &self,
+        namespace: &str,
+        name: &str,
+        method: &Method,
+        body: B,
+    ) -> Result<Response<Body>, Status>
+    where
+        B: http_body::Body + Send,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let shared = &self.shared;
+        let dry = self.query.dry_run(&self.parts.method)?;
+        let object = match *method {
+            Method::GET => lease::get(shared, namespace, name)?,
+            Method::PUT => {
+                let body = self.read(body, Expected::Object("Lease")).await?;
+                lease::replace(shared, namespace, name, body, dry)?
+            }
+            Method::DELETE => {
+                let options = self.read(body, Expected::Options).await?;
+                let gone = lease::delete(shared, namespace, name, &options, dry)?;
+                return Ok(self.status(&gone));
+            }
+            _ => return Err(Status::method_not_allowed()),
+        };
+        Ok(self.json(200, &object))
     }
 
     fn write_options(&self) -> Result<write::Options<'_>, Status> {

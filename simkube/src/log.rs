@@ -107,7 +107,11 @@ impl Log {
             Call::Scale => &self.scales,
             Call::Write => &self.writes,
             Call::Review => &self.reviews,
-            Call::EventWrite | Call::Autoscalers | Call::Other => return self.remember(request),
+            Call::EventWrite
+            | Call::Autoscalers
+            | Call::Leases
+            | Call::LeaseWrite
+            | Call::Other => return self.remember(request),
         };
         counter.fetch_add(1, Ordering::Relaxed);
         self.remember(request);

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::autoscaler;
 use crate::discovery;
 use crate::faults::Call;
+use crate::lease;
 use crate::list::Token;
 use crate::own;
 use crate::status::{DEPLOYMENTS, Status};
@@ -108,6 +109,9 @@ pub(crate) enum Route {
     OwnReviews(&'static str),
     /// HorizontalPodAutoscalers of a namespace or of all.
     Autoscalers(Option<String>),
+    /// Leases of a namespace or of all.
+    Leases(Option<String>),
+    Lease(String, String),
     /// ReplicaSets of a namespace.
     ReplicaSets(String),
     Events(String),
@@ -170,15 +174,33 @@ impl Route {
                 "v1",
                 "selfsubjectrulesreviews",
             ] => Self::OwnReviews(own::RULES),
-            ["apis", "autoscaling", "v2", autoscaler::RESOURCE] => Self::Autoscalers(None),
+            ["apis", "autoscaling", "v2", "horizontalpodautoscalers"] => Self::Autoscalers(None),
             [
                 "apis",
                 "autoscaling",
                 "v2",
                 "namespaces",
                 ns,
-                autoscaler::RESOURCE,
+                "horizontalpodautoscalers",
             ] => Self::Autoscalers(Some(ns.to_owned())),
+            ["apis", "coordination.k8s.io", "v1", "leases"] => Self::Leases(None),
+            [
+                "apis",
+                "coordination.k8s.io",
+                "v1",
+                "namespaces",
+                ns,
+                "leases",
+            ] => Self::Leases(Some(ns.to_owned())),
+            [
+                "apis",
+                "coordination.k8s.io",
+                "v1",
+                "namespaces",
+                ns,
+                "leases",
+                name,
+            ] => Self::Lease(ns.to_owned(), name.to_owned()),
             ["api", "v1", "namespaces", ns, "events"] => Self::Events(ns.to_owned()),
             ["api", "v1", "namespaces", ns, "events", name] => {
                 Self::Event(ns.to_owned(), name.to_owned())
@@ -210,6 +232,8 @@ impl Route {
             Self::Scale(..) => Call::Scale,
             Self::AccessReviews | Self::OwnReviews(_) => Call::Review,
             Self::Autoscalers(_) => Call::Autoscalers,
+            Self::Leases(_) | Self::Lease(..) if reads => Call::Leases,
+            Self::Leases(_) | Self::Lease(..) => Call::LeaseWrite,
             Self::Events(_) | Self::Event(..) if !reads => Call::EventWrite,
             _ if reads => Call::Other,
             _ => Call::Write,
@@ -226,7 +250,9 @@ impl Route {
             Self::AccessReviews => ("subjectaccessreviews", "", None),
             Self::OwnReviews(own::ACCESS) => ("selfsubjectaccessreviews", "", None),
             Self::OwnReviews(_) => ("selfsubjectrulesreviews", "", None),
-            Self::Autoscalers(namespace) => (autoscaler::RESOURCE, "", namespace.as_deref()),
+            Self::Autoscalers(namespace) => (autoscaler::KIND.resource, "", namespace.as_deref()),
+            Self::Leases(namespace) => (lease::KIND.resource, "", namespace.as_deref()),
+            Self::Lease(namespace, name) => (lease::KIND.resource, name, Some(namespace)),
             Self::ReplicaSets(namespace) => ("replicasets", "", Some(namespace)),
             Self::Events(namespace) => ("events", "", Some(namespace)),
             Self::Event(namespace, name) => ("events", name, Some(namespace)),

@@ -101,7 +101,7 @@ fn write(
         let why = format!(
             "Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}"
         );
-        return Err(Status::conflict("deployments/scale", name, &why));
+        return Err(Status::conflict((APPS, "deployments/scale"), name, &why));
     }
     let version = json::text(&scale["metadata"], "resourceVersion")?;
     check_version(&version, &object)?;

@@ -83,11 +83,21 @@ impl Selector {
     }
 
     pub(crate) fn matches(&self, object: &Object) -> bool {
-        self.takes(|key| object.labels.get(key))
+        let names = (object.namespace(), object.name());
+        self.selects(|key| object.labels.get(key), names)
+    }
+
+    /// Whether it selects what has these labels, each found by its key, and this namespace and name.
+    pub(crate) fn selects<'a>(
+        &self,
+        label: impl Fn(&str) -> Option<&'a str>,
+        (namespace, name): (&str, &str),
+    ) -> bool {
+        self.takes(label)
             && self.fields.iter().all(|(field, equal, value)| {
                 let found = match field {
-                    Field::Name => object.name(),
-                    Field::Namespace => object.namespace(),
+                    Field::Name => name,
+                    Field::Namespace => namespace,
                 };
                 (found == value) == *equal
             })

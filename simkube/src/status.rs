@@ -131,20 +131,20 @@ impl Status {
         .about(group, resource, name)
     }
 
-    pub(crate) fn conflict(resource: &str, name: &str, why: &str) -> Self {
-        let what = qualified(APPS, resource);
+    pub(crate) fn conflict((group, resource): (&str, &str), name: &str, why: &str) -> Self {
+        let what = qualified(group, resource);
         Self::new(
             409,
             "Conflict",
             format!("Operation cannot be fulfilled on {what} \"{name}\": {why}"),
         )
-        .about(APPS, resource, name)
+        .about(group, resource, name)
     }
 
     /// The version that the writer judged on is not the present one.
     pub(crate) fn modified(name: &str) -> Self {
         Self::conflict(
-            DEPLOYMENTS,
+            (APPS, DEPLOYMENTS),
             name,
             "the object has been modified; please apply your changes to the latest version and try again",
         )
@@ -156,7 +156,7 @@ impl Status {
             "StorageError: invalid object, Code: 4, Key: /registry/deployments/{key}, ResourceVersion: 0, \
              AdditionalErrorMsg: Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}"
         );
-        Self::conflict(DEPLOYMENTS, name, &why)
+        Self::conflict((APPS, DEPLOYMENTS), name, &why)
     }
 
     /// A patch of a media type that isn't simulated.
@@ -213,9 +213,9 @@ impl Status {
     }
 
     /// A deletion's precondition doesn't hold.
-    pub(crate) fn not_to_delete(name: &str, why: &str) -> Self {
-        let message = format!("Operation cannot be fulfilled on Deployment.apps \"{name}\": {why}");
-        Self::new(409, "Conflict", message).about(APPS, "Deployment", name)
+    pub(crate) fn not_to_delete((group, kind): (&str, &str), name: &str, why: &str) -> Self {
+        let message = format!("Operation cannot be fulfilled on {kind}.{group} \"{name}\": {why}");
+        Self::new(409, "Conflict", message).about(group, kind, name)
     }
 
     pub(crate) fn negative_replicas(group: &str, kind: &str, name: &str, replicas: i64) -> Self {

@@ -241,6 +241,38 @@ fn update(
     Ok(object)
 }
 
+/// Judges what `DeleteOptions` make a deletion conditional on.
+pub(crate) fn judge_preconditions(
+    kind: (&str, &str),
+    name: &str,
+    options: &Value,
+    uid: &str,
+    version: &str,
+) -> Result<(), Status> {
+    let preconditions = &options["preconditions"];
+    if let Some(wanted) = preconditions["uid"]
+        .as_str()
+        .filter(|wanted| *wanted != uid)
+    {
+        let why = format!(
+            "the UID in the precondition ({wanted}) does not match the UID in record ({uid}). \
+             The object might have been deleted and then recreated"
+        );
+        return Err(Status::not_to_delete(kind, name, &why));
+    }
+    if let Some(wanted) = preconditions["resourceVersion"]
+        .as_str()
+        .filter(|wanted| *wanted != version)
+    {
+        let why = format!(
+            "the ResourceVersion in the precondition ({wanted}) does not match the ResourceVersion in record ({version}). \
+             The object might have been modified"
+        );
+        return Err(Status::not_to_delete(kind, name, &why));
+    }
+    Ok(())
+}
+
 /// Deletes a Deployment: a `Status` when it is gone, or the object that waits for its finalizers.
 pub(crate) fn delete(
     shared: &Shared,
@@ -255,28 +287,8 @@ pub(crate) fn delete(
         .get(namespace, name)
         .ok_or_else(|| Status::not_found(APPS, DEPLOYMENTS, name))?;
     let uid = object.uid.to_string();
-    let preconditions = &options["preconditions"];
-    if let Some(wanted) = preconditions["uid"]
-        .as_str()
-        .filter(|wanted| *wanted != uid)
-    {
-        let why = format!(
-            "the UID in the precondition ({wanted}) does not match the UID in record ({uid}). \
-             The object might have been deleted and then recreated"
-        );
-        return Err(Status::not_to_delete(name, &why));
-    }
     let version = object.resource_version.to_string();
-    if let Some(wanted) = preconditions["resourceVersion"]
-        .as_str()
-        .filter(|wanted| *wanted != version)
-    {
-        let why = format!(
-            "the ResourceVersion in the precondition ({wanted}) does not match the ResourceVersion in record ({version}). \
-             The object might have been modified"
-        );
-        return Err(Status::not_to_delete(name, &why));
-    }
+    judge_preconditions((APPS, "Deployment"), name, options, &uid, &version)?;
     if dry {
         return Ok(Deleted::Gone(Status::success(
             APPS,

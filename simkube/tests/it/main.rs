@@ -6,6 +6,7 @@ mod disorder;
 mod events;
 mod faults;
 mod kube_client;
+mod leases;
 mod listing;
 mod port;
 mod protobuf;
