@@ -12,7 +12,7 @@ use super::{
     world::{World, in_a_world},
 };
 use crate::{
-    docs::rights::{Rights, documented},
+    docs::rights::{Rights, documented, documented_leases},
     node::RenderedPod,
     support::{Callers, eventually},
 };
@@ -71,8 +71,12 @@ impl Release {
     async fn has_these_rights(&self, expected: &Rights, namespaces: &[&str]) {
         let account = Account::new(&self.world.cluster, HEADCOUNT).await;
         for namespace in namespaces {
+            let expected = match *namespace == HEADCOUNT {
+                true => expected | &documented_leases(),
+                false => expected.clone(),
+            };
             // The authorizer learns of a change a moment after it was made.
-            let same = async || account.more_than(&self.bare, namespace).await == *expected;
+            let same = async || account.more_than(&self.bare, namespace).await == expected;
             eventually(Duration::from_secs(5), "the documented rights", same).await;
             assert_eq!(account.secrets(namespace).await, 403, "{namespace}");
         }

@@ -61,6 +61,12 @@ pub(crate) fn documented(values: &[&str]) -> Rights {
     table.iter().flat_map(Line::rights).collect()
 }
 
+/// The rights of a release in its own namespace, beyond those that it has there as in any other.
+pub(crate) fn documented_leases() -> Rights {
+    let all = documented(&["leases.enabled: true"]);
+    &all - &documented(&[])
+}
+
 impl Line {
     fn rights(&self) -> Rights {
         self.verbs
@@ -95,6 +101,9 @@ fn of(object: &Value) -> Rights {
     rights
 }
 
+/// Where the release is: what is in it names no namespace.
+const OWN: &str = "of the release";
+
 /// What the chart gives with these values: in the cluster, and in each namespace.
 fn given(values: &[&str]) -> (Rights, Vec<(String, Rights)>) {
     let (mut cluster, mut namespaces) = (Rights::new(), vec![]);
@@ -102,7 +111,7 @@ fn given(values: &[&str]) -> (Rights, Vec<(String, Rights)>) {
         match object["kind"].as_str() {
             Some("ClusterRole") => cluster.extend(of(&object)),
             Some("Role") => {
-                let namespace = object["metadata"]["namespace"].as_str().unwrap();
+                let namespace = object["metadata"]["namespace"].as_str().unwrap_or(OWN);
                 namespaces.push((namespace.to_owned(), of(&object)));
             }
             _ => {}
@@ -116,7 +125,7 @@ fn the_chart_gives_the_rights_of_the_documented_table_and_no_others() {
     let table = table();
     let (always, features): (Vec<_>, Vec<_>) =
         table.iter().partition(|line| line.values.is_empty());
-    assert_eq!((always.len(), features.len()), (2, 6));
+    assert_eq!((always.len(), features.len()), (2, 7));
     let always: Rights = always.iter().flat_map(|line| line.rights()).collect();
     let namespaced = "scope: {mode: namespaced, namespaces: [web, shop]}";
     let everywhere = |rights: &Rights| {
@@ -125,9 +134,13 @@ fn the_chart_gives_the_rights_of_the_documented_table_and_no_others() {
             .to_vec()
     };
     let by_default = documented(&["autoscalers.enabled: true"]);
-    assert_eq!(given(&[]), (by_default, vec![]));
+    let leases = documented_leases();
+    assert_eq!(
+        given(&[]),
+        (by_default, vec![(OWN.to_owned(), leases.clone())])
+    );
     // What is on by default is a feature as the others.
-    let bare = "autoscalers: {enabled: false}";
+    let bare = "{autoscalers: {enabled: false}, leases: {enabled: false}}";
     assert_eq!(given(&[bare]), (always.clone(), vec![]));
     assert_eq!(
         given(&[bare, namespaced]),
@@ -137,6 +150,18 @@ fn the_chart_gives_the_rights_of_the_documented_table_and_no_others() {
         // A feature may take several lines.
         let alike = features.iter().filter(|other| other.values == line.values);
         let own: Rights = alike.flat_map(|other| other.rights()).collect();
+        if own == leases {
+            let own = (OWN.to_owned(), own);
+            assert_eq!(
+                given(&[bare, &line.values]),
+                (always.clone(), vec![own.clone()])
+            );
+            let mut all = everywhere(&always);
+            all.push(own);
+            let expected = (Rights::new(), all);
+            assert_eq!(given(&[bare, namespaced, &line.values]), expected);
+            continue;
+        }
         let with: Rights = always.union(&own).cloned().collect();
         assert_eq!(
             given(&[bare, &line.values]),
