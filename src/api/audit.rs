@@ -111,6 +111,23 @@ pub(super) fn failed<P: Parameter>(
         .with("rule", rule)
 }
 
+/// A record of a batch that was refused as a whole.
+pub(super) fn batch_refused(origin: &Origin, error: &ApiError) -> Record {
+    let Origin {
+        session,
+        caller,
+        ids,
+        ..
+    } = origin;
+    let status = error.status().as_u16();
+    record("batch.refused", session, caller, ids)
+        .with("reason", origin.reason())
+        .with("verb", Verb::Scale.as_str())
+        .with("result", result(status))
+        .with("status", status)
+        .with("error", error.logged())
+}
+
 impl Api {
     /// Has it recorded that a request other than a write was denied.
     #[cold]

@@ -39,6 +39,16 @@ pub enum ApiError {
     )]
     BadStepBody(String),
     /// 400, as for [`ApiError::BadBody`].
+    #[error(
+        "the body must be exactly one JSON object, {{\"items\": [{{\"namespace\": \"…\", \"name\": \"…\", \"replicaCount\": N}}, …]}} or {{\"labelSelector\": \"…\", \"replicaCount\": N}}, the latter with a \"namespace\" or without{0}"
+    )]
+    BadBatchBody(String),
+    /// 400, as for [`ApiError::BadBody`].
+    #[error(
+        "the body must be exactly one JSON object, the \"snapshot\" that a batch was answered with{0}"
+    )]
+    BadSnapshotBody(String),
+    /// 400, as for [`ApiError::BadBody`].
     #[error("the body must be empty or exactly one JSON object, {0}")]
     BadOptionalBody(String),
     /// 401
@@ -64,7 +74,7 @@ pub enum ApiError {
     CrossSite,
     /// 404
     #[error(
-        "there is no such path; the paths are /api/v1/deployments, /api/v1/health, /api/v1/whoami, /api/v1/openapi.json, /api/v1/docs, /api/v1/namespaces/{{namespace}}/deployments, its /{{name}} and, below that: /replicas, /containers, /containers/{{container}}/image, /restart, /paused and /rollback"
+        "there is no such path; the paths are /api/v1/deployments, /api/v1/batches, /api/v1/batches/restore, /api/v1/health, /api/v1/whoami, /api/v1/openapi.json, /api/v1/docs, /api/v1/namespaces/{{namespace}}/deployments, its /{{name}} and, below that: /replicas, /containers, /containers/{{container}}/image, /restart, /paused and /rollback"
     )]
     NoSuchPath,
     /// 404
@@ -165,6 +175,14 @@ pub enum ApiError {
         /// Its entity tag.
         tag: String,
     },
+    /// 412
+    #[error("the Deployment was {0}: left as it is")]
+    ChangedSince(String),
+    /// 412
+    #[error(
+        "the Deployment was deleted since, and another one created under its name: left as it is"
+    )]
+    ReplacedSince,
     /// 413
     #[error("the body is larger than {most} bytes: send the one JSON object that this path takes")]
     BodyTooLarge {
@@ -197,6 +215,16 @@ pub enum ApiError {
         now: i32,
         /// The step.
         delta: i32,
+    },
+    /// 422
+    #[error(
+        "the selector selects {found} Deployments, and a batch has {most} at most: nothing was changed; select fewer, or list them in several batches"
+    )]
+    TooManySelected {
+        /// How many it selects.
+        found: usize,
+        /// The most of one batch.
+        most: usize,
     },
     /// 422
     #[error("Kubernetes refused the {0}: {1}")]
@@ -277,6 +305,16 @@ pub enum ApiError {
     #[error("this server's copy of the cluster isn't complete yet: come back in a moment")]
     NotSynced,
     /// 503
+    #[error(
+        "the batch's {} s were over before this one's turn came: it wasn't changed; send it again", .0.as_secs()
+    )]
+    BatchOverdue(Duration),
+    /// 503
+    #[error(
+        "this server is shutting down, and what it hadn't begun isn't begun any more: it wasn't changed; send it again, to another server"
+    )]
+    ShuttingDown,
+    /// 503
     #[error("this server's copy hasn't reached resourceVersion {0} within {wait} s: come back in a moment", wait = .1.as_secs())]
     BehindVersion(u64, Duration),
     /// 503
@@ -313,7 +351,7 @@ pub enum ApiError {
 }
 
 /// Whole seconds, rounded up: whoever comes back then isn't too early.
-fn seconds(wait: &Duration) -> u64 {
+pub(super) fn seconds(wait: &Duration) -> u64 {
     (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
 }
 
@@ -341,6 +379,8 @@ impl ApiError {
             | Self::BadImageBody(_)
             | Self::BadStepBody(_)
             | Self::BadPausedBody(_)
+            | Self::BadBatchBody(_)
+            | Self::BadSnapshotBody(_)
             | Self::BadOptionalBody(_) => StatusCode::BAD_REQUEST,
             Self::CertificateExpired | Self::CertificateRefused { .. } => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) | Self::CrossSite => StatusCode::FORBIDDEN,
@@ -357,6 +397,8 @@ impl ApiError {
             Self::PageExpired => StatusCode::GONE,
             Self::PreconditionFailed { .. }
             | Self::ContainersChanged { .. }
+            | Self::ChangedSince(_)
+            | Self::ReplacedSince
             | Self::DeploymentChanged { .. } => StatusCode::PRECONDITION_FAILED,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UriTooLong { .. } => StatusCode::URI_TOO_LONG,
@@ -364,6 +406,7 @@ impl ApiError {
             Self::OutOfBounds(_)
             | Self::ImageNotAllowed(_)
             | Self::Refused(..)
+            | Self::TooManySelected { .. }
             | Self::StepTooLarge { .. }
             | Self::LargerThanBudget { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooOften { .. }
@@ -378,6 +421,8 @@ impl ApiError {
             Self::NotSynced
             | Self::BehindVersion(..)
             | Self::LabelsNotRead
+            | Self::BatchOverdue(_)
+            | Self::ShuttingDown
             | Self::ShortOfMemory
             | Self::ReadOnly
             | Self::Unrecorded
@@ -402,7 +447,7 @@ impl ApiError {
     }
 
     /// When to come back, where that is of use.
-    fn retry_after(&self) -> Option<Duration> {
+    pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::TooOften { wait, .. } | Self::OverBudget { wait, .. } => Some(*wait),
             Self::NoTurn(_) => Some(NoTurn::COME_BACK),
@@ -500,6 +545,8 @@ impl ApiError {
             Self::BadImageBody(_) => Self::BadImageBody(String::new()).to_string(),
             Self::BadStepBody(_) => Self::BadStepBody(String::new()).to_string(),
             Self::BadPausedBody(_) => Self::BadPausedBody(String::new()).to_string(),
+            Self::BadBatchBody(_) => Self::BadBatchBody(String::new()).to_string(),
+            Self::BadSnapshotBody(_) => Self::BadSnapshotBody(String::new()).to_string(),
             Self::BadOptionalBody(_) => "the body is not what this path takes".into(),
             other => other.to_string(),
         }

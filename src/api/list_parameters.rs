@@ -96,7 +96,8 @@ impl Parameters {
     }
 }
 
-fn selector(text: &str) -> Result<LabelSelector, ApiError> {
+/// A selector within its bounds.
+pub(super) fn selector(text: &str) -> Result<LabelSelector, ApiError> {
     if text.len() > LONGEST_SELECTOR {
         return Err(ApiError::BadRequest(format!(
             "labelSelector has {} bytes, more than {LONGEST_SELECTOR}: ask for less at once",

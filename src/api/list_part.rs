@@ -144,7 +144,7 @@ pub(super) async fn list(
 }
 
 /// Waits until the labels that the selector looks at are in the store.
-async fn labels_read(
+pub(super) async fn labels_read(
     api: &Api,
     caller: &Caller,
     selector: &LabelSelector,

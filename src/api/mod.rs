@@ -5,6 +5,7 @@
 mod also_set_by;
 mod audit;
 mod authorization;
+mod batches;
 mod body;
 mod containers;
 mod cross_site;
@@ -378,7 +379,8 @@ impl Api {
             if !content.is_end_stream() {
                 let _turn = Box::pin(limits::turn(self, &caller)).await?;
                 // Of no use, and still bounded: some clients lose their way when a stream succeeds before it was sent.
-                request::whole_body(self, &caller, request, content).await?;
+                let most = caller.rules.limits.sizes.body;
+                request::whole_body(self, &caller, request, content, most).await?;
                 // It took its time, and so may have a reload.
                 caller = session.caller();
                 self.admit(&caller, asked, &route, request).await?;
@@ -444,6 +446,8 @@ impl Api {
                 }
                 Ok(answer)
             }
+            Route::Batches => Box::pin(incoming().batch()).await,
+            Route::BatchRestore => Box::pin(incoming().restore()).await,
             Route::Restart { namespace, name } => {
                 Box::pin(incoming().set((&namespace, &name), Restart)).await
             }

@@ -3,6 +3,7 @@
 //! Tests hold the document to `Route`, to the running server's answers, and to its committed copy.
 
 mod answers;
+mod batches;
 mod calls;
 mod page;
 mod parameters;

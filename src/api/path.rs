@@ -16,6 +16,8 @@ pub(super) enum Route<'a> {
     OpenApi,
     Docs,
     Deployments,
+    Batches,
+    BatchRestore,
     NamespaceDeployments {
         namespace: Cow<'a, str>,
     },
@@ -90,6 +92,11 @@ impl<'a> Route<'a> {
             "openapi.json" => Self::OpenApi,
             "docs" => Self::Docs,
             "deployments" => Self::Deployments,
+            "batches" => match segments.next() {
+                None => return Some(Self::Batches),
+                Some(restore) if restore == "restore" => Self::BatchRestore,
+                Some(_) => return None,
+            },
             "namespaces" => {
                 let namespace = segments.next()?;
                 if segments.next()? != "deployments" {
@@ -126,6 +133,7 @@ impl<'a> Route<'a> {
         Some(match self {
             Self::Health | Self::WhoAmI | Self::OpenApi | Self::Docs => return None,
             Self::Deployments | Self::NamespaceDeployments { .. } => Verb::List,
+            Self::Batches | Self::BatchRestore => Verb::Scale,
             Self::Replicas { .. } if writes(method) => Verb::Scale,
             Self::Replicas { .. } | Self::Deployment { .. } | Self::Containers { .. } => Verb::Get,
             Self::Image { .. } => Verb::Image,
@@ -143,6 +151,8 @@ impl<'a> Route<'a> {
             | Self::OpenApi
             | Self::Docs
             | Self::Deployments
+            | Self::Batches
+            | Self::BatchRestore
             | Self::NamespaceDeployments { .. } => None,
             Self::Deployment { namespace, name }
             | Self::Replicas { namespace, name }
@@ -164,6 +174,8 @@ impl<'a> Route<'a> {
             Self::OpenApi => Template::OpenApi,
             Self::Docs => Template::Docs,
             Self::Deployments => Template::Deployments,
+            Self::Batches => Template::Batches,
+            Self::BatchRestore => Template::BatchRestore,
             Self::NamespaceDeployments { .. } => Template::NamespaceDeployments,
             Self::Deployment { .. } => Template::Deployment,
             Self::Replicas { .. } => Template::Replicas,
@@ -194,11 +206,13 @@ impl<'a> Route<'a> {
                 header: "PUT",
                 ..Methods::default()
             },
-            Self::Restart { .. } | Self::Rollback { .. } => Methods {
-                post: true,
-                header: "POST",
-                ..Methods::default()
-            },
+            Self::Restart { .. } | Self::Rollback { .. } | Self::Batches | Self::BatchRestore => {
+                Methods {
+                    post: true,
+                    header: "POST",
+                    ..Methods::default()
+                }
+            }
             _ => Methods {
                 get: true,
                 header: "GET, HEAD",

@@ -1,8 +1,11 @@
 //! `GET` and `PUT /namespaces/{namespace}/deployments/{name}/replicas`: one count.
 
+use std::time::Duration;
+
 use http::{Response, StatusCode, request::Parts};
 use serde::Serialize;
 use serde_json::Value;
+use tokio::time::{Instant, sleep};
 
 use super::{
     Api, ApiError, Body,
@@ -17,7 +20,7 @@ use super::{
 };
 use crate::{
     access::{Caller, Verb},
-    kubernetes::{WriteError, WriteRequest, Written},
+    kubernetes::{Details, WriteError, WriteRequest, Written},
     store::{Record, Snapshot},
 };
 
@@ -85,7 +88,52 @@ pub(super) fn judge<P: Parameter>(
     }
     preconditions::judge(&write.headers, record)?;
     authorization::judge_count(&decision, &caller, record, count)?;
-    write.charge(&caller, record.replicas().abs_diff(count).into())
+    write.charge(&caller, record.replicas().abs_diff(count).into())?;
+    write.judged_on(record.uid(), record.replicas());
+    Ok(())
+}
+
+/// How long a count that is set on what is read anew is tried again when others are faster.
+const RETRY_FOR: Duration = Duration::from_secs(5);
+/// How long the next attempt waits.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Sets a count where the store doesn't know all that decides. Each attempt begins with a reading, of which `known` says what has
+/// come of it already, or that nothing has; then the count is written only if it is still that version which was read, or fails.
+pub(super) async fn set_as_read<P: Parameter>(
+    write: &Write<P>,
+    request: &WriteRequest,
+    known: impl Fn(&Details) -> Result<Option<Written<i32>>, ApiError>,
+    count: impl Fn(i32) -> Result<i32, ApiError>,
+) -> Result<Written<i32>, WriteError<ApiError>> {
+    let (deployments, names) = (&write.api.deployments, request.names());
+    let (deadline, mut at_least) = (Instant::now() + RETRY_FOR, 0);
+    loop {
+        let stored = deployments.stored_version(names);
+        let stored = stored.ok_or(WriteError::NotFound)?;
+        let version = stored.max(at_least);
+        let read = deployments.details(names.0, names.1, version, &request.caller);
+        let (found, _) = read.await?;
+        if let Some(written) = known(&found).map_err(WriteError::Judged)? {
+            return Ok(written);
+        }
+        let judge = |record: Record<'_>| {
+            if record.resource_version() > found.resource_version {
+                // It may have come of it since.
+                return Err(ApiError::Conflict);
+            }
+            let count = count(record.replicas())?;
+            judge(write, &record, count)?;
+            Ok(count)
+        };
+        match deployments.scale(request, judge).await {
+            Err(WriteError::Judged(ApiError::Conflict)) if Instant::now() < deadline => {
+                at_least = found.resource_version + 1;
+                sleep(PAUSE).await;
+            }
+            done => return done,
+        }
+    }
 }
 
 /// Tells of a count that was set, or would have been.
@@ -99,6 +147,16 @@ pub(super) fn log_applied<P: Parameter>(
     log_write!(info, "scale.applied", write.origin, (namespace, name),
         { from, to, result, resource_version = written.resource_version },
         "Deployment {namespace}/{name} set from {from} to {to} replicas");
+}
+
+/// Tells of a count that wasn't set.
+pub(super) fn log_failed<P: Parameter<Wish = i32>>(failure: &Failure<'_, P>) {
+    let (namespace, name) = failure.names;
+    let snapshot = failure.api.status.store().snapshot();
+    let from = snapshot.get(namespace, name).map(|r| r.replicas());
+    log_write!(warn, "scale.failed", failure.origin, (namespace, name),
+        { from, to = failure.wish.copied(), result = failure.result, error = %failure.error },
+        "{}", failure.message);
 }
 
 /// The count as a parameter that is set.
@@ -177,12 +235,7 @@ impl Parameter for Replicas {
     }
 
     fn log_failed(&self, failure: &Failure<'_, Self>) {
-        let (namespace, name) = failure.names;
-        let snapshot = failure.api.status.store().snapshot();
-        let from = snapshot.get(namespace, name).map(|r| r.replicas());
-        log_write!(warn, "scale.failed", failure.origin, (namespace, name),
-            { from, to = failure.wish.copied(), result = failure.result, error = %failure.error },
-            "{}", failure.message);
+        log_failed(failure);
     }
 }
 

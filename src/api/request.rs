@@ -1,12 +1,15 @@
 //! What is read from a request besides its path: query, preferences, body.
 
-use std::time::Duration;
+use std::{fmt, marker::PhantomData, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Version, header, request::Parts};
 use http_body_util::BodyExt as _;
 use percent_encoding::percent_decode_str;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use tokio::time::timeout;
 
 use super::{Api, ApiError, headers, path::shown};
@@ -38,19 +41,19 @@ pub(super) fn json_content(headers: &HeaderMap) -> Result<(), ApiError> {
     }
 }
 
-/// The whole body, within its bounds of size and time, and of memory: the few bytes that are usual always fit.
+/// The whole body, of `most` bytes, within its bounds of time, and of memory: the few bytes that are usual always fit.
 pub(super) async fn whole_body<B>(
     api: &Api,
     caller: &Caller,
     request: &Parts,
     content: &mut B,
+    most: usize,
 ) -> Result<Vec<u8>, ApiError>
 where
     B: http_body::Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    let limits = &caller.rules.limits;
-    let (most, within) = (limits.sizes.body, limits.times.body);
+    let within = caller.rules.limits.times.body;
     let too_large = ApiError::BodyTooLarge { most };
     let declared = request
         .headers
@@ -129,6 +132,34 @@ pub(super) fn one_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> 
         let more = if cut.len() < why.len() { "…" } else { "" };
         format!(": {cut}{more}")
     })
+}
+
+/// A list of which each is an object, and no array of an object's values.
+pub(super) fn objects<'de, D, T>(list: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    struct Object<T>(T);
+    struct Fields<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<T, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(fields))
+        }
+    }
+    impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+        fn deserialize<D: Deserializer<'de>>(object: D) -> Result<Self, D::Error> {
+            object.deserialize_map(Fields(PhantomData)).map(Self)
+        }
+    }
+    let list: Vec<Object<T>> = Deserialize::deserialize(list)?;
+    Ok(list.into_iter().map(|object| object.0).collect())
 }
 
 /// Whether `?dryRun=true` is asked for. A write refuses parameters that it doesn't know: a misspelt dry run would be a real one.

@@ -2,12 +2,9 @@
 //!
 //! Made twice it is another step, so it needs a precondition or a key that tells a repetition from another one.
 
-use std::time::Duration;
-
 use http::{HeaderMap, header};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tokio::time::{Instant, sleep};
 
 use super::{
     Api, ApiError,
@@ -18,14 +15,9 @@ use super::{
 };
 use crate::{
     access::Verb,
-    kubernetes::{WriteError, WriteRequest, Written},
+    kubernetes::{Details, WriteError, WriteRequest, Written},
     store::Record,
 };
-
-/// How long a step that is overtaken is tried again.
-const RETRY_FOR: Duration = Duration::from_secs(5);
-/// How long the next attempt waits.
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// A step as a parameter that is set: the change of the count.
 pub(super) struct Step {
@@ -47,51 +39,28 @@ impl Step {
         count.ok_or(ApiError::StepTooLarge { now, delta })
     }
 
-    /// One attempt after the other on what is read anew each time: whether the step was made already is seen there.
+    /// Whether the step was made already is seen in what is read before each attempt.
     async fn with_key(
         write: &Write<Self>,
         mark: &Mark,
     ) -> Result<Written<i32>, WriteError<ApiError>> {
-        let (delta, names) = (write.wish, write.request.names());
-        let deployments = &write.api.deployments;
+        let delta = write.wish;
         let mut request = write.request.clone();
         request.mark = Some(mark.text());
         // Whether an unanswered one was made is seen by its mark, not by the count.
         request.conditional = true;
-        let (deadline, mut at_least) = (Instant::now() + RETRY_FOR, 0);
-        loop {
-            let stored = deployments.stored_version(names);
-            let stored = stored.ok_or(WriteError::NotFound)?;
-            let by = &write.request.caller;
-            let version = stored.max(at_least);
-            let (found, _) = deployments.details(names.0, names.1, version, by).await?;
+        let made = |found: &Details| {
             let setter = found.last_set_by.as_ref();
-            if setter.is_some_and(|owner| owner.mark == request.mark) {
-                return Ok(Written {
-                    uid: found.uid,
-                    previous: found.replicas.saturating_sub(delta),
-                    now: found.replicas,
-                    resource_version: found.resource_version,
-                    seen: true,
-                });
-            }
-            let judge = |record: Record<'_>| {
-                if record.resource_version() > found.resource_version {
-                    // It may have been this very step.
-                    return Err(ApiError::Conflict);
-                }
-                let count = Self::count(record.replicas(), delta)?;
-                replicas::judge(write, &record, count)?;
-                Ok(count)
-            };
-            match deployments.scale(&request, judge).await {
-                Err(WriteError::Judged(ApiError::Conflict)) if Instant::now() < deadline => {
-                    at_least = found.resource_version + 1;
-                    sleep(PAUSE).await;
-                }
-                done => return done,
-            }
-        }
+            let made = setter.is_some_and(|owner| owner.mark == request.mark);
+            Ok(made.then(|| Written {
+                uid: found.uid,
+                previous: found.replicas.saturating_sub(delta),
+                now: found.replicas,
+                resource_version: found.resource_version,
+                seen: true,
+            }))
+        };
+        replicas::set_as_read(write, &request, made, |now| Self::count(now, delta)).await
     }
 }
 

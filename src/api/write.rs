@@ -4,6 +4,7 @@
 //! Each is a type that implements [`Parameter`] in a file of its own, and has a [`Route`](super::path::Route).
 
 mod answer;
+mod asked;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,6 +12,9 @@ use bytes::Bytes;
 use http::{HeaderMap, Response, header, request::Parts};
 use serde::Serialize;
 use serde_json::Value;
+use uuid::Uuid;
+
+pub(super) use asked::{Asked, refused, writable};
 
 use super::{
     Api, ApiError, Body, audit, authorization,
@@ -22,9 +26,9 @@ use super::{
 };
 use crate::{
     access::{Caller, Decision, Verb},
-    audit::{Refused, Unrecorded},
+    audit::Unrecorded,
     generation::Session,
-    kubernetes::{Details, Told, WriteError, WriteRequest, Written, field_manager},
+    kubernetes::{Details, Told, WriteError, WriteRequest, Written},
     telemetry::{log::hides, request::Ids},
 };
 
@@ -132,6 +136,7 @@ pub(super) trait Parameter: Send + Sync + Sized + 'static {
 }
 
 /// Whose write it is.
+#[derive(Clone)]
 pub(super) struct Origin {
     pub(super) session: Arc<Session>,
     /// Who it was when the request came.
@@ -203,24 +208,7 @@ where
             content,
         } = self;
         let refused = |error: ApiError, wish: Option<&P::Wish>| {
-            let [namespace, name] = [names.0, names.1].map(cut);
-            let failure = Failure {
-                api,
-                origin: &origin,
-                names: (&namespace, &name),
-                wish,
-                result: error.status().as_u16(),
-                error: &error.logged(),
-                message: "a write was refused",
-            };
-            // One of many, of which the limit's own line tells.
-            if !matches!(error, ApiError::TooOften { .. } | ApiError::NoTurn(_)) {
-                parameter.log_failed(&failure);
-            }
-            api.audit.refused(Refused::Request, || {
-                audit::failed(&parameter, &failure, None)
-            });
-            error
+            refused(api, &origin, &parameter, names, wish, error)
         };
         admission.map_err(|error| refused(error, None))?;
         let turn = limits::turn(api, &origin.caller)
@@ -229,42 +217,29 @@ where
         let wish = wish(api, &origin, &parameter, names, request, content)
             .await
             .map_err(|error| refused(error, None))?;
-        // The body took its time, and so may have a reload: what holds now decides.
-        let caller = origin.session.caller();
-        let admitted = match standing(&caller) {
-            Ok(()) => api.permit(&caller, || &origin.ids, P::VERB, names).await,
-            dismissed => dismissed,
-        };
-        let dry_run = admitted
-            .and_then(|()| writable(api, &caller, request))
-            .map_err(|error| refused(error, Some(&wish)))?;
-        let request_of_cluster = WriteRequest {
-            namespace: names.0.into(),
-            name: names.1.into(),
-            dry_run,
-            conditional: preconditions::made(&request.headers),
-            caller: caller.allowance.id().clone(),
-            field_manager: field_manager(caller.name()),
-            mark: None,
-        };
+        let dry_run = dry_run(request.uri.query()).map_err(|error| refused(error, Some(&wish)))?;
         let ids = origin.ids.clone();
-        let write = Write {
+        let asked = Asked {
             api: Arc::clone(api),
             origin,
-            request: request_of_cluster,
+            names: (names.0.into(), names.1.into()),
             parameter,
             wish,
             headers: request.headers.clone(),
+            dry_run,
+            mark: None,
             charged: Charged::default(),
-            rule: Mutex::default(),
         };
+        let write = asked.judged().await?;
         // A task of its own: the write goes on, and is logged, when the caller hangs up. Its turn ends with it.
         let run = async move {
             let _turn = turn;
-            write.run().await
+            let outcome = write.run().await;
+            (write, outcome)
         };
         let run = api.tasks.spawn(ids.clone().scope(run));
-        let (write, written) = run.await.unwrap_or(Err(ApiError::Panicked))?;
+        let (write, outcome) = run.await.map_err(|_| ApiError::Panicked)?;
+        let written = outcome?;
         let rollout = ids.scope(Box::pin(write.rollout(&written))).await;
         Ok(write.answer(&written, rollout.as_ref()))
     }
@@ -288,7 +263,8 @@ where
     if !untyped {
         json_content(&request.headers)?;
     }
-    let body = whole_body(api, &origin.caller, request, content).await?;
+    let most = origin.caller.rules.limits.sizes.body;
+    let body = whole_body(api, &origin.caller, request, content, most).await?;
     if untyped && !body.is_empty() {
         return Err(ApiError::UnsupportedMediaType);
     }
@@ -296,23 +272,6 @@ where
     valid_names(names)?;
     parameter.valid()?;
     parameter.wish(&body)
-}
-
-/// Whether it is a dry run, if this server takes writes now.
-fn writable(api: &Api, caller: &Caller, request: &Parts) -> Result<bool, ApiError> {
-    let dry_run = dry_run(request.uri.query())?;
-    if caller.rules.writes.read_only {
-        return Err(ApiError::ReadOnly);
-    }
-    if !api.status.store().present().synced() {
-        return Err(ApiError::NotSynced);
-    }
-    Ok(dry_run)
-}
-
-/// No valid name is longer.
-fn cut(name: &str) -> String {
-    name.chars().take(253).collect()
 }
 
 /// A write that is judged on what the cluster has, sent, waited for and logged.
@@ -327,6 +286,8 @@ pub(super) struct Write<P: Parameter> {
     charged: Charged,
     /// The rule that allowed it, as it was judged last.
     rule: Mutex<Option<String>>,
+    /// The Deployment's uid and count that let it be sent last.
+    judged: Mutex<Option<(Uuid, i32)>>,
 }
 
 impl<P: Parameter> Write<P> {
@@ -381,15 +342,25 @@ impl<P: Parameter> Write<P> {
         rule.clone()
     }
 
+    /// Remembers the Deployment and the count that let it be sent.
+    pub(super) fn judged_on(&self, uid: Uuid, count: i32) {
+        *self.judged.lock().unwrap_or_else(PoisonError::into_inner) = Some((uid, count));
+    }
+
+    /// The Deployment's uid and count that let it be sent last, of a write of a count.
+    pub(super) fn judged(&self) -> Option<(Uuid, i32)> {
+        *self.judged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn parameter(&self) -> &P {
         &self.parameter
     }
 
     /// Until Kubernetes has answered and the store has seen it.
-    async fn run(self) -> Result<(Self, Written<P::State>), ApiError> {
+    pub(super) async fn run(&self) -> Result<Written<P::State>, ApiError> {
         // On record before it may happen: no write is made that nobody knows of.
         let outcome = match self.api.audit.before(|| self.requested()).await {
-            Ok(()) => self.parameter.set(&self).await,
+            Ok(()) => self.parameter.set(self).await,
             Err(Unrecorded) => Err(WriteError::Judged(ApiError::Unrecorded)),
         };
         match &outcome {
@@ -405,10 +376,10 @@ impl<P: Parameter> Write<P> {
                     (false, true) => "updated",
                     (false, false) => "updated, not seen yet",
                 };
-                self.parameter.log_applied(&self, &written, result);
+                self.parameter.log_applied(self, &written, result);
                 self.api.audit.record(|| self.applied(&written));
                 self.tell(&written);
-                Ok((self, written))
+                Ok(written)
             }
             Err(error) => Err(self.failed(error)),
         }

@@ -61,7 +61,7 @@ pub(crate) fn any_begins_with(words: &str) -> bool {
 #[rustfmt::skip]
 pub const EVENTS: &[Event] = &[
     event("access.denied", &[Warn], "principal subject serial issuer address error",
-        "A read was answered with 403, since the caller has no permission for it, or with 401, since its certificate isn't accepted any more. A write's line is `scale.failed`, `image.failed`, `restart.failed`, `pause.failed` or `rollback.failed`."),
+        "A read was answered with 403, since the caller has no permission for it, or with 401, since its certificate isn't accepted any more. A write's line is `scale.failed`, `image.failed`, `restart.failed`, `pause.failed`, `rollback.failed` or `batch.refused`."),
     event("access.review.answered", &[Debug], "result question reason evaluation_error",
         "The cluster was asked by SubjectAccessReview whether a caller may do something, and answered."),
     event("access.review.failed", &[Warn], "error",
@@ -94,6 +94,8 @@ pub const EVENTS: &[Event] = &[
         "Which Deployments have autoscalers is known, and followed from now on."),
     event("autoscalers.lost", &[Warn], "namespace error",
         "Autoscalers can't be listed or watched: without the right or the API, whether a count will stick isn't known; otherwise what was known stays in use. Said once until they are followed again."),
+    event("batch.refused", &[Warn], "principal subject serial issuer address result error reason",
+        "A batch was refused as a whole, and nothing of it was begun: see `result`. What becomes of each Deployment of one that isn't is told by `scale.applied` and `scale.failed`, with the same `request_id`."),
     event("config.deprecated", &[Warn], "key replacement removed_in line",
         "The configuration file has a key by its old name, which works until a version: `headcount config migrate` rewrites it."),
     event("config.invalid", &[Error], "",

@@ -4,6 +4,7 @@
 
 mod audit;
 mod authorization;
+mod batches;
 mod cert_manager;
 #[cfg(target_os = "linux")]
 mod chart;

@@ -8,7 +8,7 @@ use utoipa::openapi::{
     request_body::RequestBodyBuilder,
 };
 
-use super::{answers, reads, writes};
+use super::{answers, batches, reads, writes};
 
 /// A method of a path.
 pub(super) struct Call {
@@ -40,6 +40,7 @@ pub(super) struct RequestBody {
 pub(super) fn all() -> Vec<Call> {
     let mut all = reads::of_deployments();
     all.extend(writes::all());
+    all.extend(batches::all());
     all.extend(reads::of_the_server());
     all
 }

@@ -2,6 +2,7 @@
 
 #![expect(dead_code, reason = "they describe, and are never made")]
 
+mod batches;
 mod caller;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,10 @@ use utoipa::{
     openapi::{Components, RefOr, Schema},
 };
 
+use batches::{
+    Batch, BatchAnswer, BatchItem, BatchOfList, BatchOfSelector, BatchResult, Snapshot,
+    SnapshotItem,
+};
 use caller::{Bounds, Certificate, ClusterUser, Effect, Mode, NameKind, Permission, WhoAmI};
 
 /// Every failure.
@@ -387,6 +392,14 @@ pub(super) fn add(components: &mut Components) {
         of::<Restarted>(),
         of::<PausedWritten>(),
         of::<RolledBack>(),
+        of::<Batch>(),
+        of::<BatchOfList>(),
+        of::<BatchItem>(),
+        of::<BatchOfSelector>(),
+        of::<BatchAnswer>(),
+        of::<BatchResult>(),
+        of::<Snapshot>(),
+        of::<SnapshotItem>(),
         of::<Healthy>(),
         of::<Unhealthy>(),
         of::<WhoAmI>(),

@@ -53,7 +53,7 @@ impl<P: Parameter> Write<P> {
     }
 
     /// Who else sets the count that was written, in sentences.
-    fn warnings(&self, written: &Written<P::State>) -> Vec<String> {
+    pub(in crate::api) fn warnings(&self, written: &Written<P::State>) -> Vec<String> {
         let Some(count) = self.parameter.count(written) else {
             return Vec::new();
         };

@@ -27,6 +27,8 @@ pub(crate) enum Template {
     Restart,
     Paused,
     Rollback,
+    Batches,
+    BatchRestore,
     /// A path that doesn't exist.
     None,
 }
@@ -34,7 +36,7 @@ pub(crate) enum Template {
 impl Template {
     /// All of them.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Health,
         Self::WhoAmI,
         Self::Deployments,
@@ -48,6 +50,8 @@ impl Template {
         Self::Restart,
         Self::Paused,
         Self::Rollback,
+        Self::Batches,
+        Self::BatchRestore,
         Self::None,
     ];
 
@@ -69,6 +73,8 @@ impl Template {
             Self::Restart => "/api/v1/namespaces/{namespace}/deployments/{name}/restart",
             Self::Paused => "/api/v1/namespaces/{namespace}/deployments/{name}/paused",
             Self::Rollback => "/api/v1/namespaces/{namespace}/deployments/{name}/rollback",
+            Self::Batches => "/api/v1/batches",
+            Self::BatchRestore => "/api/v1/batches/restore",
             Self::None => "none",
         }
     }

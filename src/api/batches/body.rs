@@ -1,0 +1,169 @@
+//! What a batch is asked for in its body.
+
+use serde::{Deserialize, Deserializer};
+
+use super::{
+    super::{
+        ApiError,
+        list_parameters::selector,
+        path::{shown, valid_names, valid_namespace},
+        request::{objects, one_object},
+    },
+    MOST,
+};
+use crate::selector::LabelSelector;
+
+/// Namespace and name.
+pub(super) type Names = (String, String);
+
+/// Counts to set.
+pub(super) enum Wanted {
+    /// Of these Deployments, each with its own.
+    Listed(Vec<(Names, i32)>),
+    /// Of those that are selected, in one namespace or in all, the same.
+    Selected {
+        selector: LabelSelector,
+        namespace: Option<String>,
+        count: i32,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Asked {
+    #[serde(default, deserialize_with = "listed")]
+    items: Option<Vec<Count>>,
+    #[serde(default, deserialize_with = "given")]
+    label_selector: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    namespace: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    replica_count: Option<i32>,
+    #[serde(default, deserialize_with = "given")]
+    duration_seconds: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Count {
+    namespace: String,
+    name: String,
+    replica_count: i32,
+}
+
+/// A field that is there has a value: null isn't its absence.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(field: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(field).map(Some)
+}
+
+fn listed<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Vec<Count>>, D::Error> {
+    objects(field).map(Some)
+}
+
+impl Wanted {
+    pub(super) fn read(body: &[u8]) -> Result<Self, ApiError> {
+        let asked: Asked = one_object(body).map_err(ApiError::BadBatchBody)?;
+        if asked.duration_seconds.is_some() {
+            return Err(ApiError::BadRequest(
+                "leases are not switched on at this server: leave out durationSeconds".into(),
+            ));
+        }
+        match asked {
+            Asked {
+                items: Some(items),
+                label_selector: None,
+                namespace: None,
+                replica_count: None,
+                ..
+            } => {
+                let counts = items.into_iter().map(|one| {
+                    let Count {
+                        namespace,
+                        name,
+                        replica_count,
+                    } = one;
+                    ((namespace, name), replica_count)
+                });
+                let counts: Vec<_> = counts.collect();
+                if counts.is_empty() {
+                    return Err(ApiError::BadRequest(format!(
+                        "items is empty: a batch has 1 to {MOST} Deployments"
+                    )));
+                }
+                valid(counts.iter().map(|(names, count)| (names, [*count])))?;
+                Ok(Self::Listed(counts))
+            }
+            Asked {
+                items: None,
+                label_selector: Some(text),
+                namespace,
+                replica_count: Some(count),
+                ..
+            } => {
+                if let Some(namespace) = &namespace {
+                    valid_namespace(namespace)?;
+                }
+                let selector = selector(&text)?;
+                // Elsewhere it selects everything, which is never what a batch was meant to be of.
+                if selector.keys().next().is_none() {
+                    return Err(ApiError::BadRequest(
+                        "labelSelector has no condition: a batch is of Deployments that are selected by one at least".into(),
+                    ));
+                }
+                valid_count(count).map_err(ApiError::BadBatchBody)?;
+                Ok(Self::Selected {
+                    selector,
+                    namespace,
+                    count,
+                })
+            }
+            _ => Err(ApiError::BadBatchBody(
+                ": it has items, or labelSelector and replicaCount".into(),
+            )),
+        }
+    }
+}
+
+/// Judges a list of Deployments with counts: how many, their names, and that none is there twice.
+pub(super) fn valid<'a, const N: usize>(
+    items: impl ExactSizeIterator<Item = (&'a Names, [i32; N])>,
+) -> Result<(), ApiError> {
+    let bad = |why: String| Err(ApiError::BadRequest(why));
+    if items.len() > MOST {
+        let len = items.len();
+        return bad(format!(
+            "items has {len} Deployments, and a batch has {MOST} at most: send several"
+        ));
+    }
+    let mut known = std::collections::HashMap::new();
+    for (at, (names, counts)) in items.enumerate() {
+        let (namespace, name) = (&*names.0, &*names.1);
+        let valid = valid_names((namespace, name)).map_err(|why| why.to_string());
+        let valid = counts
+            .iter()
+            .try_fold((), |(), count| valid_count(*count))
+            .and(valid);
+        if let Err(why) = valid {
+            return bad(format!(
+                "items[{at}]: {}",
+                why.trim_start_matches([':', ' '])
+            ));
+        }
+        if let Some(before) = known.insert(names, at) {
+            let (namespace, name) = (shown(namespace), shown(name));
+            return bad(format!(
+                "items[{before}] and items[{at}] are both Deployment {name} in namespace {namespace}: a batch has each once"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn valid_count(count: i32) -> Result<(), String> {
+    if count < 0 {
+        return Err(format!(
+            ": a count is a whole number from 0 to 2147483647, and not {count}"
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,232 @@
+//! Makes the writes of a batch: some at once, no faster than the caller may write, and within a time.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures_util::FutureExt as _;
+use http::HeaderMap;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
+use tracing::error;
+
+use super::{
+    super::{
+        Api, ApiError,
+        limits::{self, Charged, Planned},
+        write::{Asked, Origin, Parameter, Write, refused},
+    },
+    answer::Outcome,
+    body::Names,
+    snapshot::Before,
+};
+use crate::kubernetes::Written;
+
+/// Writes of one batch at once, unless `limits.writesAtOnce` gives a caller fewer.
+const AT_ONCE: usize = 8;
+/// How long the last one may wait for its beginning: a client waits for all of them, and a shutdown no longer than this.
+const BEGUN_WITHIN: Duration = Duration::from_secs(20);
+
+/// One count of a batch.
+pub(super) struct Item<P: Parameter> {
+    pub(super) names: Names,
+    pub(super) parameter: P,
+    pub(super) wish: P::Wish,
+    /// By what the write is recognised later.
+    pub(super) mark: String,
+}
+
+/// What became of one.
+pub(super) struct Done {
+    pub(super) names: Names,
+    pub(super) outcome: Outcome,
+    /// What it was, if it was changed, or may have been.
+    pub(super) before: Option<Before>,
+}
+
+/// One batch under way.
+#[derive(Clone)]
+pub(super) struct Run {
+    api: Arc<Api>,
+    origin: Origin,
+    dry_run: bool,
+    planned: Planned,
+    deadline: Instant,
+}
+
+impl Run {
+    pub(super) fn new(api: Arc<Api>, origin: Origin, dry_run: bool) -> Self {
+        Self {
+            api,
+            origin,
+            dry_run,
+            planned: Planned::default(),
+            deadline: Instant::now() + BEGUN_WITHIN,
+        }
+    }
+
+    /// Makes all of them, and says what became of each, in their order.
+    pub(super) async fn all<P>(self, items: Vec<Item<P>>) -> Vec<Done>
+    where
+        P: Parameter<Wish = i32, State = i32>,
+    {
+        let limits = &self.origin.caller.rules.limits;
+        // More than its share would stand in its own way.
+        let at_once = AT_ONCE.min(limits.writes_at_once.get() / 4).max(1);
+        let (mut under_way, mut done) = (JoinSet::new(), Vec::with_capacity(items.len()));
+        for (at, item) in items.into_iter().enumerate() {
+            match self.place(at, at_once, &mut under_way, &mut done).await {
+                Ok(()) => {
+                    let (this, ids) = (self.clone(), self.origin.ids.clone());
+                    let made = async move { (at, this.make(item).await) };
+                    under_way.spawn(ids.scope(made));
+                }
+                Err(error) => done.push((at, self.not_begun(item, error))),
+            }
+        }
+        while let Some(one) = under_way.join_next().await {
+            done.extend(one);
+        }
+        done.sort_unstable_by_key(|(at, _)| *at);
+        done.into_iter().map(|(_, one)| one).collect()
+    }
+
+    /// Waits until one more may begin.
+    async fn place<T: 'static>(
+        &self,
+        at: usize,
+        at_once: usize,
+        under_way: &mut JoinSet<T>,
+        done: &mut Vec<T>,
+    ) -> Result<(), ApiError> {
+        let closing = &self.api.closing;
+        while under_way.len() >= at_once {
+            tokio::select! {
+                Some(one) = under_way.join_next() => done.extend(one),
+                () = sleep_until(self.deadline) => return Err(ApiError::BatchOverdue(BEGUN_WITHIN)),
+                () = closing.cancelled() => return Err(ApiError::ShuttingDown),
+            }
+        }
+        // The request has had that of the first one.
+        while at > 0 {
+            match limits::within_rate(&self.origin.session.caller(), true) {
+                Err(ApiError::TooOften { wait, .. }) if Instant::now() + wait <= self.deadline => {
+                    tokio::select! {
+                        () = sleep_until(Instant::now() + wait) => {}
+                        () = closing.cancelled() => break,
+                    }
+                }
+                Err(error) => return Err(error),
+                Ok(()) => break,
+            }
+        }
+        if closing.is_cancelled() {
+            return Err(ApiError::ShuttingDown);
+        }
+        if Instant::now() > self.deadline {
+            return Err(ApiError::BatchOverdue(BEGUN_WITHIN));
+        }
+        Ok(())
+    }
+
+    /// Judges one and makes it, as a request of its own.
+    async fn make<P>(self, item: Item<P>) -> Done
+    where
+        P: Parameter<Wish = i32, State = i32>,
+    {
+        let Item {
+            names,
+            parameter,
+            wish,
+            mark,
+        } = item;
+        let charged = if self.dry_run {
+            Charged::in_plan(self.planned.clone())
+        } else {
+            Charged::default()
+        };
+        let asked = Asked {
+            api: Arc::clone(&self.api),
+            origin: self.origin.clone(),
+            names: names.clone(),
+            parameter,
+            wish,
+            headers: HeaderMap::new(),
+            dry_run: self.dry_run,
+            mark: Some(mark.clone()),
+            charged,
+        };
+        let write = match asked.judged().await {
+            Ok(write) => write,
+            Err(error) => return self.failed(names, error, None),
+        };
+        // A defect costs one of them, as it costs one request.
+        let written = AssertUnwindSafe(write.run()).catch_unwind().await;
+        let written = written.unwrap_or_else(|_| Err(self.panicked()));
+        let before = |uid, replica_count, set_to| Before {
+            namespace: names.0.clone(),
+            name: names.1.clone(),
+            uid,
+            replica_count,
+            set_to,
+            mark,
+        };
+        match written {
+            Ok(written) => {
+                let changed = written.now != written.previous;
+                let before = changed.then(|| before(written.uid, written.previous, written.now));
+                self.made(names, &write, &written, before)
+            }
+            Err(error) => {
+                let maybe = matches!(error, ApiError::OutcomeUnknown(..) | ApiError::Panicked);
+                let judged = write.judged().filter(|_| maybe && !self.dry_run);
+                let before = judged.map(|(uid, previous)| before(uid, previous, wish));
+                self.failed(names, error, before)
+            }
+        }
+    }
+
+    fn made<P>(
+        &self,
+        names: Names,
+        write: &Write<P>,
+        written: &Written<i32>,
+        before: Option<Before>,
+    ) -> Done
+    where
+        P: Parameter<State = i32>,
+    {
+        let outcome = Outcome::made(written, write.warnings(written));
+        Done {
+            names,
+            outcome,
+            before,
+        }
+    }
+
+    fn failed(&self, names: Names, error: ApiError, before: Option<Before>) -> Done {
+        if let Some(limit) = error.limit() {
+            let caller = self.origin.session.caller();
+            self.api.metrics.limits.reached(limit, caller.who());
+        }
+        Done {
+            names,
+            outcome: Outcome::failed(&error),
+            before,
+        }
+    }
+
+    fn not_begun<P: Parameter>(&self, item: Item<P>, error: ApiError) -> Done {
+        let names = (&*item.names.0, &*item.names.1);
+        let (api, origin) = (&self.api, &self.origin);
+        let error = refused(api, origin, &item.parameter, names, Some(&item.wish), error);
+        self.failed(item.names, error, None)
+    }
+
+    fn panicked(&self) -> ApiError {
+        let caller = &self.origin.caller;
+        error!(name: "request.panicked", principal = %caller.name(), address = %caller.address,
+            "one write of a batch met a defect of this server and was answered with 500");
+        ApiError::Panicked
+    }
+}

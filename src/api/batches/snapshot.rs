@@ -1,0 +1,73 @@
+//! What a batch found before it changed it: enough to bring that back, and to leave alone what others have changed since.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{
+    super::{
+        ApiError,
+        request::{objects, one_object},
+    },
+    body::{Names, valid},
+};
+
+/// The snapshot of a batch, which its caller keeps: servers remember none.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Snapshot {
+    #[serde(default)]
+    taken_at: String,
+    #[serde(deserialize_with = "objects")]
+    items: Vec<Before>,
+}
+
+/// One Deployment before it was changed.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Before {
+    pub(super) namespace: String,
+    pub(super) name: String,
+    pub(super) uid: Uuid,
+    /// What it was.
+    pub(super) replica_count: i32,
+    /// What the batch set.
+    pub(super) set_to: i32,
+    /// By what that is recognised, as long as nobody else has set the count.
+    pub(super) mark: String,
+}
+
+impl Snapshot {
+    /// Of what was changed, or may have been.
+    pub(super) fn of(items: Vec<Before>) -> Self {
+        let now = Timestamp::now();
+        let second = Timestamp::from_second(now.as_second()).unwrap_or(now);
+        Self {
+            taken_at: second.to_string(),
+            items,
+        }
+    }
+}
+
+/// What a body says was there before.
+pub(super) fn read(body: &[u8]) -> Result<Vec<Before>, ApiError> {
+    let Snapshot { taken_at, items } = one_object(body).map_err(ApiError::BadSnapshotBody)?;
+    if !taken_at.is_empty() && taken_at.parse::<Timestamp>().is_err() {
+        return Err(ApiError::BadRequest(
+            "takenAt is a time, such as 2026-11-28T17:00:00Z".into(),
+        ));
+    }
+    let names: Vec<Names> = items
+        .iter()
+        .map(|one| (one.namespace.clone(), one.name.clone()))
+        .collect();
+    let counts = items.iter().map(|one| [one.replica_count, one.set_to]);
+    valid(names.iter().zip(counts))?;
+    let is_mark = |mark: &str| mark.len() == 16 && mark.bytes().all(|b| b.is_ascii_hexdigit());
+    if let Some(at) = items.iter().position(|one| !is_mark(&one.mark)) {
+        return Err(ApiError::BadRequest(format!(
+            "items[{at}]: mark is 16 hexadecimal digits, as the batch was answered with"
+        )));
+    }
+    Ok(items)
+}
