@@ -28,14 +28,14 @@ use uuid::Uuid;
 use super::calls::{ApiServer, CallError};
 
 /// How many may wait to be sent; one more is dropped.
-const WAITING: usize = 256;
+const WAITING: usize = 512;
 /// How long one may take.
 const SEND: Duration = Duration::from_secs(5);
 /// How many a Deployment may have at once, and how long it takes until it may have one more.
 const BURST: f64 = 10.0;
 const ONE_MORE: Duration = Duration::from_secs(30);
-/// How many all of them may have at once, and each second.
-const ALL_BURST: f64 = 100.0;
+/// How many all of them may have at once, the largest batch among them, and each second.
+const ALL_BURST: f64 = 300.0;
 const ALL_PER_SECOND: f64 = 10.0;
 /// How long after the last one an equal one is the same; Kubernetes forgets Events after an hour.
 const SAME: Duration = Duration::from_secs(600);
@@ -435,7 +435,7 @@ mod tests {
         let mut known = Known::new(now);
         let judged = (0..3000).map(|uid| known.judge(&told(uid, "x"), now));
         let sent = judged.filter(|judged| *judged == Judged::New).count();
-        assert_eq!((sent, known.of.len()), (100, DEPLOYMENTS));
+        assert_eq!((sent, known.of.len()), (300, DEPLOYMENTS));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Who may do what: a server with a configuration file, and clients with names of their own.
 
 mod any;
+mod batches;
 mod cluster;
 mod expiring;
 mod images;

@@ -1,15 +1,15 @@
 //! How fast a batch is made: some at once, no faster than its caller may write, and within a time.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use headcount::limits::Limits;
+use headcount::{access::Rules, limits::Limits};
 use http::Method;
 use serde_json::Value;
 use simkube::{Fault, On, Rule};
 use tokio::time::{Instant, sleep};
 
 use super::{JSON, answered, batch, count, counts, names, post, serving, statuses};
-use crate::support::InProcess;
+use crate::support::{Answer, InProcess};
 
 async fn limited(count: usize, yaml: &str) -> (InProcess, Vec<(String, i32)>) {
     let all = names(count);
@@ -17,6 +17,19 @@ async fn limited(count: usize, yaml: &str) -> (InProcess, Vec<(String, i32)>) {
     let limits: Limits = serde_saphyr::from_str(yaml).unwrap();
     server.limited(&limits);
     (server, all.into_iter().map(|name| (name, 4)).collect())
+}
+
+/// The answer to somebody by whose limits the server goes.
+async fn by(server: &InProcess, yaml: &str, path: &str, body: &str) -> Answer {
+    let limits: Limits = serde_saphyr::from_str(yaml).unwrap();
+    server.go_by(&limits);
+    let rules = Rules {
+        limits: Arc::new(limits.clone()),
+        ..Rules::default()
+    };
+    let session = server.session_of("bob", rules, &limits);
+    let sent = server.sending_as(&session, Method::POST, path, &[JSON], body);
+    sent.await
 }
 
 fn tally(done: &Value, status: u64) -> usize {
@@ -106,23 +119,21 @@ async fn in_a_dry_run_what_fails_leaves_room_for_the_others() {
         .add(Rule::new(On::Scale, hook).times(1));
     // One after the other, so that what the first gives back is there in time.
     let one = "{rates: {podsPerMinute: 4}, writesAtOnce: 1}";
-    let limits: Limits = serde_saphyr::from_str(one).unwrap();
-    let mut server = server;
-    server.limited(&limits);
-    let dry = answered(post(&server, "/batches?dryRun=true", &counts(&wanted)).await);
-    assert_eq!(statuses(&dry), [422, 200, 200, 200, 200]);
+    let sent = by(&server, one, "/batches?dryRun=true", &counts(&wanted));
+    assert_eq!(statuses(&answered(sent.await)), [422, 200, 200, 200, 200]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn eight_are_made_at_once_or_as_many_as_one_caller_may() {
     for (yaml, at_once) in [("{}", 8), ("writesAtOnce: 12", 3), ("writesAtOnce: 1", 1)] {
-        let (server, wanted) = limited(24, yaml).await;
-        let slow = Fault::Delay(Duration::from_millis(100));
+        let (server, wanted) = limited(24, "{}").await;
+        // Whoever stood in line for its own turns would be sent away after 5 s.
+        let slow = Fault::Delay(Duration::from_millis(800));
         server.cluster.faults().add(Rule::new(On::Scale, slow));
         let start = Instant::now();
-        let done = batch(&server, &wanted).await;
+        let done = answered(by(&server, yaml, "/batches", &counts(&wanted)).await);
         assert_eq!(tally(&done, 200), 24, "{yaml}: {done}");
-        let rounds = start.elapsed().as_millis() / 100;
+        let rounds = start.elapsed().as_millis() / 800;
         assert_eq!(rounds, 24 / at_once, "{yaml}");
     }
 }

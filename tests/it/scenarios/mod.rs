@@ -1,5 +1,6 @@
 //! One list of scenarios that runs on simkube and on a real control plane: etcd, kube-apiserver, its controllers, kwok.
 
+mod batches;
 mod following;
 mod images;
 mod outages;
@@ -48,6 +49,8 @@ const TOGETHER: &[(&str, Scenario)] = scenarios![
     images::an_image_of_a_busy_deployment_can_be_set,
     rollouts::a_rollout_is_waited_for_and_who_made_it_is_told,
     rollouts::a_step_is_made_once_by_whichever_server_is_asked,
+    batches::a_batch_is_restored_but_for_what_others_changed_by_whichever_server_is_asked,
+    batches::a_batch_as_large_as_it_may_be_is_set_and_restored,
 ];
 
 /// What only a real control plane has: revisions, autoscalers that act, and server-side apply.
@@ -56,6 +59,7 @@ const REAL: &[(&str, Scenario)] = scenarios![
     owners::an_autoscaler_undoes_what_was_warned_of,
     owners::who_waits_for_a_count_is_told_that_an_autoscaler_took_it_back,
     owners::a_gitops_tool_counts_unless_it_applies_no_count,
+    batches::what_an_autoscaler_or_a_gitops_tool_took_is_left_to_it,
 ];
 
 /// They break the API server for everybody.

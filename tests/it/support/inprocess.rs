@@ -208,6 +208,11 @@ impl InProcess {
         self.session = self.session_of("alice", enabling_all(), limits);
     }
 
+    /// From now on these limits hold for what callers share.
+    pub(crate) fn go_by(&self, limits: &Limits) {
+        self.limiter.apply(limits);
+    }
+
     /// Somebody else, by these limits.
     pub(crate) fn session_of(&self, name: &str, rules: Rules, limits: &Limits) -> Arc<Session> {
         let caller = caller(name, rules).limited(&self.limiter, &limits.rates);
