@@ -119,8 +119,8 @@ async fn in_a_dry_run_what_fails_leaves_room_for_the_others() {
         .add(Rule::new(On::Scale, hook).times(1));
     // One after the other, so that what the first gives back is there in time.
     let one = "{rates: {podsPerMinute: 4}, writesAtOnce: 1}";
-    let sent = by(&server, one, "/batches?dryRun=true", &counts(&wanted));
-    assert_eq!(statuses(&answered(sent.await)), [422, 200, 200, 200, 200]);
+    let dry = by(&server, one, "/batches?dryRun=true", &counts(&wanted)).await;
+    assert_eq!(statuses(&answered(dry)), [422, 200, 200, 200, 200]);
 }
 
 #[tokio::test(start_paused = true)]

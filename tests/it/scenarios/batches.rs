@@ -55,7 +55,7 @@ pub(super) async fn a_batch_is_restored_but_for_what_others_changed_by_whichever
     world.scale(ns, "c", 5).await;
     world.delete(ns, "d").await;
     let seen = async || {
-        let gone = other.client.count(ns, "d").await == Err(404);
+        let gone = other.client.count(ns, "d").await == Err(http::StatusCode::NOT_FOUND);
         gone && other.client.count(ns, "b").await == Ok(7)
     };
     eventually(
