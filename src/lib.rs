@@ -15,6 +15,7 @@ pub mod config;
 pub mod generation;
 pub mod image_reference;
 pub mod kubernetes;
+pub mod leases;
 pub mod limits;
 pub mod name;
 mod pem;
