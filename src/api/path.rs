@@ -16,6 +16,7 @@ pub(super) enum Route<'a> {
     OpenApi,
     Docs,
     Deployments,
+    Leases,
     NamespaceDeployments {
         namespace: Cow<'a, str>,
     },
@@ -24,6 +25,10 @@ pub(super) enum Route<'a> {
         name: Cow<'a, str>,
     },
     Replicas {
+        namespace: Cow<'a, str>,
+        name: Cow<'a, str>,
+    },
+    Lease {
         namespace: Cow<'a, str>,
         name: Cow<'a, str>,
     },
@@ -57,6 +62,7 @@ pub(super) struct Methods {
     put: bool,
     patch: bool,
     post: bool,
+    delete: bool,
     pub(super) header: &'static str,
 }
 
@@ -67,6 +73,7 @@ impl Methods {
             Method::PUT => self.put,
             Method::PATCH => self.patch,
             Method::POST => self.post,
+            Method::DELETE => self.delete,
             _ => false,
         }
     }
@@ -74,7 +81,10 @@ impl Methods {
 
 /// Whether requests with this method change something.
 pub(super) fn writes(method: &Method) -> bool {
-    matches!(*method, Method::PUT | Method::PATCH | Method::POST)
+    matches!(
+        *method,
+        Method::PUT | Method::PATCH | Method::POST | Method::DELETE
+    )
 }
 
 impl<'a> Route<'a> {
@@ -90,6 +100,7 @@ impl<'a> Route<'a> {
             "openapi.json" => Self::OpenApi,
             "docs" => Self::Docs,
             "deployments" => Self::Deployments,
+            "leases" => Self::Leases,
             "namespaces" => {
                 let namespace = segments.next()?;
                 if segments.next()? != "deployments" {
@@ -104,6 +115,7 @@ impl<'a> Route<'a> {
                 };
                 match (&*subresource, segments.next()) {
                     ("replicas", None) => return Some(Self::Replicas { namespace, name }),
+                    ("lease", None) => return Some(Self::Lease { namespace, name }),
                     ("containers", None) => return Some(Self::Containers { namespace, name }),
                     ("restart", None) => return Some(Self::Restart { namespace, name }),
                     ("paused", None) => return Some(Self::Paused { namespace, name }),
@@ -125,9 +137,12 @@ impl<'a> Route<'a> {
     pub(super) fn verb(&self, method: &Method) -> Option<Verb> {
         Some(match self {
             Self::Health | Self::WhoAmI | Self::OpenApi | Self::Docs => return None,
-            Self::Deployments | Self::NamespaceDeployments { .. } => Verb::List,
-            Self::Replicas { .. } if writes(method) => Verb::Scale,
-            Self::Replicas { .. } | Self::Deployment { .. } | Self::Containers { .. } => Verb::Get,
+            Self::Deployments | Self::NamespaceDeployments { .. } | Self::Leases => Verb::List,
+            Self::Replicas { .. } | Self::Lease { .. } if writes(method) => Verb::Scale,
+            Self::Replicas { .. }
+            | Self::Lease { .. }
+            | Self::Deployment { .. }
+            | Self::Containers { .. } => Verb::Get,
             Self::Image { .. } => Verb::Image,
             Self::Restart { .. } => Verb::Restart,
             Self::Paused { .. } => Verb::Pause,
@@ -143,9 +158,11 @@ impl<'a> Route<'a> {
             | Self::OpenApi
             | Self::Docs
             | Self::Deployments
+            | Self::Leases
             | Self::NamespaceDeployments { .. } => None,
             Self::Deployment { namespace, name }
             | Self::Replicas { namespace, name }
+            | Self::Lease { namespace, name }
             | Self::Containers { namespace, name }
             | Self::Restart { namespace, name }
             | Self::Paused { namespace, name }
@@ -167,6 +184,8 @@ impl<'a> Route<'a> {
             Self::NamespaceDeployments { .. } => Template::NamespaceDeployments,
             Self::Deployment { .. } => Template::Deployment,
             Self::Replicas { .. } => Template::Replicas,
+            Self::Leases => Template::Leases,
+            Self::Lease { .. } => Template::Lease,
             Self::Containers { .. } => Template::Containers,
             Self::Image { .. } => Template::Image,
             Self::Restart { .. } => Template::Restart,
@@ -182,6 +201,14 @@ impl<'a> Route<'a> {
                 put: true,
                 patch: true,
                 header: "GET, HEAD, PUT, PATCH",
+                ..Methods::default()
+            },
+            Self::Lease { .. } => Methods {
+                get: true,
+                put: true,
+                patch: true,
+                delete: true,
+                header: "GET, HEAD, PUT, PATCH, DELETE",
                 ..Methods::default()
             },
             Self::Image { .. } => Methods {

@@ -38,6 +38,8 @@ pub(super) trait Parameter: Send + Sync + Sized + 'static {
     const VERB: Verb;
     /// Whether it is asked for without a body too.
     const BODY_OPTIONAL: bool = false;
+    /// The parameters of its query, beside `dryRun`.
+    const PARAMETERS: &'static [&'static str] = &[];
     /// What it is called in error sentences.
     const NOUN: &'static str;
     /// The event of a write that is about to be sent, in the audit trail …
@@ -54,6 +56,11 @@ pub(super) trait Parameter: Send + Sync + Sized + 'static {
     const UPDATED: &'static str;
     /// The body of a 202.
     const UPDATED_UNSEEN: &'static str;
+
+    /// The body of a 200, where it tells more than that.
+    fn updated(&self, _: &Written<Self::State>) -> Bytes {
+        Bytes::from_static(Self::UPDATED.as_bytes())
+    }
 
     /// What is wrong with the path, besides the names of namespace and Deployment.
     fn valid(&self) -> Result<(), ApiError> {
@@ -236,7 +243,7 @@ where
             dismissed => dismissed,
         };
         let dry_run = admitted
-            .and_then(|()| writable(api, &caller, request))
+            .and_then(|()| writable(api, &caller, request, P::PARAMETERS))
             .map_err(|error| refused(error, Some(&wish)))?;
         let request_of_cluster = WriteRequest {
             namespace: names.0.into(),
@@ -299,8 +306,13 @@ where
 }
 
 /// Whether it is a dry run, if this server takes writes now.
-fn writable(api: &Api, caller: &Caller, request: &Parts) -> Result<bool, ApiError> {
-    let dry_run = dry_run(request.uri.query())?;
+fn writable(
+    api: &Api,
+    caller: &Caller,
+    request: &Parts,
+    parameters: &[&str],
+) -> Result<bool, ApiError> {
+    let dry_run = dry_run(request.uri.query(), parameters)?;
     if caller.rules.writes.read_only {
         return Err(ApiError::ReadOnly);
     }
