@@ -8,6 +8,7 @@ pub mod deprecated;
 mod document;
 mod environment;
 mod in_force;
+mod leases;
 mod logging;
 mod problems;
 mod schema;
@@ -27,6 +28,7 @@ pub use address::{Address, NotAnAddress};
 pub use delay::{Delay, NotADelay};
 pub use deprecated::{Deprecated, Migrated, migrate};
 pub use in_force::InForce;
+pub use leases::LeaseSettings;
 pub use problems::problems;
 pub use schema::json_schema;
 pub use settings::Settings;
@@ -75,6 +77,8 @@ pub struct Config {
     pub kubernetes_events: bool,
     /// Whether HorizontalPodAutoscalers are followed, to tell who else sets a count.
     pub autoscalers: bool,
+    /// Whether counts can be leased, and where that is kept.
+    pub leases: LeaseSettings,
     /// How long a shutdown goes on serving after it has ended readiness.
     pub drain_delay: Duration,
     /// What is logged, how, and where to.
@@ -162,6 +166,7 @@ impl Config {
             audit: AuditSettings::default(),
             kubernetes_events: false,
             autoscalers: true,
+            leases: LeaseSettings::default(),
             deprecated: Vec::new(),
             source: Source::default(),
         }
@@ -214,6 +219,7 @@ impl Config {
             ("namespace, labelSelector", self.managed != next.managed),
             ("drainDelay", self.drain_delay != next.drain_delay),
             ("audit", self.audit != next.audit),
+            ("leases", self.leases != next.leases),
             ("autoscalers", self.autoscalers != next.autoscalers),
             (
                 "kubernetesEvents",

@@ -15,11 +15,13 @@ pub mod config;
 pub mod generation;
 pub mod image_reference;
 pub mod kubernetes;
+pub mod leases;
 pub mod limits;
 pub mod name;
 mod pem;
 pub mod pki;
 pub mod reload;
+pub mod reverter;
 pub mod selector;
 pub mod server;
 pub mod store;
@@ -47,10 +49,12 @@ use audit::{Audit, AuditError};
 use config::Config;
 use generation::Generations;
 use kubernetes::{
-    AccessReviews, Autoscaling, ClusterConfig, ConnectError, Deployments, Informer, InformerStatus,
+    AccessReviews, Autoscaling, Clock, ClusterConfig, ConnectError, Deployments, Informer,
+    InformerStatus, LeaseObjects,
 };
 use limits::{Limiter, Looking};
 use reload::{Files, ReloadError, ReloadStatus, Reloader};
+use reverter::Reverter;
 use server::{Server, admin::Admin, drain::Step};
 use store::{LabelKeys, Store};
 use telemetry::metrics::Metrics;
@@ -213,8 +217,14 @@ impl Headcount {
             generations.labels(),
             informer_stop,
         )?;
+        let leases = config.leases.rules().map(|rules| {
+            let objects =
+                LeaseObjects::new(client.clone(), Arc::clone(&status), rules, Clock::default());
+            Arc::new(objects)
+        });
         let deployments = Deployments::new(client, Arc::clone(&status), config.managed.clone())
-            .limited_by(Arc::clone(&limiter));
+            .limited_by(Arc::clone(&limiter))
+            .with_leases(leases.clone());
         let deployments = if config.kubernetes_events {
             deployments.told_in_events(Arc::clone(&metrics.events))
         } else {
@@ -227,6 +237,25 @@ impl Headcount {
             writes.clone(),
         );
         let api = Arc::new(api.audited(audit.clone()).closed_by(closing.clone()));
+        let stop_reverting = closing.child_token();
+        let _following_ends = stop_reverting.clone().drop_guard();
+        let reverter = leases.map(|leases| {
+            let generations = Arc::clone(&generations);
+            let reverter = Reverter::new(
+                Arc::clone(api.deployments()),
+                Arc::clone(&leases),
+                move || generations.current().rules.writes,
+                audit.clone(),
+                Arc::clone(&metrics.leases),
+            );
+            let stop = stop_reverting.clone();
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = leases.follow() => {}
+                    () = reverter.run(stop) => {}
+                }
+            })
+        });
         let reloading = Arc::new(ReloadStatus::default());
         let reloader = Reloader::new(
             files,
@@ -281,6 +310,9 @@ impl Headcount {
             connections.wait().await;
             writes.close();
             writes.wait().await;
+            if let Some(reverter) = reverter {
+                let _ = reverter.await;
+            }
         })
         .await;
         if drained.is_err() {

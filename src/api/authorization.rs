@@ -325,13 +325,18 @@ pub(super) fn judge_count(
 
 /// Judges a change of any kind by the annotations of the object that its write is conditional on.
 pub(super) fn judge_change(deployment: &Details) -> Result<(), ApiError> {
+    annotation_bounds(deployment).judge_change()?;
+    Ok(())
+}
+
+/// What the annotations of an object say of its count.
+pub(super) fn annotation_bounds(deployment: &Details) -> AnnotationBounds {
     let annotation = |which: Annotation| {
         let value = deployment.annotations.get(which.key());
         value.map(String::as_bytes)
     };
     let [min, max, protected] = Annotation::ALL.map(annotation);
-    AnnotationBounds::read(min, max, protected).judge_change()?;
-    Ok(())
+    AnnotationBounds::read(min, max, protected)
 }
 
 /// Judges an image on the object that its write is conditional on.

@@ -64,7 +64,7 @@ where
         let (body, mut turn) = self.body().await?;
         let wanted = Wanted::read(&body)?;
         let key = idempotency::key(&self.request.headers)?;
-        let dry_run = dry_run(self.request.uri.query())?;
+        let dry_run = dry_run(self.request.uri.query(), &[])?;
         let caller = self.still_admitted()?;
         let counts = match wanted {
             Wanted::Listed(counts) => counts,
@@ -95,7 +95,7 @@ where
     async fn bring_back(mut self) -> Result<Response<Body>, ApiError> {
         let (body, turn) = self.body().await?;
         let items = snapshot::read(&body)?.into_iter().map(restore::item);
-        let dry_run = dry_run(self.request.uri.query())?;
+        let dry_run = dry_run(self.request.uri.query(), &[])?;
         self.still_admitted()?;
         self.run(items.collect(), turn, dry_run, !dry_run).await
     }

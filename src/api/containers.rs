@@ -310,6 +310,7 @@ mod tests {
             status: Default::default(),
             last_set_by: None,
             sole_mark: None,
+            marks: Vec::new(),
             managers: Vec::new(),
             selector: Default::default(),
             labels: Default::default(),

@@ -49,6 +49,16 @@ pub enum ApiError {
     )]
     BadSnapshotBody(String),
     /// 400, as for [`ApiError::BadBody`].
+    #[error(
+        "the body must be exactly one JSON object {{\"replicaCount\": N, \"durationSeconds\": S}} with N a whole number from 0 to 2147483647 and S a whole number of seconds{0}"
+    )]
+    BadLeaseBody(String),
+    /// 400, as for [`ApiError::BadBody`].
+    #[error(
+        "the body must be exactly one JSON object {{\"durationSeconds\": S}} with S a whole number of seconds from now on{0}"
+    )]
+    BadExtensionBody(String),
+    /// 400, as for [`ApiError::BadBody`].
     #[error("the body must be empty or exactly one JSON object, {0}")]
     BadOptionalBody(String),
     /// 401
@@ -74,7 +84,7 @@ pub enum ApiError {
     CrossSite,
     /// 404
     #[error(
-        "there is no such path; the paths are /api/v1/deployments, /api/v1/batches, /api/v1/batches/restore, /api/v1/health, /api/v1/whoami, /api/v1/openapi.json, /api/v1/docs, /api/v1/namespaces/{{namespace}}/deployments, its /{{name}} and, below that: /replicas, /containers, /containers/{{container}}/image, /restart, /paused and /rollback"
+        "there is no such path; the paths are /api/v1/deployments, /api/v1/batches, /api/v1/batches/restore, /api/v1/health, /api/v1/whoami, /api/v1/leases, /api/v1/openapi.json, /api/v1/docs, /api/v1/namespaces/{{namespace}}/deployments, its /{{name}} and, below that: /replicas, /lease, /containers, /containers/{{container}}/image, /restart, /paused and /rollback"
     )]
     NoSuchPath,
     /// 404
@@ -87,6 +97,14 @@ pub enum ApiError {
         /// The name asked for.
         name: String,
     },
+    /// 404
+    #[error("the Deployment has no lease: PUT one, or see all of them at /api/v1/leases")]
+    NoLease,
+    /// 404
+    #[error(
+        "leases are not switched on at this server: give it leases.namespace, the namespace where it keeps them, in its configuration"
+    )]
+    LeasesOff,
     /// 404
     #[error(
         "namespace {0:?} isn't managed by this server: check it, and which namespaces it manages"
@@ -137,6 +155,9 @@ pub enum ApiError {
         "the step with this Idempotency-Key is under way: send it again in a moment to learn what came of it"
     )]
     StepUnderWay,
+    /// 409
+    #[error("the lease was left as it is: {0}")]
+    LeaseRefused(&'static str),
     /// 409
     #[error("others kept changing the Deployment: read it again and retry")]
     Conflict,
@@ -226,6 +247,29 @@ pub enum ApiError {
         /// The most of one batch.
         most: usize,
     },
+    /// 422
+    #[error(
+        "a lease of {seconds} s can't be: ask for 10 to {longest} s (leases.longest), and extend it later if need be"
+    )]
+    LeaseLength {
+        /// The seconds asked for.
+        seconds: u32,
+        /// The longest that there may be.
+        longest: u32,
+    },
+    /// 422
+    #[error(
+        "there are {most} leases already, which is all that there may be (leases.most): wait until some have ended, or cancel them"
+    )]
+    TooManyLeases {
+        /// How many there may be.
+        most: usize,
+    },
+    /// 422
+    #[error(
+        "the count can't go back to what it was before the lease: {0}; end it with ?keep=true, or set another count"
+    )]
+    LeaseReturn(String),
     /// 422
     #[error("Kubernetes refused the {0}: {1}")]
     Refused(&'static str, String),
@@ -323,6 +367,11 @@ pub enum ApiError {
     )]
     LabelsNotRead,
     /// 503
+    #[error(
+        "which leases there are isn't known yet, or this server's account may not list them: come back in a moment, or see what `headcount doctor` says"
+    )]
+    LeasesUnknown,
+    /// 503
     #[error("this server is short of memory: come back in a moment, or ask for less")]
     ShortOfMemory,
     /// 503
@@ -381,6 +430,8 @@ impl ApiError {
             | Self::BadPausedBody(_)
             | Self::BadBatchBody(_)
             | Self::BadSnapshotBody(_)
+            | Self::BadLeaseBody(_)
+            | Self::BadExtensionBody(_)
             | Self::BadOptionalBody(_) => StatusCode::BAD_REQUEST,
             Self::CertificateExpired | Self::CertificateRefused { .. } => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) | Self::CrossSite => StatusCode::FORBIDDEN,
@@ -388,12 +439,16 @@ impl ApiError {
             | Self::NoSuchDeployment { .. }
             | Self::NoSuchNamespace(_)
             | Self::NoSuchRevision { .. }
+            | Self::NoLease
+            | Self::LeasesOff
             | Self::NoSuchContainer { .. } => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
-            Self::BeingDeleted | Self::Paused | Self::StepUnderWay | Self::Conflict => {
-                StatusCode::CONFLICT
-            }
+            Self::BeingDeleted
+            | Self::Paused
+            | Self::StepUnderWay
+            | Self::LeaseRefused(_)
+            | Self::Conflict => StatusCode::CONFLICT,
             Self::PageExpired => StatusCode::GONE,
             Self::PreconditionFailed { .. }
             | Self::ContainersChanged { .. }
@@ -408,6 +463,9 @@ impl ApiError {
             | Self::Refused(..)
             | Self::TooManySelected { .. }
             | Self::StepTooLarge { .. }
+            | Self::LeaseLength { .. }
+            | Self::TooManyLeases { .. }
+            | Self::LeaseReturn(_)
             | Self::LargerThanBudget { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooOften { .. }
             | Self::TooManyConnections { .. }
@@ -423,6 +481,7 @@ impl ApiError {
             | Self::LabelsNotRead
             | Self::BatchOverdue(_)
             | Self::ShuttingDown
+            | Self::LeasesUnknown
             | Self::ShortOfMemory
             | Self::ReadOnly
             | Self::Unrecorded
@@ -547,6 +606,8 @@ impl ApiError {
             Self::BadPausedBody(_) => Self::BadPausedBody(String::new()).to_string(),
             Self::BadBatchBody(_) => Self::BadBatchBody(String::new()).to_string(),
             Self::BadSnapshotBody(_) => Self::BadSnapshotBody(String::new()).to_string(),
+            Self::BadLeaseBody(_) => Self::BadLeaseBody(String::new()).to_string(),
+            Self::BadExtensionBody(_) => Self::BadExtensionBody(String::new()).to_string(),
             Self::BadOptionalBody(_) => "the body is not what this path takes".into(),
             other => other.to_string(),
         }

@@ -26,7 +26,7 @@ pub(super) struct Parameters {
 }
 
 /// The parameters of a query, decoded as those of a form are.
-fn pairs(query: &str) -> impl Iterator<Item = (String, String)> {
+pub(super) fn pairs(query: &str) -> impl Iterator<Item = (String, String)> {
     let decoded = |text: &str| {
         let spaced = text.replace('+', " ");
         percent_decode_str(&spaced).decode_utf8_lossy().into_owned()

@@ -15,6 +15,8 @@ mod error;
 mod headers;
 mod health;
 mod idempotency;
+mod lease;
+mod leases;
 mod limits;
 mod list_parameters;
 mod list_part;
@@ -49,6 +51,8 @@ pub use body::Body;
 use containers::Image;
 pub use error::ApiError;
 use idempotency::Steps;
+pub(crate) use lease::judge_return;
+use lease::{Cancellation, Extension, LeasedReplicas};
 use list_parameters::Parameters;
 use path::Route;
 use paused::Paused;
@@ -94,7 +98,7 @@ fn log_denied(caller: &Caller, error: &ApiError) {
 /// The API of one server; connections share it.
 pub struct Api {
     status: Arc<InformerStatus>,
-    deployments: Deployments,
+    deployments: Arc<Deployments>,
     metrics: Arc<Metrics>,
     compressed: deployments::Compressed,
     pins: Pins,
@@ -118,7 +122,7 @@ impl Api {
     ) -> Self {
         Self {
             status,
-            deployments,
+            deployments: Arc::new(deployments),
             metrics,
             tasks,
             compressed: Default::default(),
@@ -129,6 +133,11 @@ impl Api {
             wakes: Arc::default(),
             closing: CancellationToken::new(),
         }
+    }
+
+    /// What it reads and writes through.
+    pub fn deployments(&self) -> &Arc<Deployments> {
+        &self.deployments
     }
 
     /// The same, whose watches end when `closing` says so.
@@ -430,6 +439,22 @@ impl Api {
                     incoming().set(names, Replicas).await
                 } else {
                     long_poll::get(self, session, &caller, asked, names, request).await
+                }
+            }
+            Route::Leases => {
+                let list = leases::list(self, &caller, request);
+                asked.ids().scope(Box::pin(list)).await
+            }
+            Route::Lease { namespace, name } => {
+                let names = (&*namespace, &*name);
+                match request.method {
+                    Method::PUT => Box::pin(incoming().set(names, LeasedReplicas)).await,
+                    Method::PATCH => Box::pin(incoming().set(names, Extension)).await,
+                    Method::DELETE => {
+                        let cancellation = Cancellation::of(request.uri.query());
+                        Box::pin(incoming().set(names, cancellation)).await
+                    }
+                    _ => Box::pin(lease::get(self, &caller, names, request)).await,
                 }
             }
             Route::OpenApi => Ok(openapi::get(&request.headers)),

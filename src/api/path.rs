@@ -18,6 +18,7 @@ pub(super) enum Route<'a> {
     Deployments,
     Batches,
     BatchRestore,
+    Leases,
     NamespaceDeployments {
         namespace: Cow<'a, str>,
     },
@@ -26,6 +27,10 @@ pub(super) enum Route<'a> {
         name: Cow<'a, str>,
     },
     Replicas {
+        namespace: Cow<'a, str>,
+        name: Cow<'a, str>,
+    },
+    Lease {
         namespace: Cow<'a, str>,
         name: Cow<'a, str>,
     },
@@ -59,6 +64,7 @@ pub(super) struct Methods {
     put: bool,
     patch: bool,
     post: bool,
+    delete: bool,
     pub(super) header: &'static str,
 }
 
@@ -69,6 +75,7 @@ impl Methods {
             Method::PUT => self.put,
             Method::PATCH => self.patch,
             Method::POST => self.post,
+            Method::DELETE => self.delete,
             _ => false,
         }
     }
@@ -76,7 +83,10 @@ impl Methods {
 
 /// Whether requests with this method change something.
 pub(super) fn writes(method: &Method) -> bool {
-    matches!(*method, Method::PUT | Method::PATCH | Method::POST)
+    matches!(
+        *method,
+        Method::PUT | Method::PATCH | Method::POST | Method::DELETE
+    )
 }
 
 impl<'a> Route<'a> {
@@ -97,6 +107,7 @@ impl<'a> Route<'a> {
                 Some(restore) if restore == "restore" => Self::BatchRestore,
                 Some(_) => return None,
             },
+            "leases" => Self::Leases,
             "namespaces" => {
                 let namespace = segments.next()?;
                 if segments.next()? != "deployments" {
@@ -111,6 +122,7 @@ impl<'a> Route<'a> {
                 };
                 match (&*subresource, segments.next()) {
                     ("replicas", None) => return Some(Self::Replicas { namespace, name }),
+                    ("lease", None) => return Some(Self::Lease { namespace, name }),
                     ("containers", None) => return Some(Self::Containers { namespace, name }),
                     ("restart", None) => return Some(Self::Restart { namespace, name }),
                     ("paused", None) => return Some(Self::Paused { namespace, name }),
@@ -132,10 +144,13 @@ impl<'a> Route<'a> {
     pub(super) fn verb(&self, method: &Method) -> Option<Verb> {
         Some(match self {
             Self::Health | Self::WhoAmI | Self::OpenApi | Self::Docs => return None,
-            Self::Deployments | Self::NamespaceDeployments { .. } => Verb::List,
+            Self::Deployments | Self::NamespaceDeployments { .. } | Self::Leases => Verb::List,
             Self::Batches | Self::BatchRestore => Verb::Scale,
-            Self::Replicas { .. } if writes(method) => Verb::Scale,
-            Self::Replicas { .. } | Self::Deployment { .. } | Self::Containers { .. } => Verb::Get,
+            Self::Replicas { .. } | Self::Lease { .. } if writes(method) => Verb::Scale,
+            Self::Replicas { .. }
+            | Self::Lease { .. }
+            | Self::Deployment { .. }
+            | Self::Containers { .. } => Verb::Get,
             Self::Image { .. } => Verb::Image,
             Self::Restart { .. } => Verb::Restart,
             Self::Paused { .. } => Verb::Pause,
@@ -153,9 +168,11 @@ impl<'a> Route<'a> {
             | Self::Deployments
             | Self::Batches
             | Self::BatchRestore
+            | Self::Leases
             | Self::NamespaceDeployments { .. } => None,
             Self::Deployment { namespace, name }
             | Self::Replicas { namespace, name }
+            | Self::Lease { namespace, name }
             | Self::Containers { namespace, name }
             | Self::Restart { namespace, name }
             | Self::Paused { namespace, name }
@@ -179,6 +196,8 @@ impl<'a> Route<'a> {
             Self::NamespaceDeployments { .. } => Template::NamespaceDeployments,
             Self::Deployment { .. } => Template::Deployment,
             Self::Replicas { .. } => Template::Replicas,
+            Self::Leases => Template::Leases,
+            Self::Lease { .. } => Template::Lease,
             Self::Containers { .. } => Template::Containers,
             Self::Image { .. } => Template::Image,
             Self::Restart { .. } => Template::Restart,
@@ -194,6 +213,14 @@ impl<'a> Route<'a> {
                 put: true,
                 patch: true,
                 header: "GET, HEAD, PUT, PATCH",
+                ..Methods::default()
+            },
+            Self::Lease { .. } => Methods {
+                get: true,
+                put: true,
+                patch: true,
+                delete: true,
+                header: "GET, HEAD, PUT, PATCH, DELETE",
                 ..Methods::default()
             },
             Self::Image { .. } => Methods {

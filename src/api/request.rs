@@ -163,7 +163,8 @@ where
 }
 
 /// Whether `?dryRun=true` is asked for. A write refuses parameters that it doesn't know: a misspelt dry run would be a real one.
-pub(super) fn dry_run(query: Option<&str>) -> Result<bool, ApiError> {
+/// `others`: those that the call takes besides, and reads itself.
+pub(super) fn dry_run(query: Option<&str>, others: &[&str]) -> Result<bool, ApiError> {
     let mut dry_run = None;
     for (name, value) in query
         .unwrap_or_default()
@@ -179,9 +180,11 @@ pub(super) fn dry_run(query: Option<&str>) -> Result<bool, ApiError> {
                     "dryRun is given once, as true or false".into(),
                 ));
             }
+            _ if others.contains(&&*name) => {}
             _ => {
+                let others: String = others.iter().map(|name| format!(" and {name}")).collect();
                 return Err(ApiError::BadRequest(format!(
-                    "there is no query parameter {}; this call takes dryRun",
+                    "there is no query parameter {}; this call takes dryRun{others}",
                     shown(&name)
                 )));
             }
@@ -323,9 +326,9 @@ mod tests {
 
     #[test]
     fn a_misspelt_dry_run_is_not_a_write() {
-        assert_eq!(dry_run(None), Ok(false));
+        assert_eq!(dry_run(None, &[]), Ok(false));
         for yes in ["dryRun=true", "dry%52un=true", "dryRun=%74rue"] {
-            assert_eq!(dry_run(Some(yes)), Ok(true), "{yes}");
+            assert_eq!(dry_run(Some(yes), &[]), Ok(true), "{yes}");
         }
         for bad in [
             "dryrun=true",
@@ -334,7 +337,7 @@ mod tests {
             "dryRun=true&dryRun=true",
             "x=1",
         ] {
-            assert!(dry_run(Some(bad)).is_err(), "{bad}");
+            assert!(dry_run(Some(bad), &[]).is_err(), "{bad}");
         }
     }
 

@@ -42,6 +42,8 @@ pub(super) trait Parameter: Send + Sync + Sized + 'static {
     const VERB: Verb;
     /// Whether it is asked for without a body too.
     const BODY_OPTIONAL: bool = false;
+    /// The parameters of its query, beside `dryRun`.
+    const PARAMETERS: &'static [&'static str] = &[];
     /// What it is called in error sentences.
     const NOUN: &'static str;
     /// The event of a write that is about to be sent, in the audit trail …
@@ -58,6 +60,11 @@ pub(super) trait Parameter: Send + Sync + Sized + 'static {
     const UPDATED: &'static str;
     /// The body of a 202.
     const UPDATED_UNSEEN: &'static str;
+
+    /// The body of a 200, where it tells more than that.
+    fn updated(&self, _: &Written<Self::State>) -> Bytes {
+        Bytes::from_static(Self::UPDATED.as_bytes())
+    }
 
     /// What is wrong with the path, besides the names of namespace and Deployment.
     fn valid(&self) -> Result<(), ApiError> {
@@ -217,7 +224,8 @@ where
         let wish = wish(api, &origin, &parameter, names, request, content)
             .await
             .map_err(|error| refused(error, None))?;
-        let dry_run = dry_run(request.uri.query()).map_err(|error| refused(error, Some(&wish)))?;
+        let dry_run = dry_run(request.uri.query(), P::PARAMETERS)
+            .map_err(|error| refused(error, Some(&wish)))?;
         let ids = origin.ids.clone();
         let asked = Asked {
             api: Arc::clone(api),

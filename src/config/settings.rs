@@ -6,7 +6,9 @@ use clap::Args;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
-use super::{API_VERSION, Address, Config, ConfigError, Delay, KIND, logging::Logging, schema};
+use super::{
+    API_VERSION, Address, Config, ConfigError, Delay, KIND, LeaseSettings, logging::Logging, schema,
+};
 use crate::{
     access::{Authorization, AuthorizationFile, IdentityRules, Verb, Verbs, WriteRules},
     audit::AuditSettings,
@@ -157,6 +159,10 @@ pub struct Settings {
     #[serde(default, deserialize_with = "given")]
     #[schemars(extend("default" = true))]
     autoscalers: Option<bool>,
+    /// Leases of counts
+    #[arg(skip)]
+    #[serde(default, deserialize_with = "given", skip_serializing)]
+    leases: Option<LeaseSettings>,
 }
 
 impl Settings {
@@ -193,6 +199,7 @@ impl Settings {
             audit,
             kubernetes_events,
             autoscalers,
+            leases,
         } = self;
         Self {
             api_version: api_version.or(others.api_version),
@@ -224,6 +231,7 @@ impl Settings {
             audit: audit.or(others.audit),
             kubernetes_events: kubernetes_events.or(others.kubernetes_events),
             autoscalers: autoscalers.or(others.autoscalers),
+            leases: leases.or(others.leases),
         }
     }
 
@@ -356,6 +364,7 @@ impl Settings {
             audit: self.audit.unwrap_or_default(),
             kubernetes_events: self.kubernetes_events.unwrap_or_default(),
             autoscalers: self.autoscalers.unwrap_or(defaults.autoscalers),
+            leases: self.leases.unwrap_or_default(),
             drain_delay: self.drain_delay.map_or(defaults.drain_delay, |d| d.0),
             log: logging.settings(self.log_format, self.log_level),
             identity: self.identity.unwrap_or_default(),

@@ -71,6 +71,8 @@ pub struct Details {
     pub last_set_by: Option<FieldOwner>,
     /// The mark of the write that set its count, if it had one and nobody else has set that count since, not even to the same.
     pub sole_mark: Option<String>,
+    /// Of each who owns its count: the mark of its write, if it had one.
+    pub marks: Vec<Option<String>>,
     /// Who has set any of its fields, beside its status and its scale.
     pub managers: Vec<Manager>,
     /// The Deployment's own labels.

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use uuid::Uuid;
 
 use super::{
-    EventMetrics, Events, InformerStatus, Managed,
+    EventMetrics, Events, InformerStatus, LeaseObjects, Managed, Told,
     calls::{ApiServer, CallError, small_body},
     circuit::Away,
     details::Reads,
@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     limits::{CallerId, Limiter, NoTurn},
+    store::Store,
     telemetry::metrics::Retry,
 };
 
@@ -44,6 +45,7 @@ pub struct Deployments {
     pub(super) retry_budget: RetryBudget,
     pub(crate) limiter: Arc<Limiter>,
     pub(crate) events: Events,
+    pub(super) leases: Option<Arc<LeaseObjects>>,
 }
 
 /// Which Deployment is written, and how.
@@ -221,6 +223,16 @@ pub(super) struct Sending {
 }
 
 impl Deployments {
+    /// The store that writes are judged by.
+    pub fn store(&self) -> &Store {
+        self.status.store()
+    }
+
+    /// Has an Event on a Deployment tell of something, sooner or later or not at all.
+    pub fn tell(&self, make: impl FnOnce() -> Told) {
+        self.events.tell(make);
+    }
+
     /// What is managed.
     pub fn managed(&self) -> &Managed {
         &self.managed
@@ -237,7 +249,19 @@ impl Deployments {
             reads: Reads::default(),
             limiter: Arc::default(),
             events: Events::default(),
+            leases: None,
         }
+    }
+
+    /// The same with leases of counts.
+    #[must_use]
+    pub fn with_leases(self, leases: Option<Arc<LeaseObjects>>) -> Self {
+        Self { leases, ..self }
+    }
+
+    /// The leases of counts, if there are any here.
+    pub fn leases(&self) -> Option<&Arc<LeaseObjects>> {
+        self.leases.as_ref()
     }
 
     /// The same with Events that tell of writes. Must be called within a runtime.
@@ -250,6 +274,15 @@ impl Deployments {
     /// The same by other limits.
     pub fn limited_by(self, limiter: Arc<Limiter>) -> Self {
         Self { limiter, ..self }
+    }
+
+    /// Whether the store has a version of a namespace, once it does or too long has passed.
+    pub async fn has_seen(&self, namespace: &str, version: u64) -> bool {
+        let deadline = Instant::now() + SEE;
+        let seen = self.status.wait_until(deadline, |now| {
+            now.resource_version_in(namespace) >= version
+        });
+        seen.await
     }
 
     /// From the first attempt on.
@@ -349,14 +382,7 @@ impl Deployments {
     /// Whether the store shows a write that was judged at one version and made another, once it does or too long has passed.
     pub(super) async fn seen(&self, request: &WriteRequest, judged: u64, made: u64) -> bool {
         // A write that changed nothing makes no event, and a dry run neither.
-        request.dry_run
-            || made == judged
-            || self
-                .status
-                .wait_until(Instant::now() + SEE, |now| {
-                    now.resource_version_in(&request.namespace) >= made
-                })
-                .await
+        request.dry_run || made == judged || self.has_seen(&request.namespace, made).await
     }
 }
 

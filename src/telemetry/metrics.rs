@@ -5,6 +5,7 @@ mod exposition;
 mod http;
 mod informer;
 mod kubernetes;
+mod leases;
 mod process;
 mod watches;
 
@@ -28,6 +29,7 @@ pub(crate) use informer::Following;
 pub use informer::InformerMetrics;
 pub use kubernetes::CallMetrics;
 pub(crate) use kubernetes::{Call, Retry};
+pub use leases::LeaseMetrics;
 pub(crate) use process::panicked;
 pub(crate) use watches::WatchMetrics;
 
@@ -59,6 +61,8 @@ pub struct Metrics {
     pub audit: Arc<AuditMetrics>,
     /// Of Kubernetes Events.
     pub events: Arc<EventMetrics>,
+    /// Of leases of counts.
+    pub leases: Arc<LeaseMetrics>,
     /// Of limits that were reached.
     pub limits: LimitMetrics,
     /// Of the process's memory.
@@ -146,6 +150,7 @@ impl Default for Metrics {
         let reviews = Arc::<ReviewMetrics>::default();
         let audit = Arc::<AuditMetrics>::default();
         let events = Arc::<EventMetrics>::default();
+        let leases = Arc::<LeaseMetrics>::default();
         let limits = LimitMetrics::default();
         let watches = WatchMetrics::default();
         let memory = Arc::<Memory>::default();
@@ -155,6 +160,7 @@ impl Default for Metrics {
         http.register(&mut registry);
         audit.register(&mut registry);
         events.register(&mut registry);
+        leases.register(&mut registry);
         limits.register(&mut registry);
         watches.register(&mut registry);
         memory.register(&mut registry);
@@ -221,6 +227,7 @@ impl Default for Metrics {
             reviews,
             audit,
             events,
+            leases,
             limits,
             memory,
             expiry: ExpiryWatch::default(),

@@ -105,7 +105,7 @@ impl<P: Parameter> Write<P> {
                 let message = format!("{}; {rollout}.", P::DONE);
                 serde_json::json!({ "message": message }).to_string().into()
             }
-            (false, None, true) => Bytes::from_static(P::UPDATED.as_bytes()),
+            (false, None, true) => self.parameter.updated(written),
             (false, None, false) => Bytes::from_static(P::UPDATED_UNSEEN.as_bytes()),
         };
         let mut response = Body::json(status, body);

@@ -5,13 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 
-use super::{Autoscaler, AutoscalerKind, End};
-use crate::{
-    kubernetes::{calls::CallError, wire::Status},
-    name,
-};
+use super::{Autoscaler, AutoscalerKind};
+use crate::name;
 
 /// Namespace and name of a HorizontalPodAutoscaler.
 pub(super) type Key = (Box<str>, Box<str>);
@@ -38,99 +35,20 @@ pub(super) fn of_namespace(objects: &Objects, namespace: &str) -> Vec<Arc<Target
     own.map(|(_, target)| Arc::clone(target)).collect()
 }
 
-/// Applies the events that are whole, up to the first that ends the watch. The namespaces in which something changed that is kept
-/// are added to `changed`.
-pub(super) fn apply(
-    objects: &mut Objects,
-    lines: &mut Vec<u8>,
-    version: &mut u64,
-    changed: &mut Namespaces,
-) -> Result<(), End> {
-    let mut taken = 0;
-    while let Some(length) = lines[taken..].iter().position(|byte| *byte == b'\n') {
-        let line = &lines[taken..taken + length];
-        taken += length + 1;
-        if line.is_empty() {
-            continue;
+/// Applies an event; the namespace if something changed there that is kept.
+pub(super) fn apply(objects: &mut Objects, object: Object, deleted: bool) -> Option<Box<str>> {
+    let key = object.key();
+    let target = object.target().filter(|_| !deleted);
+    let news = match target {
+        // Their status changes all the time, which is no news here.
+        Some((_, target)) if objects.get(&key).is_some_and(|known| **known == target) => false,
+        Some((_, target)) => {
+            objects.insert(key.clone(), Arc::new(target));
+            true
         }
-        let Kind { kind } = read(line).map_err(End::Failed)?;
-        if kind == "ERROR" {
-            let Event::<Status> { object: status } = read(line).map_err(End::Failed)?;
-            let retry_after = status.retry_after();
-            return Err(End::of(CallError::Status {
-                status,
-                retry_after,
-            }));
-        }
-        let Event::<Object> { object } = read(line).map_err(End::Failed)?;
-        let reached = object.metadata.resource_version.parse().unwrap_or(0);
-        if reached < *version {
-            // The cluster went back, or this is no version.
-            return Err(End::Expired);
-        }
-        *version = reached;
-        if kind == "BOOKMARK" {
-            continue;
-        }
-        let key = object.key();
-        let target = object.target().filter(|_| kind != "DELETED");
-        let news = match target {
-            // Their status changes all the time, which is no news here.
-            Some((_, target)) if objects.get(&key).is_some_and(|known| **known == target) => false,
-            Some((_, target)) => {
-                objects.insert(key.clone(), Arc::new(target));
-                true
-            }
-            None => objects.remove(&key).is_some(),
-        };
-        if news {
-            changed.insert(key.0);
-        }
-    }
-    lines.drain(..taken);
-    Ok(())
-}
-
-pub(super) fn read<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, CallError> {
-    serde_json::from_slice(json)
-        .map_err(|e| CallError::Broken(format!("it sent what can't be read: {e}")))
-}
-
-/// A page of a list.
-#[derive(Deserialize)]
-pub(super) struct List {
-    pub(super) metadata: ListMeta,
-    #[serde(default = "Vec::new", deserialize_with = "or_none")]
-    pub(super) items: Vec<Object>,
-}
-
-/// A list without items may have `null` in their place.
-fn or_none<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: DeserializeOwned,
-{
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct ListMeta {
-    pub(super) resource_version: String,
-    #[serde(default, rename = "continue")]
-    pub(super) continue_token: String,
-}
-
-/// What an event is, which says what its object is.
-#[derive(Deserialize)]
-struct Kind<'a> {
-    #[serde(rename = "type")]
-    kind: &'a str,
-}
-
-#[derive(Deserialize)]
-struct Event<T> {
-    object: T,
+        None => objects.remove(&key).is_some(),
+    };
+    news.then_some(key.0)
 }
 
 /// The fields of a HorizontalPodAutoscaler that are read.
@@ -206,6 +124,10 @@ impl Reference {
 }
 
 impl Object {
+    pub(super) fn version(&self) -> &str {
+        &self.metadata.resource_version
+    }
+
     fn key(&self) -> Key {
         (self.metadata.namespace.clone(), self.metadata.name.clone())
     }
@@ -350,57 +272,27 @@ mod tests {
         );
     }
 
-    fn line(kind: &str, max: i32, version: &str) -> String {
-        let object = json!({
-            "metadata": {"namespace": "shop", "name": "scaler", "resourceVersion": version},
-            "spec": {
-                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "cart"},
-                "maxReplicas": max,
-            },
-        });
-        format!("{}\n", json!({ "type": kind, "object": object }))
-    }
-
     #[test]
-    fn what_came_before_the_end_of_a_watch_counts() {
-        let gone = json!({"type": "ERROR", "object": {"code": 410, "reason": "Expired", "message": "too old"}});
-        let mut lines = format!("{}{gone}\n", line("ADDED", 5, "8")).into_bytes();
-        let (mut objects, mut version, mut changed) = (Objects::new(), 7, Namespaces::new());
-        let end = apply(&mut objects, &mut lines, &mut version, &mut changed);
-        assert!(matches!(end, Err(End::Expired)));
-        assert_eq!((objects.len(), version, changed.len()), (1, 8, 1));
-    }
-
-    #[test]
-    fn events_in_pieces_are_read_and_a_status_alone_is_no_news() {
-        let (mut objects, mut version, mut changed) = (Objects::new(), 7, Namespaces::new());
-        let mut lines = Vec::new();
-        let all = line("ADDED", 5, "8");
-        for byte in all.bytes() {
-            lines.push(byte);
-            apply(&mut objects, &mut lines, &mut version, &mut changed)
-                .unwrap_or_else(|_| panic!());
-        }
-        assert_eq!((objects.len(), lines.len(), changed.len()), (1, 0, 1));
-        for (kind, max, news) in [
-            ("MODIFIED", 5, false),
-            ("MODIFIED", 6, true),
-            ("DELETED", 6, true),
+    fn a_status_alone_is_no_news() {
+        let mut objects = Objects::new();
+        for (max, deleted, news) in [
+            (5, false, true),
+            (5, false, false),
+            (6, false, true),
+            (6, true, true),
+            (6, true, false),
         ] {
-            let mut lines = line(kind, max, "9").into_bytes();
-            changed.clear();
-            apply(&mut objects, &mut lines, &mut version, &mut changed)
-                .unwrap_or_else(|_| panic!());
-            assert_eq!(!changed.is_empty(), news, "{kind} {max}");
+            let object = json!({
+                "metadata": {"namespace": "shop", "name": "scaler", "resourceVersion": "8"},
+                "spec": {
+                    "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "cart"},
+                    "maxReplicas": max,
+                },
+            });
+            let object: Object = serde_json::from_value(object).unwrap();
+            let changed = apply(&mut objects, object, deleted);
+            assert_eq!(changed.is_some(), news, "{max} {deleted}");
         }
         assert!(objects.is_empty());
-    }
-
-    #[test]
-    fn a_version_that_goes_back_has_everything_listed_anew() {
-        let (mut objects, mut version, mut changed) = (Objects::new(), 7, Namespaces::new());
-        let mut lines = line("BOOKMARK", 5, "6").into_bytes();
-        let end = apply(&mut objects, &mut lines, &mut version, &mut changed);
-        assert!(matches!(end, Err(End::Expired)) && version == 7);
     }
 }

@@ -153,6 +153,7 @@ impl From<DeploymentObject> for Details {
             [owner] => owner.mark.clone(),
             _ => None,
         };
+        let marks = owners.iter().map(|owner| owner.mark.clone()).collect();
         // Several may own it, if they set the same; these times sort as text.
         let setter = owners.into_iter().max_by(|a, b| a.time.cmp(&b.time));
         Self {
@@ -167,6 +168,7 @@ impl From<DeploymentObject> for Details {
             status,
             last_set_by: setter,
             sole_mark,
+            marks,
             managers,
             labels: metadata.labels,
             selector: spec.selector.match_labels,

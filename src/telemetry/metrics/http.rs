@@ -18,6 +18,8 @@ pub(crate) enum Template {
     WhoAmI,
     Deployments,
     Replicas,
+    Lease,
+    Leases,
     Containers,
     Image,
     OpenApi,
@@ -36,11 +38,13 @@ pub(crate) enum Template {
 impl Template {
     /// All of them.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Health,
         Self::WhoAmI,
         Self::Deployments,
         Self::Replicas,
+        Self::Lease,
+        Self::Leases,
         Self::Containers,
         Self::Image,
         Self::OpenApi,
@@ -61,6 +65,8 @@ impl Template {
             Self::Health => "/api/v1/health",
             Self::WhoAmI => "/api/v1/whoami",
             Self::Deployments => "/api/v1/deployments",
+            Self::Lease => "/api/v1/namespaces/{namespace}/deployments/{name}/lease",
+            Self::Leases => "/api/v1/leases",
             Self::Replicas => "/api/v1/namespaces/{namespace}/deployments/{name}/replicas",
             Self::Containers => "/api/v1/namespaces/{namespace}/deployments/{name}/containers",
             Self::Image => {

@@ -37,6 +37,8 @@ impl Call {
             ["deployments", _] => ("deployments", true),
             ["deployments", _, "scale"] => ("deployments/scale", true),
             ["horizontalpodautoscalers"] => ("horizontalpodautoscalers", false),
+            ["leases"] => ("leases", false),
+            ["leases", _] => ("leases", true),
             ["subjectaccessreviews"] => ("subjectaccessreviews", false),
             ["selfsubjectaccessreviews"] => ("selfsubjectaccessreviews", false),
             ["events"] => ("events", false),
@@ -51,6 +53,7 @@ impl Call {
             Method::POST => "create",
             Method::PUT => "update",
             Method::PATCH => "patch",
+            Method::DELETE => "delete",
             _ => "other",
         };
         Self { verb, resource }

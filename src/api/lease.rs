@@ -1,0 +1,225 @@
+//! `/namespaces/{namespace}/deployments/{name}/lease`: a count for so long. What a lease is stands in [`crate::leases`].
+
+mod cancel;
+mod extend;
+mod take;
+
+use http::{Response, StatusCode, request::Parts};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{
+    Api, ApiError, Body,
+    authorization::{self, LabelsOf},
+    deployments::caught_up,
+    path::valid_names,
+    replicas::{no_such, version_in},
+    request::min_resource_version,
+    write::{Parameter, Write},
+};
+use crate::{
+    access::{Bounds, BoundsViolation, Caller, SetBy, Verb, WriteRules},
+    kubernetes::{Details, Found, LeaseObjects, WriteError, Written},
+    leases::{Lease, Refusal, SHORTEST},
+    store::Record,
+};
+
+pub(super) use cancel::Cancellation;
+pub(super) use extend::Extension;
+pub(super) use take::LeasedReplicas;
+
+/// A lease, as its callers see it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Shown<'a> {
+    namespace: &'a str,
+    name: &'a str,
+    replica_count: i32,
+    previous_replica_count: i32,
+    holder: &'a str,
+    state: &'static str,
+    taken_at: String,
+    until: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remaining_seconds: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+}
+
+impl<'a> Shown<'a> {
+    /// At a time, or without what changes with each second.
+    pub(super) fn of(lease: &'a Lease, now: Option<Timestamp>) -> Self {
+        let remaining = |now| lease.until().duration_since(now).as_secs().max(0);
+        Self {
+            namespace: &lease.namespace,
+            name: &lease.name,
+            replica_count: lease.replicas,
+            previous_replica_count: lease.previous,
+            holder: &lease.holder,
+            state: lease.state.name(),
+            taken_at: second(lease.taken),
+            until: second(lease.until()),
+            remaining_seconds: now.map(remaining),
+            reason: lease.reason.as_deref(),
+        }
+    }
+}
+
+/// A time in whole seconds, not later than it is.
+pub(super) fn second(time: Timestamp) -> String {
+    let whole = Timestamp::from_second(time.as_second());
+    whole.unwrap_or(time).to_string()
+}
+
+/// The leases of this server.
+pub(super) fn leases(api: &Api) -> Result<&LeaseObjects, ApiError> {
+    let leases = api.deployments.leases().ok_or(ApiError::LeasesOff)?;
+    Ok(leases)
+}
+
+/// Answers with the lease of one Deployment, out of this server's copy.
+pub(super) async fn get(
+    api: &Api,
+    caller: &Caller,
+    names: (&str, &str),
+    request: &Parts,
+) -> Result<Response<Body>, ApiError> {
+    valid_names(names)?;
+    let (namespace, name) = names;
+    let leases = leases(api)?;
+    let wanted = min_resource_version(&request.headers)?;
+    caught_up(api, caller, wanted, version_in(namespace)).await?;
+    let snapshot = api.status.store().present();
+    let record = snapshot
+        .get(namespace, name)
+        .ok_or_else(|| no_such(names))?;
+    if caller.permissions.looks_at_labels() {
+        authorization::permit(caller, Verb::Get, names, &LabelsOf(record))?;
+    }
+    let known = leases.known().ok_or(ApiError::LeasesUnknown)?;
+    let stored = known.of(namespace, name).ok_or(ApiError::NoLease)?;
+    let shown = Shown::of(&stored.lease, Some(leases.now()));
+    // A struct of strings and numbers always has a JSON form.
+    let body = serde_json::to_vec(&shown).unwrap_or_default();
+    Ok(Body::json(StatusCode::OK, body))
+}
+
+/// A Deployment's count and its lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Count {
+    pub(super) replicas: i32,
+    pub(super) lease: Option<Lease>,
+}
+
+impl Count {
+    /// As records and Events have it.
+    fn value(&self) -> Value {
+        match &self.lease {
+            Some(lease) => format!("{} until {}", self.replicas, second(lease.until())).into(),
+            None => self.replicas.to_string().into(),
+        }
+    }
+}
+
+/// What callers are told of a lease that was written, if they ask for it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Representation<'a> {
+    namespace: &'a str,
+    name: &'a str,
+    replica_count: i32,
+    previous_replica_count: i32,
+    changed: bool,
+    resource_version: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reverted: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lease: Option<Shown<'a>>,
+}
+
+impl<'a> Representation<'a> {
+    fn of((namespace, name): (&'a str, &'a str), written: &'a Written<Count>) -> Self {
+        let now = written.now.lease.as_ref();
+        Self {
+            namespace,
+            name,
+            replica_count: written.now.replicas,
+            previous_replica_count: written.previous.replicas,
+            changed: written.now.replicas != written.previous.replicas,
+            resource_version: written.resource_version.to_string(),
+            reverted: None,
+            lease: now.map(|lease| Shown::of(lease, Some(lease.renewed))),
+        }
+    }
+}
+
+/// Judges a change of a lease by the Deployment's record.
+fn judge<P: Parameter>(write: &Write<P>, record: &Record<'_>) -> Result<(), ApiError> {
+    let caller = write.caller()?;
+    let decision = authorization::permit(
+        &caller,
+        Verb::Scale,
+        write.request.names(),
+        &LabelsOf(*record),
+    )?;
+    write.decided(&decision);
+    if record.deleting() {
+        return Err(ApiError::BeingDeleted);
+    }
+    super::preconditions::judge(&write.headers, record)
+}
+
+/// The same, of the record that the store has.
+fn judge_stored<P: Parameter>(write: &Write<P>) -> Result<(), WriteError<ApiError>> {
+    let (namespace, name) = write.request.names();
+    let snapshot = write.api.status.store().snapshot();
+    let record = snapshot.get(namespace, name).ok_or(WriteError::NotFound)?;
+    judge(write, &record).map_err(WriteError::Judged)
+}
+
+/// Whether a lease may go back to this count: by the server's own bound and those of the Deployment's annotations. What rules let
+/// its holder do doesn't matter: what was is brought back.
+pub(crate) fn judge_return(rules: WriteRules, now: &Details, to: i32) -> Result<(), String> {
+    let words = |violation: BoundsViolation| violation.to_string();
+    let server = Bounds::up_to(rules.max_replicas);
+    server
+        .judge(now.replicas, to, &SetBy::Server)
+        .map_err(words)?;
+    let annotations = authorization::annotation_bounds(now);
+    annotations.judge(now.replicas, to).map_err(words)
+}
+
+/// What a consistent reading shows, if it is there and managed.
+fn there(found: Found) -> Option<Details> {
+    match found {
+        Found::Managed(details) => Some(*details),
+        Found::Unmanaged | Found::Gone => None,
+    }
+}
+
+/// So many seconds, if a lease may be that long.
+fn length(leases: &LeaseObjects, seconds: u32) -> Result<(), ApiError> {
+    let longest = leases.rules().longest;
+    if (SHORTEST..=longest).contains(&seconds) {
+        Ok(())
+    } else {
+        Err(ApiError::LeaseLength { seconds, longest })
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        Self::LeaseRefused(match refusal {
+            Refusal::BeingTaken => {
+                "it is being taken or renewed at this moment: try again in a few seconds"
+            }
+            Refusal::Ending => {
+                "it has ended, and the count before is on its way: read the count before you take another"
+            }
+            Refusal::Overtaken => {
+                "somebody else has set the count since, which has ended it: read the count before you take another"
+            }
+        })
+    }
+}

@@ -1,0 +1,407 @@
+//! `PUT /namespaces/{namespace}/deployments/{name}/lease`: takes a lease, or renews the one that is there.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::{
+    super::{
+        Api, ApiError, preconditions,
+        replicas::{self, Replicas},
+        request::one_object,
+        write::{Failure, Parameter, Write, log_write},
+    },
+    Count, Representation, leases, length, second, there,
+};
+use crate::{
+    access::Verb,
+    kubernetes::{
+        Details, Exactly, LeaseError, LeaseObjects, WriteError, WriteRequest, Written, new_mark,
+    },
+    leases::{Lease, Stored, Take, Taken, Wanted, take},
+};
+
+/// How long a lease that is overtaken is tried again.
+const RETRY_FOR: Duration = Duration::from_secs(5);
+/// How long the next attempt waits, at most.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The count that is leased, and for how long: what a body asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(in crate::api) struct Wish {
+    /// 0 or more.
+    #[serde(rename = "replicaCount")]
+    pub(in crate::api) replicas: i32,
+    /// In seconds.
+    #[serde(rename = "durationSeconds")]
+    pub(in crate::api) seconds: u32,
+}
+
+/// A count that is set for so long.
+pub(in crate::api) struct LeasedReplicas;
+
+/// The object that was written, and the lease that it held before.
+struct Begun {
+    stored: Stored,
+    before: Option<Lease>,
+}
+
+/// One request for a lease.
+struct Taking<'a> {
+    write: &'a Write<LeasedReplicas>,
+    leases: &'a LeaseObjects,
+    deadline: Instant,
+    begun: Option<Begun>,
+}
+
+type Outcome = Result<Written<Count>, WriteError<ApiError>>;
+
+impl Taking<'_> {
+    async fn run(mut self) -> Outcome {
+        loop {
+            let refused = match self.attempt().await {
+                Ok(Some(written)) => return Ok(written),
+                Ok(None) if Instant::now() < self.deadline => {
+                    sleep(PAUSE.mul_f64(fastrand::f64())).await;
+                    continue;
+                }
+                Ok(None) => WriteError::Conflict,
+                // The object stays: its count may yet arrive.
+                Err(unknown @ WriteError::Unknown(_)) => return Err(unknown),
+                Err(refused) => refused,
+            };
+            self.undo().await;
+            return Err(refused);
+        }
+    }
+
+    /// Makes what was written of the object undone; whatever doesn't succeed is settled later.
+    async fn undo(&mut self) {
+        let undone = match self.begun.take() {
+            None => return,
+            Some(Begun {
+                stored,
+                before: Some(before),
+            }) => self.leases.replace(&stored, &before).await.map(drop),
+            Some(Begun { stored, .. }) => self.leases.delete(&stored).await,
+        };
+        if let Err(error) = undone {
+            let (namespace, name) = self.write.request.names();
+            log_write!(warn, "lease.unsettled", self.write.origin, (namespace, name),
+                { error = %error }, "a lease that was refused is there still; it is settled in half a minute");
+        }
+    }
+
+    /// One attempt on what is read anew; nothing if another has to be made.
+    async fn attempt(&mut self) -> Result<Option<Written<Count>>, WriteError<ApiError>> {
+        let write = self.write;
+        let names @ (namespace, name) = write.request.names();
+        let deployments = &write.api.deployments;
+        // Nothing is sent for what isn't managed.
+        deployments
+            .stored_version(names)
+            .ok_or(WriteError::NotFound)?;
+        let existing = self.leases.read(namespace, name).await?;
+        let details = there(deployments.look(names).await?).ok_or(WriteError::NotFound)?;
+        let wanted = Wanted {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            replicas: write.wish.replicas,
+            seconds: write.wish.seconds,
+            reason: write.origin.reason().map(str::to_owned),
+            holder: write.origin.caller.name().to_owned(),
+            mark: new_mark(),
+        };
+        let lease = existing.as_ref().map(|stored| &stored.lease);
+        let taken = match take(lease, &details.seen(), wanted, self.leases.now()) {
+            Take::Wait => return Ok(None),
+            Take::Fence if write.request.dry_run => return Ok(None),
+            Take::Fence => {
+                let fenced = deployments.fence(names, &details).await;
+                fenced.map_err(|why| WriteError::Unavailable(why.0, None))?;
+                return Ok(None);
+            }
+            Take::New(taken) | Take::Renewal(taken) => taken,
+        };
+        if !self.judged(&details).await? {
+            return Ok(None);
+        }
+        let known = self.leases.known();
+        let known = known.ok_or(WriteError::Judged(ApiError::LeasesUnknown))?;
+        let most = self.leases.rules().most;
+        if existing.is_none() && known.len() >= most {
+            return Err(WriteError::Judged(ApiError::TooManyLeases { most }));
+        }
+        if write.request.dry_run {
+            let written = if taken.writes {
+                self.write_count(&taken.lease, &details).await?
+            } else {
+                Some(unchanged(&details))
+            };
+            return Ok(written.map(|written| with_lease(written, taken.held())));
+        }
+        let Some(stored) = self.write_object(existing, &details, &taken.lease).await? else {
+            return Ok(None);
+        };
+        self.finish(stored, taken, &details).await
+    }
+
+    /// Judges the write on the record of exactly the version that was read; `false` if the store has another one.
+    async fn judged(&self, details: &Details) -> Result<bool, WriteError<ApiError>> {
+        let write = self.write;
+        let (namespace, name) = write.request.names();
+        let status = &write.api.status;
+        let version = details.resource_version;
+        let caught_up = status.wait_until(self.deadline, |now| {
+            now.get(namespace, name)
+                .is_none_or(|record| record.resource_version() >= version)
+        });
+        caught_up.await;
+        let snapshot = status.store().snapshot();
+        let record = snapshot.get(namespace, name).ok_or(WriteError::NotFound)?;
+        if record.resource_version() != version || record.uid() != details.uid {
+            return Ok(false);
+        }
+        replicas::judge(write, &record, write.wish.replicas).map_err(WriteError::Judged)?;
+        Ok(true)
+    }
+
+    /// Writes the object first: whatever happens then, somebody knows what to go back to.
+    async fn write_object(
+        &mut self,
+        existing: Option<Stored>,
+        details: &Details,
+        lease: &Lease,
+    ) -> Result<Option<Stored>, WriteError<ApiError>> {
+        let written = match &existing {
+            None => self.leases.create(lease).await,
+            Some(existing) => self.leases.replace(existing, lease).await,
+        };
+        let stored = match written {
+            Ok(stored) => stored,
+            // Its own is found when all is read again.
+            Err(LeaseError::Changed | LeaseError::Unknown(_)) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let before = match (self.begun.take(), existing) {
+            (Some(begun), Some(existing)) if existing == begun.stored => begun.before,
+            (_, existing) => existing
+                .map(|existing| existing.lease)
+                .filter(|lease| lease.holds(&details.seen())),
+        };
+        self.begun = Some(Begun {
+            stored: stored.clone(),
+            before,
+        });
+        Ok(Some(stored))
+    }
+
+    /// Writes the count, and says that it is there.
+    async fn finish(
+        &self,
+        stored: Stored,
+        taken: Taken,
+        details: &Details,
+    ) -> Result<Option<Written<Count>>, WriteError<ApiError>> {
+        let written = if taken.writes {
+            let Some(written) = self.write_count(&taken.lease, details).await? else {
+                return Ok(None);
+            };
+            written
+        } else {
+            unchanged(details)
+        };
+        let held = Lease {
+            // Admission may have changed it.
+            replicas: written.now,
+            ..taken.held()
+        };
+        let last = if taken.writes {
+            self.leases.replace(&stored, &held).await
+        } else {
+            Ok(stored.clone())
+        };
+        // If that fails it is found to be held when it is settled.
+        let version = last.map_or(stored.version, |last| last.version);
+        self.leases.seen(version).await;
+        Ok(Some(with_lease(written, held)))
+    }
+
+    /// Writes the count at exactly the version that was judged; nothing if it can't be any more.
+    async fn write_count(
+        &self,
+        lease: &Lease,
+        details: &Details,
+    ) -> Result<Option<Written<i32>>, WriteError<ApiError>> {
+        let write = self.write;
+        let request = WriteRequest {
+            conditional: true,
+            mark: Some(lease.mark.clone()),
+            ..write.request.clone()
+        };
+        let deployments = &write.api.deployments;
+        let on = Exactly::of(details);
+        let why = match deployments
+            .scale_exactly(&request, on, lease.replicas)
+            .await
+        {
+            Ok(written) => return Ok(Some(written)),
+            Err(WriteError::Conflict) => return Ok(None),
+            Err(WriteError::Unknown(why)) if !request.dry_run => why,
+            Err(error) => return Err(error),
+        };
+        let unknown = || WriteError::Unknown(why.clone());
+        let found = deployments.look(request.names()).await;
+        let now = found.ok().and_then(there).ok_or_else(unknown)?;
+        if now.uid != details.uid || now.resource_version == details.resource_version {
+            return Err(unknown());
+        }
+        if now.replicas == lease.replicas && lease.holds(&now.seen()) {
+            return Ok(Some(Written {
+                uid: now.uid,
+                previous: details.replicas,
+                now: now.replicas,
+                resource_version: now.resource_version,
+                seen: true,
+            }));
+        }
+        // It wasn't carried out and never will be, or was overtaken already.
+        Ok(None)
+    }
+}
+
+fn unchanged(details: &Details) -> Written<i32> {
+    Written {
+        uid: details.uid,
+        previous: details.replicas,
+        now: details.replicas,
+        resource_version: details.resource_version,
+        seen: true,
+    }
+}
+
+fn with_lease(written: Written<i32>, lease: Lease) -> Written<Count> {
+    Written {
+        uid: written.uid,
+        previous: Count {
+            replicas: written.previous,
+            lease: None,
+        },
+        now: Count {
+            replicas: written.now,
+            lease: Some(lease),
+        },
+        resource_version: written.resource_version,
+        seen: written.seen,
+    }
+}
+
+impl Parameter for LeasedReplicas {
+    type Wish = Wish;
+    type State = Count;
+    const VERB: Verb = Verb::Scale;
+    const NOUN: &'static str = "lease";
+    const REQUESTED: &'static str = "lease.requested";
+    const APPLIED: &'static str = "lease.taken";
+    const FAILED: &'static str = "lease.failed";
+    const EVENT: &'static str = "LeasedByHeadcount";
+    const DONE: &'static str = "Replica count leased";
+    const UPDATED: &'static str = r#"{"message":"Replica count leased."}"#;
+    const UPDATED_UNSEEN: &'static str =
+        r#"{"message":"Replica count leased; this server's copy has not caught up yet."}"#;
+
+    fn wish(&self, body: &[u8]) -> Result<Wish, ApiError> {
+        let wish: Wish = one_object(body).map_err(ApiError::BadLeaseBody)?;
+        if wish.replicas < 0 {
+            return Err(ApiError::BadLeaseBody(String::new()));
+        }
+        Ok(wish)
+    }
+
+    fn value(wish: &Wish) -> Value {
+        format!("{} for {} s", wish.replicas, wish.seconds).into()
+    }
+
+    fn known(&self, api: &Api, names: (&str, &str)) -> Value {
+        Replicas.known(api, names)
+    }
+
+    fn values(&self, written: &Written<Count>) -> (Value, Value) {
+        (written.previous.value(), written.now.value())
+    }
+
+    fn shown(&self, wish: &Wish) -> String {
+        format!("{} replicas for {} s", wish.replicas, wish.seconds)
+    }
+
+    async fn set(&self, write: &Write<Self>) -> Outcome {
+        let leases = leases(&write.api).map_err(WriteError::Judged)?;
+        length(leases, write.wish.seconds).map_err(WriteError::Judged)?;
+        let taking = Taking {
+            write,
+            leases,
+            deadline: Instant::now() + RETRY_FOR,
+            begun: None,
+        };
+        taking.run().await
+    }
+
+    fn tag(&self, written: &Written<Count>) -> String {
+        preconditions::count_tag(written.uid, written.now.replicas)
+    }
+
+    fn pods(&self, written: &Written<Count>) -> u64 {
+        let (before, now) = (written.previous.replicas, written.now.replicas);
+        before.abs_diff(now).into()
+    }
+
+    fn updated(&self, written: &Written<Count>) -> Bytes {
+        match &written.now.lease {
+            Some(lease) => {
+                let until = second(lease.until());
+                json!({ "message": format!("Replica count leased until {until}.") })
+                    .to_string()
+                    .into()
+            }
+            None => Bytes::from_static(Self::UPDATED.as_bytes()),
+        }
+    }
+
+    fn representation<'a>(
+        &'a self,
+        request: &'a WriteRequest,
+        written: &'a Written<Count>,
+    ) -> impl Serialize + 'a {
+        Representation::of(request.names(), written)
+    }
+
+    fn count(&self, written: &Written<Count>) -> Option<i32> {
+        Some(written.now.replicas)
+    }
+
+    fn log_applied(&self, write: &Write<Self>, written: &Written<Count>, result: &'static str) {
+        let (namespace, name) = write.request.names();
+        let (from, to) = (written.previous.replicas, written.now.replicas);
+        let until = written
+            .now
+            .lease
+            .as_ref()
+            .map(|lease| second(lease.until()));
+        let until = until.unwrap_or_default();
+        log_write!(info, "lease.taken", write.origin, (namespace, name),
+            { from, to, until = %until, result, resource_version = written.resource_version },
+            "Deployment {namespace}/{name} set from {from} to {to} replicas until {until}");
+    }
+
+    fn log_failed(&self, failure: &Failure<'_, Self>) {
+        let (namespace, name) = failure.names;
+        let wish = failure.wish.map(|wish| self.shown(wish));
+        log_write!(warn, "lease.failed", failure.origin, (namespace, name),
+            { to = wish, result = failure.result, error = %failure.error },
+            "{}", failure.message);
+    }
+}

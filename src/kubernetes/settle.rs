@@ -1,0 +1,247 @@
+//! The steps of a lease that is over, carried out: each on the condition of what it was decided on.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::{Instant, sleep};
+
+use super::{
+    Deployments, Details, LeaseError, LeaseObjects, WriteError, WriteRequest, Written,
+    details::read, field_manager, scale::Exactly,
+};
+use crate::{
+    leases::{End, Lease, Seen, Step, Stored, settle},
+    limits::CallerId,
+};
+
+/// More steps than any lease takes: then others change it all the time.
+const MOST_STEPS: usize = 12;
+/// How long whoever was overtaken waits before it looks again.
+const PAUSE: Duration = Duration::from_millis(20);
+/// How long one lease may take.
+const TOGETHER: Duration = Duration::from_secs(30);
+
+/// What a consistent reading finds of a Deployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// It is there, and managed.
+    Managed(Box<Details>),
+    /// It isn't managed by this server, whether it is there or not.
+    Unmanaged,
+    /// It isn't there.
+    Gone,
+}
+
+impl Details {
+    /// What decisions on leases look at.
+    pub fn seen(&self) -> Seen {
+        Seen {
+            uid: self.uid,
+            version: self.resource_version,
+            replicas: self.replicas,
+            owners: self.marks.clone(),
+        }
+    }
+}
+
+/// What a lease has come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settled {
+    /// Nothing is to be done before this time.
+    Waits(Timestamp),
+    /// It has ended, and its object is gone. The version of the Deployment, if it is there, and its count.
+    Ended(End, Option<(u64, i32)>),
+    /// It may not go back, for this reason, and has ended all the same.
+    Refused(String),
+    /// Its Deployment isn't managed by this server, and it is left as it is.
+    Unmanaged,
+    /// Somebody else has changed or ended it: read it anew.
+    Changed,
+}
+
+/// Why it isn't known what a lease has come to; the next one to settle it goes on from where it is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unsettled(pub String);
+
+impl Unsettled {
+    fn of(error: impl std::fmt::Display) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl Deployments {
+    /// The Deployment as it is in the cluster now.
+    ///
+    /// # Errors
+    ///
+    /// It isn't known.
+    pub async fn look(&self, (namespace, name): (&str, &str)) -> Result<Found, super::ReadError> {
+        let namespaces = &self.managed.namespaces;
+        if !namespaces.is_empty() && !namespaces.iter().any(|own| own == namespace) {
+            return Ok(Found::Unmanaged);
+        }
+        self.api_server.admit()?;
+        let key = (namespace.to_owned(), name.to_owned());
+        match read(&self.api_server, &key).await {
+            Ok(object) => {
+                let details = Details::from(object);
+                Ok(if self.managed.selects(&details.labels) {
+                    Found::Managed(Box::new(details))
+                } else {
+                    Found::Unmanaged
+                })
+            }
+            Err(super::ReadError::NotFound) => Ok(Found::Gone),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes the steps that a lease needs now, from `first` on if that was decided already, until there are none. `may` judges the
+    /// count that it goes back to.
+    ///
+    /// # Errors
+    ///
+    /// A step failed; all before it were made, and whoever settles it next goes on from there.
+    pub async fn settle(
+        &self,
+        leases: &LeaseObjects,
+        mut stored: Stored,
+        first: Option<Step>,
+        may: impl Fn(&Details) -> Result<(), String>,
+    ) -> Result<Settled, Unsettled> {
+        let deadline = Instant::now() + TOGETHER;
+        let mut decided = first;
+        for _ in 0..MOST_STEPS {
+            if Instant::now() > deadline {
+                break;
+            }
+            let lease = stored.lease.clone();
+            let names = (&*lease.namespace, &*lease.name);
+            let found = match self.look(names).await.map_err(Unsettled::of)? {
+                Found::Managed(details) => Some(details),
+                Found::Unmanaged => return Ok(Settled::Unmanaged),
+                Found::Gone => None,
+            };
+            let seen = found.as_deref().map(Details::seen);
+            let step = decided
+                .take()
+                .unwrap_or_else(|| settle(&lease, seen.as_ref(), leases.now()));
+            let there = seen.map(|seen| (seen.version, seen.replicas));
+            match (step, &found) {
+                (Step::Wait(until), _) => return Ok(Settled::Waits(until)),
+                (Step::Replace(next), _) => match leases.replace(&stored, &next).await {
+                    Ok(next) => stored = next,
+                    Err(LeaseError::Changed) => return Ok(Settled::Changed),
+                    Err(error) => return Err(Unsettled::of(error)),
+                },
+                (Step::End(end), _) => {
+                    return ended(leases, &stored, Settled::Ended(end, there)).await;
+                }
+                (Step::Return, Some(details)) => {
+                    if let Err(why) = may(details) {
+                        return ended(leases, &stored, Settled::Refused(why)).await;
+                    }
+                    let mark = Some(lease.mark_of_return());
+                    match self.write_for(&lease, details, lease.previous, mark).await {
+                        Err(WriteError::Refused(why)) => {
+                            return ended(leases, &stored, Settled::Refused(why)).await;
+                        }
+                        done => went(done).await?,
+                    }
+                }
+                (Step::Fence, Some(details)) => {
+                    self.fence(names, details).await?;
+                }
+                // It went meanwhile.
+                (Step::Return | Step::Fence, None) => {}
+            }
+        }
+        Err(Unsettled(
+            "others kept changing the Deployment or its lease".into(),
+        ))
+    }
+
+    /// Writes the count that is there once more, so that an earlier write that was judged at its version is refused.
+    ///
+    /// # Errors
+    ///
+    /// It isn't known whether that was done.
+    pub async fn fence(
+        &self,
+        (namespace, name): (&str, &str),
+        details: &Details,
+    ) -> Result<(), Unsettled> {
+        let request = own_request(namespace, name, field_manager(""), None);
+        let written = self.scale_exactly(&request, Exactly::of(details), details.replicas);
+        went(written.await).await
+    }
+
+    async fn write_for(
+        &self,
+        lease: &Lease,
+        details: &Details,
+        replicas: i32,
+        mark: Option<String>,
+    ) -> Result<Written<i32>, WriteError<std::convert::Infallible>> {
+        let manager = field_manager(&lease.holder);
+        let request = own_request(&lease.namespace, &lease.name, manager, mark);
+        self.scale_exactly(&request, Exactly::of(details), replicas)
+            .await
+    }
+}
+
+/// What became of a write that is looked for on the Deployment itself next.
+async fn went(
+    outcome: Result<Written<i32>, WriteError<std::convert::Infallible>>,
+) -> Result<(), Unsettled> {
+    match outcome {
+        Ok(_) | Err(WriteError::NotFound) => Ok(()),
+        Err(WriteError::Conflict | WriteError::Unknown(_)) => {
+            sleep(PAUSE).await;
+            Ok(())
+        }
+        Err(error) => Err(Unsettled::of(error)),
+    }
+}
+
+async fn ended(
+    leases: &LeaseObjects,
+    stored: &Stored,
+    settled: Settled,
+) -> Result<Settled, Unsettled> {
+    match leases.delete(stored).await {
+        Ok(()) => Ok(settled),
+        Err(LeaseError::Changed) => Ok(Settled::Changed),
+        Err(error) => Err(Unsettled::of(error)),
+    }
+}
+
+/// A write that this server makes by itself.
+fn own_request(
+    namespace: &str,
+    name: &str,
+    field_manager: String,
+    mark: Option<String>,
+) -> WriteRequest {
+    WriteRequest {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        dry_run: false,
+        conditional: true,
+        caller: CallerId::new("leases of this server"),
+        field_manager,
+        mark,
+    }
+}
+
+impl Exactly {
+    /// The Deployment as it was read.
+    pub fn of(details: &Details) -> Self {
+        Self {
+            uid: details.uid,
+            version: details.resource_version,
+            replicas: details.replicas,
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! Brings counts back whose leases are over, and ends leases whose counts aren't theirs any more.
+//!
+//! Of several servers one does, by [`Election`]; what it leaves half done the next one goes on with, since each step is
+//! decided on the lease's object and the Deployment alone ([`crate::leases::settle`]).
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, interval, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{
+    access::WriteRules,
+    api::judge_return,
+    audit::{Audit, Record},
+    kubernetes::{
+        Deployments, Details, Election, KnownLeases, LeaseObjects, Settled, Told, Unsettled,
+    },
+    leases::{End, Lease, State, Stored},
+    telemetry::{log::hides, metrics::LeaseMetrics},
+};
+
+/// How often it is looked what is due.
+const TICK: Duration = Duration::from_millis(500);
+/// How many leases are settled at once.
+const AT_ONCE: usize = 8;
+/// A Deployment that changes all the time is looked at this often.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// How long one waits that couldn't be settled, at first and at most.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// How long what is under way has at the end.
+const FINISH: Duration = Duration::from_secs(10);
+
+/// Namespace and name of a Deployment.
+type Key = (String, String);
+
+/// What settling a lease takes.
+struct Parts {
+    deployments: Arc<Deployments>,
+    leases: Arc<LeaseObjects>,
+    rules: Box<dyn Fn() -> WriteRules + Send + Sync>,
+    audit: Audit,
+    metrics: Arc<LeaseMetrics>,
+}
+
+/// Follows the leases of one server's namespace. [`Reverter::run`] ends when it is told to.
+pub struct Reverter {
+    parts: Arc<Parts>,
+    election: Election,
+    under_way: JoinSet<(Key, Result<Settled, Unsettled>)>,
+    busy: HashSet<Key>,
+    /// Those that couldn't be settled, until when, and how long they waited.
+    later: HashMap<Key, (Instant, Duration)>,
+    /// The version of the Deployment at which a lease was looked at last.
+    looked: HashMap<Key, (u64, Instant)>,
+}
+
+impl Reverter {
+    /// Settles leases through `deployments`, within the bounds that `rules` tells.
+    pub fn new(
+        deployments: Arc<Deployments>,
+        leases: Arc<LeaseObjects>,
+        rules: impl Fn() -> WriteRules + Send + Sync + 'static,
+        audit: Audit,
+        metrics: Arc<LeaseMetrics>,
+    ) -> Self {
+        Self {
+            election: Election::new(Arc::clone(&leases)),
+            parts: Arc::new(Parts {
+                deployments,
+                leases,
+                rules: Box::new(rules),
+                audit,
+                metrics,
+            }),
+            under_way: JoinSet::new(),
+            busy: HashSet::new(),
+            later: HashMap::new(),
+            looked: HashMap::new(),
+        }
+    }
+
+    /// Until `stop`: then what is under way is finished, and another server may go on at once.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut tick = interval(TICK);
+        let mut elect = interval(Election::EVERY);
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                _ = elect.tick() => self.election.attempt().await,
+                Some(done) = self.under_way.join_next() => {
+                    if let Ok((key, settled)) = done {
+                        self.done(key, &settled);
+                    }
+                }
+                _ = tick.tick() => self.look(),
+            }
+        }
+        let finish = async { while self.under_way.join_next().await.is_some() {} };
+        let _ = timeout(FINISH, finish).await;
+        self.election.release().await;
+    }
+
+    /// Begins to settle what has to be.
+    fn look(&mut self) {
+        let won = self.election.is_won();
+        let leases = &self.parts.leases;
+        let (known, now) = (leases.known(), leases.now());
+        self.parts.metrics.show(won, known.as_deref(), now);
+        let Some(known) = known.filter(|_| won && !(self.parts.rules)().read_only) else {
+            return;
+        };
+        self.forget(&known);
+        for stored in known.all() {
+            if self.under_way.len() >= AT_ONCE {
+                return;
+            }
+            let key = key(&stored.lease);
+            let waits = self.later.get(&key);
+            let waits = waits.is_some_and(|(until, _)| Instant::now() < *until);
+            if waits || self.busy.contains(&key) || !self.needs_a_look(&key, &stored.lease, now) {
+                continue;
+            }
+            let (parts, stored) = (Arc::clone(&self.parts), Stored::clone(stored));
+            self.busy.insert(key.clone());
+            self.under_way.spawn(async move {
+                let settled = parts.settle(stored).await;
+                (key, settled)
+            });
+        }
+    }
+
+    /// Whether it is over, or its Deployment isn't what its holder left.
+    fn needs_a_look(&mut self, key: &Key, lease: &Lease, now: Timestamp) -> bool {
+        if lease.due() <= now {
+            return true;
+        }
+        let store = self.parts.deployments.store();
+        let snapshot = store.snapshot();
+        if lease.state != State::Held || !snapshot.synced() {
+            return false;
+        }
+        let version = match snapshot.get(&lease.namespace, &lease.name) {
+            Some(record) if record.uid() == lease.uid => record.resource_version(),
+            _ => 0,
+        };
+        let looked = self.looked.get(key);
+        if looked.is_some_and(|(at, when)| *at == version || when.elapsed() < LOOK_AGAIN) {
+            return false;
+        }
+        self.looked.insert(key.clone(), (version, Instant::now()));
+        true
+    }
+
+    fn done(&mut self, key: Key, settled: &Result<Settled, Unsettled>) {
+        self.busy.remove(&key);
+        let waits = match settled {
+            Ok(Settled::Unmanaged) => LONGEST_WAIT,
+            Ok(Settled::Ended(..) | Settled::Refused(_) | Settled::Waits(_)) => {
+                self.later.remove(&key);
+                return;
+            }
+            // The copy has it in a moment.
+            Ok(Settled::Changed) => FIRST_WAIT,
+            Err(_) => {
+                let before = self.later.get(&key).map(|(_, waited)| *waited);
+                before.map_or(FIRST_WAIT, |waited| LONGEST_WAIT.min(waited * 2))
+            }
+        };
+        self.later.insert(key, (Instant::now() + waits, waits));
+    }
+
+    /// Keeps nothing of those that are gone.
+    fn forget(&mut self, known: &KnownLeases) {
+        let there = |key: &Key| known.of(&key.0, &key.1).is_some();
+        self.later.retain(|key, _| there(key));
+        self.looked.retain(|key, _| there(key));
+    }
+}
+
+fn key(lease: &Lease) -> Key {
+    (lease.namespace.clone(), lease.name.clone())
+}
+
+impl Parts {
+    /// Settles one, and tells what came of it.
+    async fn settle(&self, stored: Stored) -> Result<Settled, Unsettled> {
+        let lease = stored.lease.clone();
+        let over = lease.state == State::Ending || lease.until() <= self.leases.now();
+        if over {
+            let record = || record("lease.requested", &lease).with("to", lease.previous);
+            let recorded = self.audit.before(record).await;
+            recorded.map_err(|_| Unsettled("the audit trail can't be written".into()))?;
+        }
+        let rules = (self.rules)();
+        let may = |now: &Details| judge_return(rules, now, lease.previous);
+        let settled = self
+            .deployments
+            .settle(&self.leases, stored, None, may)
+            .await;
+        self.tell(&lease, &settled);
+        settled
+    }
+
+    fn tell(&self, lease: &Lease, settled: &Result<Settled, Unsettled>) {
+        let Lease {
+            namespace,
+            name,
+            holder,
+            replicas,
+            previous,
+            ..
+        } = lease;
+        let (result, event, reason, why) = match settled {
+            Ok(Settled::Ended(End::Returned, there)) => {
+                let version = there.map(|(version, _)| version);
+                info!(name: "lease.reverted", principal = %holder, namespace = %namespace, name = %name, from = replicas, to = previous,
+                    resource_version = version, "the lease of Deployment {namespace}/{name} was over: set from {replicas} to {previous} replicas");
+                let why = format!("the lease is over: {replicas} → {previous}");
+                (
+                    "reverted",
+                    "lease.reverted",
+                    "LeaseRevertedByHeadcount",
+                    why,
+                )
+            }
+            Ok(Settled::Ended(End::Overtaken, there)) => {
+                let now = there.map(|(_, replicas)| replicas);
+                info!(name: "lease.overtaken", principal = %holder, namespace = %namespace, name = %name, from = replicas, to = now,
+                    "somebody else has set the count of Deployment {namespace}/{name}, which has ended its lease");
+                let why = "somebody else has set the count, which has ended the lease".to_owned();
+                ("overtaken", "lease.overtaken", "LeaseOvertaken", why)
+            }
+            Ok(Settled::Ended(End::Gone | End::NeverTaken | End::Kept, _)) => {
+                info!(name: "lease.dropped", principal = %holder, namespace = %namespace, name = %name,
+                    "the lease of Deployment {namespace}/{name} was dropped: its count was never set, or the Deployment is gone");
+                self.metrics.ended("dropped");
+                return self.audit.record(|| record("lease.dropped", lease));
+            }
+            Ok(Settled::Refused(why)) => {
+                warn!(name: "lease.refused", principal = %holder, namespace = %namespace, name = %name, from = replicas, to = previous,
+                    error = %why, "the lease of Deployment {namespace}/{name} was over, and its count may not go back");
+                let why =
+                    format!("the lease is over, and the count can't go back to {previous}: {why}");
+                ("refused", "lease.refused", "LeaseNotReverted", why)
+            }
+            Ok(Settled::Waits(_) | Settled::Changed) => return,
+            Ok(Settled::Unmanaged) => {
+                self.metrics.ended("unmanaged");
+                warn!(name: "lease.unsettled", principal = %holder, namespace = %namespace, name = %name,
+                    "the lease of Deployment {namespace}/{name} is left as it is: this server doesn't manage the Deployment");
+                return;
+            }
+            Err(error) => {
+                self.metrics.ended("failed");
+                warn!(name: "lease.unsettled", principal = %holder, namespace = %namespace, name = %name, error = %error,
+                    "the lease of Deployment {namespace}/{name} couldn't be settled; it is tried again");
+                return;
+            }
+        };
+        self.metrics.ended(result);
+        self.audit.record(|| {
+            record(event, lease)
+                .with("from", *replicas)
+                .with("to", *previous)
+                .with("result", result)
+                .with(
+                    "error",
+                    if result == "refused" {
+                        why.as_str()
+                    } else {
+                        ""
+                    },
+                )
+        });
+        let version = match settled {
+            Ok(Settled::Ended(_, Some((version, _)))) => *version,
+            _ => 0,
+        };
+        self.deployments.tell(|| Told {
+            namespace: namespace.clone(),
+            name: name.clone(),
+            uid: lease.uid,
+            resource_version: version,
+            reason,
+            // A terminal shows it.
+            note: format!("{holder}: {why}")
+                .chars()
+                .map(|c| if hides(c) { '\u{fffd}' } else { c })
+                .collect(),
+        });
+    }
+}
+
+/// A record of what this server does by itself for a lease's holder.
+fn record(event: &'static str, lease: &Lease) -> Record {
+    Record::of(event)
+        .with("principal", lease.holder.as_str())
+        .with("reason", lease.reason.clone())
+        .with("verb", "scale")
+        .with("namespace", lease.namespace.as_str())
+        .with("name", lease.name.as_str())
+}
