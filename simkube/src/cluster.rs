@@ -14,7 +14,7 @@ use crate::event::Events;
 use crate::faults::Faults;
 use crate::json::ManagedFields;
 use crate::log::{Counts, Log, Loss, SeenRequest};
-use crate::object::{Deployment, NewDeployment, Object, Pairs, Rollout};
+use crate::object::{Deployment, NewDeployment, Object, Pairs, Rollout, SetBy};
 use crate::objects::Objects;
 use crate::own::{OwnRule, OwnRules};
 use crate::review::{AccessReview, Authorizer, Verdict};
@@ -269,6 +269,24 @@ impl Cluster {
     ) -> Option<u64> {
         self.change(namespace, name, |state, object| {
             state.scale(object, replicas.into(), None)
+        })
+    }
+
+    /// The same by a field manager, which owns the count from then on: through the `scale` subresource, or on the object itself.
+    pub fn scale_by(
+        &self,
+        namespace: &str,
+        name: &str,
+        replicas: i32,
+        (manager, subresource): (&str, &'static str),
+    ) -> Option<u64> {
+        let by = SetBy {
+            manager: manager.to_owned(),
+            subresource,
+            at: self.shared.now(),
+        };
+        self.change(namespace, name, |state, object| {
+            state.scale(object, Some(replicas), Some(by))
         })
     }
 

@@ -3,6 +3,8 @@
 
 use std::{cell::Cell, collections::BTreeSet, sync::Arc};
 
+use uuid::Uuid;
+
 use super::{
     Api, ApiError,
     error::COME_BACK,
@@ -213,12 +215,13 @@ pub(super) enum Sight {
 }
 
 impl Sight {
-    /// Of one namespace of the snapshot or of all. The cluster is asked where it decides.
+    /// Of one namespace of the snapshot or of all, and of `others`. The cluster is asked where it decides.
     pub(super) async fn of(
         caller: &Arc<Caller>,
         verb: Verb,
         namespace: Option<&str>,
         snapshot: &Arc<Snapshot>,
+        others: &[&str],
     ) -> Result<Self, ApiError> {
         let Some(reviewer) = &caller.rules.reviewer else {
             return Ok(if caller.permissions.sees_everything(verb) {
@@ -234,6 +237,8 @@ impl Sight {
             Some(namespace) => vec![namespace.to_owned()],
             None => namespaces(snapshot),
         };
+        let others = others.iter().map(|n| (*n).to_owned());
+        let namespaces = namespaces.into_iter().chain(others);
         match reviewer.sees(principal, verb, namespaces).await {
             Err(why) => Err(denied(why)),
             Ok(access::Visible::All) => Ok(Self::All),
@@ -241,6 +246,33 @@ impl Sight {
                 Err(forbidden(caller, verb, None))
             }
             Ok(access::Visible::Namespaces(some)) => Ok(Self::Namespaces(some)),
+        }
+    }
+
+    /// Judges what happened to a Deployment: by what it is in the snapshot, and if it is gone, by rules that look at no labels;
+    /// `None` where that takes labels that the snapshot doesn't have yet.
+    pub(super) fn sees_past(
+        &self,
+        snapshot: &Snapshot,
+        (namespace, name): (&str, &str),
+        uid: Uuid,
+    ) -> Option<bool> {
+        let (caller, verb) = match self {
+            Self::All => return Some(true),
+            Self::Namespaces(some) => return Some(some.contains(namespace)),
+            Self::Judged(caller, verb) => (caller, *verb),
+        };
+        let permissions = &caller.permissions;
+        let without = permissions.decide_without_labels(verb, namespace, name);
+        let record = snapshot.get(namespace, name).filter(|r| r.uid() == uid);
+        match record {
+            _ if without.is_some() => without,
+            None => Some(false),
+            Some(record) => {
+                let known = snapshot.has_labels(namespace, &caller.rules.labels);
+                let judge = || permissions.decide(verb, namespace, name, Some(&LabelsOf(record)));
+                known.then(|| judge().is_allowed())
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! What a list is asked for by its query: `labelSelector`, `limit`, `continue`.
+//! What a list is asked for by its query: `labelSelector`, `limit`, `continue`, `status`.
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
@@ -6,6 +6,7 @@ use super::{ApiError, path::shown};
 use crate::{
     kubernetes::MOST_OF_ONE,
     selector::{LabelSelector, SPACE},
+    store::Shown,
 };
 
 /// The most Deployments of one page.
@@ -13,7 +14,7 @@ const MOST_LIMIT: usize = 10_000;
 /// The longest selector, in bytes.
 const LONGEST_SELECTOR: usize = 1024;
 
-const NAMES: [&str; 4] = ["labelSelector", "limit", "continue", "watch"];
+const NAMES: [&str; 5] = ["labelSelector", "limit", "continue", "watch", "status"];
 
 /// The parameters of one list.
 #[derive(Debug, Default)]
@@ -23,6 +24,8 @@ pub(super) struct Parameters {
     pub(super) limit: Option<usize>,
     /// Where the page before ended.
     pub(super) resume: Option<String>,
+    /// What is shown of each Deployment.
+    pub(super) shown: Shown,
 }
 
 /// The parameters of a query, decoded as those of a form are.
@@ -59,14 +62,15 @@ impl Parameters {
                 "labelSelector" => read.selector = Some(selector(&value)?),
                 "limit" => read.limit = Some(limit(&value)?),
                 "continue" => read.resume = Some(value),
+                "status" => read.shown = shown_by(&value)?,
                 "watch" if value == "false" => {}
                 "watch" => {
-                    return bad("watch takes no other parameter, and these parameters no watch: watch the whole list, or leave out watch".into());
+                    return bad("watch takes no other parameter but status, and these parameters no watch: watch the whole list, or leave out watch".into());
                 }
                 // A list of more than was meant is dangerous to whoever works through it.
                 _ if Self::are_in(&name) => {
                     return bad(format!(
-                        "there is no query parameter {}; a list takes labelSelector, limit and continue, spelt so",
+                        "there is no query parameter {}; a list takes labelSelector, limit, continue and status, spelt so",
                         shown(&name)
                     ));
                 }
@@ -85,6 +89,9 @@ impl Parameters {
     /// The query of the page that continues with this token.
     pub(super) fn next(&self, token: &str) -> String {
         let mut query = format!("continue={token}");
+        if self.shown == Shown::Status {
+            query.push_str("&status=true");
+        }
         if let Some(limit) = self.limit {
             query = format!("limit={limit}&{query}");
         }
@@ -113,6 +120,19 @@ pub(super) fn selector(text: &str) -> Result<LabelSelector, ApiError> {
         )));
     }
     Ok(read)
+}
+
+fn shown_by(status: &str) -> Result<Shown, ApiError> {
+    match status {
+        "true" => Ok(Shown::Status),
+        "false" => Ok(Shown::Count),
+        _ => Err(ApiError::BadRequest(status_given())),
+    }
+}
+
+/// The sentence on a `status` that is neither.
+pub(super) fn status_given() -> String {
+    "status is given as true or false: with true each Deployment has readyReplicas, too".into()
 }
 
 fn limit(text: &str) -> Result<usize, ApiError> {
@@ -147,6 +167,10 @@ mod tests {
             "labelSelector=a&labelSelector=b",
             "labelSelector=%ff",
             "labelSelector=a&watch",
+            "Status=true",
+            "status",
+            "status=yes",
+            "status=true&status=true",
         ] {
             assert!(Parameters::are_in(bad), "{bad}");
             let refused = Parameters::read(Some(bad));
@@ -161,14 +185,14 @@ mod tests {
 
     #[test]
     fn the_next_page_is_asked_for_as_this_one_was() {
-        let query = "labelSelector=tier+in+(a,b),x!%3Dy&limit=5";
+        let query = "labelSelector=tier+in+(a,b),x!%3Dy&limit=5&status=true";
         let read = Parameters::read(Some(query)).unwrap();
         assert_eq!(read.selector_text(), "tier in (a,b),x!=y");
         let next = Parameters::read(Some(&read.next("00ff"))).unwrap();
         assert_eq!(next.selector_text(), read.selector_text());
         assert_eq!(
-            (next.limit, next.resume.as_deref()),
-            (Some(5), Some("00ff"))
+            (next.limit, next.resume.as_deref(), next.shown),
+            (Some(5), Some("00ff"), Shown::Status)
         );
     }
 }

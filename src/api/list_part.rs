@@ -27,11 +27,13 @@ use super::{
 use crate::{
     access::{Caller, Verb},
     selector::LabelSelector,
-    store::Snapshot,
+    store::{Shown, Snapshot},
 };
 
 /// More than the JSON of any one Deployment, in bytes.
 const LARGEST: usize = 400;
+/// And than what the status adds to it.
+const STATUS: usize = 30;
 
 /// Answers a list of one namespace, or of all, with these parameters.
 pub(super) async fn list(
@@ -58,6 +60,7 @@ pub(super) async fn list(
         Verb::List,
         namespace,
         &api.status.store().snapshot(),
+        &[],
     )
     .await?;
     let mut outdated = Duration::ZERO;
@@ -86,9 +89,13 @@ pub(super) async fn list(
             (start, api.status.store().snapshot())
         }
     };
-    let sight = Sight::of(caller, Verb::List, namespace, &snapshot).await?;
+    let sight = Sight::of(caller, Verb::List, namespace, &snapshot, &[]).await?;
     let most = parameters.limit.map_or(usize::MAX, |limit| limit * LARGEST);
-    let mut reserved = api.reserve(most.min(snapshot.list_len()))?;
+    let whole = match parameters.shown {
+        Shown::Count => snapshot.list_len(),
+        Shown::Status => snapshot.list_len() + snapshot.len() * STATUS,
+    };
+    let mut reserved = api.reserve(most.min(whole))?;
     let few = parameters.limit.is_some_and(|l| l <= SEARCHED_AT_ONCE);
     let short = snapshot.len() <= SEARCHED_AT_ONCE
         || few && parameters.selector.is_none() && matches!(sight, Sight::All);
@@ -97,6 +104,7 @@ pub(super) async fn list(
         from,
         selector: parameters.selector.clone(),
         limit: parameters.limit.unwrap_or(usize::MAX),
+        shown: parameters.shown,
         resumed: parameters.resume.is_some(),
     };
     let page = if short {
@@ -181,6 +189,7 @@ struct Asked {
     from: (String, String),
     selector: Option<LabelSelector>,
     limit: usize,
+    shown: Shown,
     /// Whether it isn't the first.
     resumed: bool,
 }
@@ -220,9 +229,12 @@ impl Asked {
             if count > 0 {
                 text.push(b',');
             }
-            let json = record.json();
-            text.extend_from_slice(&json);
-            fingerprint.write(&json);
+            let start = text.len();
+            match self.shown {
+                Shown::Count => text.extend_from_slice(&record.json()),
+                Shown::Status => record.push_status_json(&mut text),
+            }
+            fingerprint.write(&text[start..]);
             fingerprint.write(record.uid().as_bytes());
             count += 1;
             if count == self.limit {

@@ -14,6 +14,7 @@ mod deployments;
 mod error;
 mod headers;
 mod health;
+mod history;
 mod idempotency;
 mod lease;
 mod leases;
@@ -70,6 +71,7 @@ use crate::{
     generation::Session,
     kubernetes::{Deployments, InformerStatus},
     limits::{Limit, NoTurn, Pressure, Reservation, Sizes},
+    store::Shown,
     telemetry::{
         metrics::{Metrics, Template},
         request::{Ids, OfRequest},
@@ -106,6 +108,7 @@ pub struct Api {
     audit: Audit,
     steps: Steps,
     wakes: Arc<watch::Wakes>,
+    status_wakes: Arc<watch::Wakes>,
     /// Nobody new is let in, and streams end.
     closing: CancellationToken,
     /// Writes go on when their caller hangs up; a shutdown waits for them.
@@ -130,7 +133,8 @@ impl Api {
             walks: Walks::default(),
             audit: Audit::default(),
             steps: Steps::default(),
-            wakes: Arc::default(),
+            wakes: Arc::new(watch::Wakes::of(Shown::Count)),
+            status_wakes: Arc::new(watch::Wakes::of(Shown::Status)),
             closing: CancellationToken::new(),
         }
     }
@@ -456,6 +460,10 @@ impl Api {
                     }
                     _ => Box::pin(lease::get(self, &caller, names, request)).await,
                 }
+            }
+            Route::History => {
+                let history = history::get(self, &caller, request);
+                asked.ids().scope(Box::pin(history)).await
             }
             Route::OpenApi => Ok(openapi::get(&request.headers)),
             Route::Docs => Ok(openapi::docs(&request.headers)),

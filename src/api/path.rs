@@ -15,6 +15,7 @@ pub(super) enum Route<'a> {
     WhoAmI,
     OpenApi,
     Docs,
+    History,
     Deployments,
     Batches,
     BatchRestore,
@@ -101,6 +102,7 @@ impl<'a> Route<'a> {
             "whoami" => Self::WhoAmI,
             "openapi.json" => Self::OpenApi,
             "docs" => Self::Docs,
+            "history" => Self::History,
             "deployments" => Self::Deployments,
             "batches" => match segments.next() {
                 None => return Some(Self::Batches),
@@ -144,7 +146,10 @@ impl<'a> Route<'a> {
     pub(super) fn verb(&self, method: &Method) -> Option<Verb> {
         Some(match self {
             Self::Health | Self::WhoAmI | Self::OpenApi | Self::Docs => return None,
-            Self::Deployments | Self::NamespaceDeployments { .. } | Self::Leases => Verb::List,
+            Self::History
+            | Self::Deployments
+            | Self::NamespaceDeployments { .. }
+            | Self::Leases => Verb::List,
             Self::Batches | Self::BatchRestore => Verb::Scale,
             Self::Replicas { .. } | Self::Lease { .. } if writes(method) => Verb::Scale,
             Self::Replicas { .. }
@@ -165,6 +170,7 @@ impl<'a> Route<'a> {
             | Self::WhoAmI
             | Self::OpenApi
             | Self::Docs
+            | Self::History
             | Self::Deployments
             | Self::Batches
             | Self::BatchRestore
@@ -190,6 +196,7 @@ impl<'a> Route<'a> {
             Self::WhoAmI => Template::WhoAmI,
             Self::OpenApi => Template::OpenApi,
             Self::Docs => Template::Docs,
+            Self::History => Template::History,
             Self::Deployments => Template::Deployments,
             Self::Batches => Template::Batches,
             Self::BatchRestore => Template::BatchRestore,
@@ -287,6 +294,11 @@ pub(super) fn valid_namespace(namespace: &str) -> Result<(), ApiError> {
 /// Names that Kubernetes would accept.
 pub(super) fn valid_names((namespace, name): (&str, &str)) -> Result<(), ApiError> {
     valid_namespace(namespace)?;
+    valid_name(name)
+}
+
+/// A Deployment's name that Kubernetes would accept.
+pub(super) fn valid_name(name: &str) -> Result<(), ApiError> {
     if !name::is_deployment(name) {
         return Err(ApiError::BadRequest(format!(
             "{} is not a Deployment's name: it must be 1 to 253 characters of a-z, 0-9, '-' and '.', with a letter or digit at both ends of each part",
@@ -316,6 +328,7 @@ mod tests {
     fn the_calls_have_paths_and_nothing_else_has() {
         assert_eq!(Route::of("/api/v1/health"), Some(Route::Health));
         assert_eq!(Route::of("/api/v1/deployments"), Some(Route::Deployments));
+        assert_eq!(Route::of("/api/v1/history"), Some(Route::History));
         let replicas = Route::Replicas {
             namespace: "web".into(),
             name: "shop".into(),

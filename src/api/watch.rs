@@ -19,6 +19,7 @@ use http_body::Frame;
 use super::{
     Api, ApiError, Body, authorization,
     deployments::caught_up,
+    list_parameters::status_given,
     path::{Route, shown, valid_namespace},
     request,
 };
@@ -26,7 +27,7 @@ use crate::{
     access::{Caller, Verb},
     generation::Session,
     limits::WatchPlace,
-    store::Snapshot,
+    store::{Shown, Snapshot},
 };
 use sight::Sight;
 use stream::Following;
@@ -74,7 +75,7 @@ pub(super) async fn open(
     namespace: Option<&str>,
     request: &Parts,
 ) -> Result<Response<Body>, ApiError> {
-    judge_query(request.uri.query().unwrap_or_default())?;
+    let shown = judge_query(request.uri.query().unwrap_or_default())?;
     if let Some(namespace) = namespace {
         authorization::authorize_namespace(&caller, Verb::Watch, namespace)?;
         valid_namespace(namespace)?;
@@ -87,7 +88,7 @@ pub(super) async fn open(
     };
     caught_up(api, &caller, None, version).await?;
     // Who may see nothing has nobody wait, and isn't told what is managed.
-    Sight::of(api, &caller, namespace, &BTreeSet::new()).await?;
+    Sight::of(api, &caller, (namespace, shown), &BTreeSet::new()).await?;
     if let Some(namespace) = namespace
         && version(&api.status.store().snapshot()) == 0
     {
@@ -96,8 +97,12 @@ pub(super) async fn open(
     caught_up(api, &caller, wanted, version).await?;
     let place = place(api, &caller)?;
     let reserved = api.reserve(RESERVED)?;
-    let sight = Sight::of(api, &caller, namespace, &BTreeSet::new()).await?;
-    let wakes = api.wakes.subscribe(api, session);
+    let sight = Sight::of(api, &caller, (namespace, shown), &BTreeSet::new()).await?;
+    let wakes = match shown {
+        Shown::Count => &api.wakes,
+        Shown::Status => &api.status_wakes,
+    };
+    let wakes = wakes.subscribe(api, session);
     let following = Following::begin(
         Arc::clone(api),
         Arc::clone(session),
@@ -123,10 +128,16 @@ pub(super) fn place(api: &Api, caller: &Caller) -> Result<WatchPlace, ApiError> 
     Ok(WatchPlace::take(limits, total, caller.allowance.watches())?)
 }
 
-fn judge_query(query: &str) -> Result<(), ApiError> {
+fn judge_query(query: &str) -> Result<Shown, ApiError> {
+    let mut form = Shown::Count;
     for parameter in query.split('&').filter(|p| !p.is_empty()) {
         match parameter {
             "watch" | "watch=" | "watch=true" => {}
+            "status=true" => form = Shown::Status,
+            "status=false" => {}
+            _ if parameter == "status" || parameter.starts_with("status=") => {
+                return Err(ApiError::BadRequest(status_given()));
+            }
             _ if parameter.starts_with("watch=") => {
                 return Err(ApiError::BadRequest(
                     "watch is given without a value, or as true or false".into(),
@@ -134,13 +145,13 @@ fn judge_query(query: &str) -> Result<(), ApiError> {
             }
             other => {
                 return Err(ApiError::BadRequest(format!(
-                    "a watch takes no query parameter {}: it shows all that its caller may watch; leave it out",
+                    "a watch takes no query parameter {} beside status: it shows all that its caller may watch; leave it out",
                     shown(other.split('=').next().unwrap_or(other))
                 )));
             }
         }
     }
-    Ok(())
+    Ok(form)
 }
 
 /// Where a client was: each scope's version, and which sight it had.

@@ -11,11 +11,12 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::{Instant, timeout};
 
 use super::{
+    FieldOwner,
     circuit::{Away, Circuit},
     wire::{DecodeError, ListDecoder, ListMeta, PROTOBUF, PROTOBUF_STREAM, Status},
 };
 use crate::{
-    store::{Deployment, LabelKeys},
+    store::{Deployment, LabelKeys, Snapshot},
     telemetry::metrics::Call,
 };
 
@@ -202,6 +203,8 @@ pub(super) struct Page {
     pub(super) items: Vec<Deployment>,
     /// Why items were skipped.
     pub(super) undecodable: Vec<String>,
+    /// Who set counts that are others now, by the versions of their Deployments.
+    pub(super) owners: Vec<(u64, FieldOwner)>,
 }
 
 /// The calls on the Deployments of one scope.
@@ -249,16 +252,31 @@ impl Calls {
 
     /// One page of a consistent list: the first, or the one that `token` continues with. Its Deployments have the labels of
     /// these keys.
-    pub(super) async fn page(&self, token: &str, labels: &LabelKeys) -> Result<Page, CallError> {
-        self.list(PAGE, token, labels).await
+    /// Of counts that aren't those of `known`, it tells who set them.
+    pub(super) async fn page(
+        &self,
+        token: &str,
+        labels: &LabelKeys,
+        known: Option<&Snapshot>,
+    ) -> Result<Page, CallError> {
+        self.list(PAGE, token, labels, known).await
     }
 
     /// The version that the API server is at, by the smallest consistent list there is.
     pub(super) async fn version(&self) -> Result<ListMeta, CallError> {
-        Ok(self.list(1, "", &LabelKeys::default()).await?.metadata)
+        Ok(self
+            .list(1, "", &LabelKeys::default(), None)
+            .await?
+            .metadata)
     }
 
-    async fn list(&self, limit: usize, token: &str, labels: &LabelKeys) -> Result<Page, CallError> {
+    async fn list(
+        &self,
+        limit: usize,
+        token: &str,
+        labels: &LabelKeys,
+        known: Option<&Snapshot>,
+    ) -> Result<Page, CallError> {
         // Never resourceVersion=0: the limit would be ignored and the answer might be old.
         let mut query = format!("limit={limit}");
         if !token.is_empty() {
@@ -269,15 +287,17 @@ impl Calls {
         }
         let page = async {
             let mut body = self.send(self.get(&query, PROTOBUF)).await?.into_body();
-            let mut decoder = ListDecoder::new(labels);
+            let mut decoder = ListDecoder::new(labels).beside(known);
             while let Some(chunk) = next_chunk(&mut body, ANSWER).await? {
                 decoder.push(&chunk)?;
             }
+            let owners = decoder.take_owners();
             let (metadata, items, undecodable) = decoder.finish()?;
             Ok(Page {
                 metadata,
                 items,
                 undecodable,
+                owners,
             })
         };
         timeout(WHOLE_PAGE, page)

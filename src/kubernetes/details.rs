@@ -26,7 +26,7 @@ use uuid::Uuid;
 
 pub use applied::Manager;
 use object::DeploymentList;
-pub(super) use object::{DeploymentObject, RESTARTED_AT};
+pub(super) use object::{DeploymentObject, OwnedFields, RESTARTED_AT};
 
 use super::{
     Deployments,

@@ -3,8 +3,9 @@
 //! Silence proves nothing on a network, so there are two remedies: watches end by themselves every so often, and a probe
 //! asks the API server every few seconds whether it is there.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use tokio::{
     sync::watch,
     time::{Instant, sleep, sleep_until},
@@ -17,11 +18,12 @@ use super::{
     calls::{ApiServer, CallError, next_chunk},
     probe::probe,
     relist::Relist,
+    setters::{self, Objects},
     unreadable::Unreadable,
     wire::{DecodeError, Frame, WatchDecoder, version},
 };
 use crate::{
-    store::{Event, LabelKeys, Scope, Store, Transition},
+    store::{Deployment, Event, LabelKeys, Scope, Store, Transition},
     telemetry::metrics::InformerMetrics,
 };
 
@@ -37,6 +39,8 @@ const WATCH_PROVEN: Duration = Duration::from_secs(1);
 const RELIST_PACE: Duration = Duration::from_secs(10);
 /// Labels that callers select by are read by a list of their own so often at most, whatever callers ask for.
 const LEARNING_PACE: Duration = Duration::from_secs(10);
+/// So many counts that changed between two lists have their setter read, as long as one page has no more.
+const MOST_OWNERS: usize = 1000;
 /// A list of more pages has no end: two million Deployments would be as many.
 const MOST_PAGES: usize = 1000;
 
@@ -248,16 +252,23 @@ impl Follower {
         let mut draft = self.store().draft(self.scope, Arc::clone(&labels));
         let mut token = String::new();
         let mut pages = 0;
+        let mut owners = HashMap::new();
+        let before = self.store().snapshot();
+        let compared = Some(&*before).filter(|before| !before.is_empty());
         self.unreadable.forget();
         let reached = loop {
             pages += 1;
             if pages > MOST_PAGES {
                 return Err(DecodeError::NoLastPage(MOST_PAGES).into());
             }
-            let page = self.calls.page(&token, &labels).await?;
+            let page = self.calls.page(&token, &labels, compared).await?;
             page.undecodable
                 .iter()
                 .for_each(|problem| self.undecodable(problem));
+            // Of more than are remembered nobody asks who set them.
+            if owners.len() < MOST_OWNERS {
+                owners.extend(page.owners);
+            }
             draft.add(page.items);
             if page.metadata.continue_token.is_empty() {
                 break version(&page.metadata.resource_version).ok_or(DecodeError::Envelope)?;
@@ -273,7 +284,13 @@ impl Follower {
             });
         }
         let count = draft.len();
-        let transitions = self.store().replace(draft, reached);
+        if known == 0 {
+            self.store().remembers_from(Timestamp::now());
+        }
+        let transitions = self.store().replace_after(draft, reached, |transitions| {
+            let owner = |now: &Deployment| owners.get(&now.resource_version).cloned();
+            setters::remember(self.store(), transitions, owner);
+        });
         self.labels = labels;
         self.metrics.relist(why.label());
         self.status.listed(self.position);
@@ -381,6 +398,7 @@ impl Follower {
                 Ok(Some(Frame::Upsert(deployment))) if deployment.resource_version >= *seen => {
                     *seen = deployment.resource_version;
                     self.add(&mut batch, Event::Upsert(deployment));
+                    batch.objects.push(*seen, frames.take_object());
                 }
                 Ok(Some(Frame::Delete(deployment))) if deployment.resource_version >= *seen => {
                     *seen = deployment.resource_version;
@@ -396,30 +414,32 @@ impl Follower {
             }
         };
         // What can't be read says nothing of how current the store is.
-        if *seen > before || marked || !batch.0.is_empty() {
+        if *seen > before || marked || !batch.events.is_empty() {
             self.apply(&mut batch, *seen);
         }
         end
     }
 
     fn add(&self, batch: &mut Batch, event: Event) {
-        if batch.0.iter().any(|e| e.key() == event.key()) {
+        if batch.events.iter().any(|e| e.key() == event.key()) {
             // Not further than what is applied: a write may be waiting for the version of this very event.
-            let reached = batch.0.last().map(|e| e.deployment().resource_version);
+            let reached = batch.events.last().map(|e| e.deployment().resource_version);
             self.apply(batch, reached.unwrap_or(0));
         }
-        batch.0.push(event);
+        batch.events.push(event);
     }
 
     fn apply(&self, batch: &mut Batch, version: u64) {
-        let upserts = batch.0.iter().filter(|e| matches!(e, Event::Upsert(_)));
+        let Batch { events, objects } = std::mem::take(batch);
+        let upserts = events.iter().filter(|e| matches!(e, Event::Upsert(_)));
         let upserts = upserts.count();
         self.metrics.events("upsert", upserts as u64);
         self.metrics
-            .events("delete", (batch.0.len() - upserts) as u64);
-        let transitions = self
-            .store()
-            .apply(self.scope, std::mem::take(&mut batch.0), version);
+            .events("delete", (events.len() - upserts) as u64);
+        let store = self.store();
+        let transitions = store.apply_after(self.scope, events, version, |transitions| {
+            setters::remember(store, transitions, |now| objects.owner(now));
+        });
         self.status.store_changed(self.position);
         self.metrics.applied(self.store().snapshot().len(), version);
         transitions.iter().for_each(tell);
@@ -449,7 +469,10 @@ impl Follower {
 
 /// Events on their way into the store, each object once.
 #[derive(Default)]
-struct Batch(Vec<Event>);
+struct Batch {
+    events: Vec<Event>,
+    objects: Objects,
+}
 
 fn tell(transition: &Transition) {
     match transition {

@@ -30,6 +30,7 @@ mod relist;
 mod retry_budget;
 mod revisions;
 mod scale;
+mod setters;
 mod settle;
 mod status;
 mod unanswered;

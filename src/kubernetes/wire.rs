@@ -3,6 +3,7 @@
 //! Field numbers are those of `k8s.io/api/apps/v1/generated.proto` and `k8s.io/apimachinery/pkg/…/generated.proto`.
 
 mod object;
+mod owner;
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,8 +14,10 @@ use prost::{
 };
 use serde::Deserialize;
 
-use crate::store::{Deployment, LabelKeys};
+use super::FieldOwner;
+use crate::store::{Deployment, LabelKeys, Snapshot};
 use object::Undecodable;
+pub(super) use owner::owner;
 
 /// The media type of lists, single objects and errors.
 pub(super) const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
@@ -209,6 +212,7 @@ pub(super) enum Frame {
 pub(super) struct WatchDecoder {
     buffer: BytesMut,
     labels: Arc<LabelKeys>,
+    object: Bytes,
 }
 
 impl WatchDecoder {
@@ -217,7 +221,13 @@ impl WatchDecoder {
         Self {
             buffer: BytesMut::new(),
             labels,
+            object: Bytes::new(),
         }
+    }
+
+    /// The Deployment that the last frame was about, as it arrived.
+    pub(super) fn take_object(&mut self) -> Bytes {
+        std::mem::take(&mut self.object)
     }
 
     pub(super) fn push(&mut self, chunk: &[u8]) {
@@ -246,7 +256,10 @@ impl WatchDecoder {
         let raw = event.object.unwrap_or_default().raw;
         let object = || envelope(&raw, "Deployment");
         Ok(Some(match event.kind.as_str() {
-            "ADDED" | "MODIFIED" => Frame::Upsert(object::deployment(&object()?, &self.labels)?),
+            "ADDED" | "MODIFIED" => {
+                self.object = object()?;
+                Frame::Upsert(object::deployment(&self.object, &self.labels)?)
+            }
             // Of what is gone no label matters: a bad one mustn't keep it.
             "DELETED" => Frame::Delete(object::deployment(&object()?, &LabelKeys::default())?),
             "BOOKMARK" => {
@@ -282,6 +295,8 @@ pub(super) struct ListDecoder<'a> {
     metadata: Option<ListMeta>,
     items: Vec<Deployment>,
     undecodable: Vec<String>,
+    known: Option<&'a Snapshot>,
+    owners: Vec<(u64, FieldOwner)>,
 }
 
 #[derive(Debug, Default, PartialEq)]
@@ -306,7 +321,25 @@ impl<'a> ListDecoder<'a> {
             metadata: None,
             items: Vec::new(),
             undecodable: Vec::new(),
+            known: None,
+            owners: Vec::new(),
         }
+    }
+
+    /// The same, which also reads who set the counts that aren't those of this snapshot.
+    pub(super) fn beside(self, known: Option<&'a Snapshot>) -> Self {
+        Self { known, ..self }
+    }
+
+    /// Who set the counts that are others now, by the versions of the Deployments.
+    pub(super) fn take_owners(&mut self) -> Vec<(u64, FieldOwner)> {
+        std::mem::take(&mut self.owners)
+    }
+
+    fn counts_otherwise(&self, now: &Deployment) -> bool {
+        let before = |known: &'a Snapshot| known.get(&now.namespace, &now.name);
+        let before = self.known.and_then(before);
+        before.is_some_and(|before| before.uid() == now.uid && before.replicas() != now.replicas)
     }
 
     /// Takes the next bytes of the page.
@@ -363,7 +396,14 @@ impl<'a> ListDecoder<'a> {
                     match (field.tag, field.is_message) {
                         (1, true) => self.metadata = Some(ListMeta::decode(body)?),
                         (2, true) => match object::deployment(&body, self.labels) {
-                            Ok(deployment) => self.items.push(deployment),
+                            Ok(deployment) => {
+                                if self.counts_otherwise(&deployment)
+                                    && let Some(owner) = owner(&body)
+                                {
+                                    self.owners.push((deployment.resource_version, owner));
+                                }
+                                self.items.push(deployment);
+                            }
                             Err(why) => self.undecodable.push(why.to_string()),
                         },
                         _ => {}

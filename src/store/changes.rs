@@ -9,160 +9,31 @@ use std::{
 use bytes::{Bytes, BytesMut};
 
 use super::attributes::{LabelKeys, Packed};
-use super::record::{Deployment, Transition};
-use super::segment::Record;
+use super::change::{Change, Shown};
+use super::record::Deployment;
 
 /// More changes than this aren't kept; who is further behind starts over from a snapshot.
 const MOST: usize = 4096;
 /// Nor are more bytes than this, about.
 const MOST_BYTES: usize = 4 << 20;
 
-/// What became of one Deployment.
-#[derive(Debug)]
-pub struct Change {
-    /// As it is, or as it was when it is gone.
-    pub deployment: Arc<Deployment>,
-    how: How,
-    /// The resourceVersion of the change; that of the list where only a list told of it.
-    version: u64,
-    /// By [`Told`], what was rendered once for all who are told of it.
-    rendered: [OnceLock<Bytes>; 3],
-}
-
-#[derive(Debug)]
-enum How {
-    Added,
-    /// Nothing but its count is another.
-    Counted,
-    /// What decides who sees it is another, and so may its count be.
-    Moved {
-        /// As it was.
-        from: Box<Deployment>,
-    },
-    Deleted,
-}
-
-/// What a follower is told of a change, which depends on what it sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Told {
-    /// It came into sight.
-    Added,
-    /// What is told of it isn't what was told before.
-    Changed,
-    /// It went out of sight.
-    Deleted,
-}
-
-impl Change {
-    fn new(deployment: &Arc<Deployment>, how: How, version: u64) -> Self {
-        Self {
-            deployment: Arc::clone(deployment),
-            how,
-            version,
-            rendered: Default::default(),
-        }
-    }
-
-    /// What a transition of what was `known` is to followers; deletions have `version`.
-    pub(super) fn of(
-        known: Option<Record<'_>>,
-        transition: &Transition,
-        version: u64,
-        into: &mut Found,
-    ) {
-        if into.too_many {
-            return;
-        }
-        match transition {
-            Transition::Added(now) => {
-                let version = now.resource_version;
-                // One of the same name with another uid is gone.
-                if let Some(other) = known {
-                    let other = Arc::new(other.to_deployment());
-                    into.push(Self::new(&other, How::Deleted, version));
-                }
-                into.push(Self::new(now, How::Added, version));
-            }
-            Transition::Changed { from, to } => {
-                let moved = known.filter(|k| into.moved(k.attributes(), to.attributes.packed()));
-                let how = match moved {
-                    Some(before) => How::Moved {
-                        from: Box::new(before.to_deployment()),
-                    },
-                    None if *from != to.replicas => How::Counted,
-                    None => return,
-                };
-                into.push(Self::new(to, how, to.resource_version));
-            }
-            Transition::Deleted(last) => into.push(Self::new(last, How::Deleted, version)),
-        }
-    }
-
-    /// As it was before, where that decides who saw it.
-    pub fn moved_from(&self) -> Option<&Deployment> {
-        match &self.how {
-            How::Moved { from } => Some(from),
-            _ => None,
-        }
-    }
-
-    /// What somebody is told of it who sees what `sees` says.
-    pub fn told(&self, sees: impl Fn(&Deployment) -> bool) -> Option<Told> {
-        let seen = sees(&self.deployment);
-        let told = match &self.how {
-            How::Added => Told::Added,
-            How::Counted => Told::Changed,
-            How::Deleted => Told::Deleted,
-            How::Moved { from } => {
-                return match (sees(from), seen) {
-                    (false, false) => None,
-                    (false, true) => Some(Told::Added),
-                    (true, false) => Some(Told::Deleted),
-                    (true, true) => {
-                        (from.replicas != self.deployment.replicas).then_some(Told::Changed)
-                    }
-                };
-            }
-        };
-        seen.then_some(told)
-    }
-
-    /// The fields `event` and `data` of a server-sent event, each line with its end; the id and the empty line are the caller's.
-    pub fn event(&self, told: Told) -> Bytes {
-        let (name, d) = match told {
-            Told::Added => ("added", &*self.deployment),
-            Told::Changed => ("changed", &*self.deployment),
-            Told::Deleted => ("deleted", self.moved_from().unwrap_or(&self.deployment)),
-        };
-        let render = || {
-            let mut text = String::with_capacity(160);
-            // Names are of a-z, 0-9, '-' and '.': nothing in them is escaped. Writing into a String can't fail.
-            let _ = writeln!(
-                text,
-                r#"event: {name}
-data: {{"namespace":"{}","name":"{}","replicaCount":{},"resourceVersion":"{}"}}"#,
-                d.namespace, d.name, d.replicas, self.version
-            );
-            text.into()
-        };
-        self.rendered[told as usize].get_or_init(render).clone()
-    }
-
-    /// About how many bytes it takes.
-    fn size(&self) -> usize {
-        let before = self.moved_from().map_or(0, Deployment::size);
-        size_of::<Self>() + 160 + before + self.deployment.size()
-    }
-}
-
-/// The changes of one step as they are found: none at all once they are more than are kept.
+/// The changes of one step as they are found.
 #[derive(Debug, Default)]
 pub(super) struct Found {
+    /// Those that all followers are told of …
+    counts: Few,
+    /// … and those of ready Pods alone, which must cost nobody else the others.
+    ready: Few,
+    /// The labels that were read before and now, if these aren't the same.
+    read: Option<LabelKeys>,
+}
+
+/// Changes: none at all once they are more than are kept.
+#[derive(Debug, Clone, Default)]
+struct Few {
     changes: Vec<Change>,
     bytes: usize,
     too_many: bool,
-    /// The labels that were read before and now, if these aren't the same.
-    read: Option<LabelKeys>,
 }
 
 impl Found {
@@ -180,13 +51,27 @@ impl Found {
     }
 
     /// Whether these attributes may be seen by others than those: a label that wasn't read says nothing of what it was.
-    fn moved(&self, before: Packed<'_>, now: Packed<'_>) -> bool {
+    pub(super) fn moved(&self, before: Packed<'_>, now: Packed<'_>) -> bool {
         match &self.read {
             None => before != now,
             Some(read) => read.iter().any(|key| before.label(key) != now.label(key)),
         }
     }
 
+    pub(super) fn push(&mut self, change: Change) {
+        match change.is_of_status() {
+            true => self.ready.push(change),
+            false => self.counts.push(change),
+        }
+    }
+
+    /// Whether no further change will be kept.
+    pub(super) fn is_lost(&self) -> bool {
+        self.counts.too_many
+    }
+}
+
+impl Few {
     fn push(&mut self, change: Change) {
         if self.too_many {
             return;
@@ -204,6 +89,20 @@ impl Found {
             self.changes.push(change);
         }
     }
+
+    fn is_empty(&self) -> bool {
+        self.changes.is_empty() && !self.too_many
+    }
+
+    /// These and those, in the order of their versions.
+    fn and(&self, others: Self) -> Self {
+        let mut all = self.clone();
+        all.too_many |= others.too_many;
+        all.bytes += others.bytes;
+        all.changes.extend(others.changes);
+        all.changes.sort_by_key(Change::version);
+        all
+    }
 }
 
 /// What one `apply` or `replace` changed, which followers see as one.
@@ -218,6 +117,8 @@ pub struct Step {
     versions: Box<[u64]>,
     rendered: OnceLock<String>,
     changes: Vec<Change>,
+    /// About how many bytes these take.
+    bytes: usize,
     /// It was found by listing: what happened between `from` and `to` isn't known, only what came of it.
     relist: bool,
 }
@@ -243,18 +144,24 @@ impl Step {
         }))
     }
 
-    /// Writes what somebody is told of it who sees what `sees` says, as server-sent events whose ids end with `suffix`; how many.
-    fn tell(&self, sees: impl Fn(&Deployment) -> bool, suffix: &str, text: &mut BytesMut) -> u64 {
+    /// Writes what somebody is told of it who is shown this, of what `sees` says, as server-sent events whose ids end with `suffix`; how many.
+    fn tell(
+        &self,
+        shown: Shown,
+        sees: impl Fn(&Deployment) -> bool,
+        suffix: &str,
+        text: &mut BytesMut,
+    ) -> u64 {
         let mut events = 0;
         for change in &self.changes {
-            let Some(told) = change.told(&sees) else {
+            let Some(told) = change.told(shown, &sees) else {
                 continue;
             };
             if events > 0 {
                 // Whoever comes back in the middle of a step is told of all of it.
                 put_id(text, &self.versions_before(), suffix);
             }
-            text.extend_from_slice(&change.event(told));
+            text.extend_from_slice(&change.event(shown, told));
             events += 1;
         }
         if events > 0 {
@@ -267,6 +174,7 @@ impl Step {
 /// What a follower hasn't had.
 #[derive(Debug)]
 pub struct News {
+    shown: Shown,
     /// The steps, in order.
     pub steps: Vec<Arc<Step>>,
     /// The position after them, to ask from the next time.
@@ -282,7 +190,8 @@ impl News {
     pub fn events(&self, sees: impl Fn(&Deployment) -> bool, suffix: &str) -> (Bytes, u64) {
         let mut text = BytesMut::new();
         let steps = self.steps.iter();
-        let events = steps.map(|step| step.tell(&sees, suffix, &mut text)).sum();
+        let events = steps.map(|step| step.tell(self.shown, &sees, suffix, &mut text));
+        let events = events.sum();
         (text.freeze(), events)
     }
 
@@ -308,75 +217,154 @@ fn dotted(versions: impl Iterator<Item = u64>) -> String {
     text
 }
 
-/// The latest steps, and from where on they are complete.
+/// The latest changes, twice: of ready Pods there are many, and none of them is to push out a change of a count, or to wake
+/// anybody who isn't told of it.
 #[derive(Debug)]
 pub(super) struct Changes {
+    /// By scope.
+    versions: Vec<u64>,
+    counts: Ring,
+    status: Ring,
+}
+
+/// The latest steps, and from where on they are complete.
+#[derive(Debug)]
+struct Ring {
+    shown: Shown,
     steps: VecDeque<Arc<Step>>,
     /// The position of the first of them; one more with every step.
     first: u64,
     changes: usize,
     bytes: usize,
-    scopes: Vec<Followed>,
+    /// By scope: the steps since this version are all there.
+    since: Vec<u64>,
     /// What those were given who asked last, and from which position: most ask for the same.
     last: Option<(u64, Arc<News>)>,
 }
 
-#[derive(Debug, Clone, Default)]
-struct Followed {
-    version: u64,
-    /// The steps since this version are all there.
-    since: u64,
+/// What a scope's way from one version to the next one is to a ring.
+#[derive(Debug, Clone)]
+enum Came {
+    /// Nothing that is told.
+    Quietly,
+    With(Arc<Step>),
+    /// More changes than are kept.
+    WithTooMany,
 }
 
 impl Changes {
     pub(super) fn new(scopes: usize) -> Self {
         Self {
-            steps: VecDeque::new(),
-            first: 0,
-            changes: 0,
-            bytes: 0,
-            scopes: vec![Followed::default(); scopes],
-            last: None,
+            versions: vec![0; scopes],
+            counts: Ring::new(Shown::Count, scopes),
+            status: Ring::new(Shown::Status, scopes),
         }
     }
 
     /// The scope came to `to`, by a relist or by events.
     pub(super) fn push(&mut self, scope: usize, to: u64, found: Found, relist: bool) {
-        let from = std::mem::replace(&mut self.scopes[scope].version, to);
+        let from = std::mem::replace(&mut self.versions[scope], to);
+        let rings = [&mut self.counts, &mut self.status];
         if from == 0 {
-            self.scopes[scope].since = to;
+            rings.into_iter().for_each(|ring| ring.since[scope] = to);
             return;
         }
         if to < from {
             // A restored cluster: its versions up to the old ones have been others before.
-            self.scopes[scope].since = self.scopes[scope].since.max(from + 1);
-            self.forget();
+            for ring in rings {
+                ring.since[scope] = ring.since[scope].max(from + 1);
+                ring.forget();
+            }
         }
-        // Of what came and went between two lists nobody here knows: those who saw it elsewhere start over.
-        if found.too_many {
-            self.forget();
-            self.first += 1;
-            self.scopes[scope].since = to.max(self.scopes[scope].since);
-            return;
+        let Found { counts, ready, .. } = found;
+        let came = |few: Few| {
+            if few.too_many {
+                return Came::WithTooMany;
+            }
+            if few.changes.is_empty() && (!relist || to == from) {
+                return Came::Quietly;
+            }
+            Came::With(Arc::new(Step {
+                scope,
+                from,
+                to,
+                versions: self.versions.as_slice().into(),
+                rendered: OnceLock::new(),
+                changes: few.changes,
+                bytes: few.bytes,
+                relist,
+            }))
+        };
+        // Mostly they are the same.
+        let of_both = (!ready.is_empty()).then(|| came(counts.and(ready)));
+        let of_counts = came(counts);
+        let of_both = of_both.unwrap_or_else(|| of_counts.clone());
+        self.counts.push(scope, to, of_counts);
+        self.status.push(scope, to, of_both);
+    }
+
+    fn ring(&self, shown: Shown) -> &Ring {
+        match shown {
+            Shown::Count => &self.counts,
+            Shown::Status => &self.status,
         }
-        let Found { changes, bytes, .. } = found;
-        if changes.is_empty() && (!relist || to == from) {
-            return;
+    }
+
+    /// The position after the last step.
+    pub(super) fn next(&self, shown: Shown) -> u64 {
+        self.ring(shown).next()
+    }
+
+    pub(super) fn versions(&self) -> String {
+        dotted(self.versions.iter().copied())
+    }
+
+    /// The steps from a position on, up to another one; `None` if the first of them are gone.
+    pub(super) fn since(&mut self, shown: Shown, position: u64, until: u64) -> Option<Arc<News>> {
+        let ring = match shown {
+            Shown::Count => &mut self.counts,
+            Shown::Status => &mut self.status,
+        };
+        ring.since(&self.versions, position, until)
+    }
+
+    /// What somebody hasn't had who knows each scope at one of `versions`; `None` where that can't be told: it is too old, of the
+    /// future, of other scopes, or between two lists.
+    pub(super) fn after(&self, shown: Shown, versions: &[u64]) -> Option<News> {
+        self.ring(shown).after(&self.versions, versions)
+    }
+}
+
+impl Ring {
+    fn new(shown: Shown, scopes: usize) -> Self {
+        Self {
+            shown,
+            steps: VecDeque::new(),
+            first: 0,
+            changes: 0,
+            bytes: 0,
+            since: vec![0; scopes],
+            last: None,
         }
-        self.changes += changes.len();
-        self.bytes += bytes;
-        let versions = self.scopes.iter().map(|scope| scope.version).collect();
-        self.steps.push_back(Arc::new(Step {
-            scope,
-            from,
-            to,
-            versions,
-            rendered: OnceLock::new(),
-            changes,
-            relist,
-        }));
-        while self.changes > MOST || self.bytes > MOST_BYTES || self.steps.len() > MOST {
-            self.drop_first();
+    }
+
+    fn push(&mut self, scope: usize, to: u64, came: Came) {
+        match came {
+            Came::Quietly => {}
+            // Of what came and went between two lists nobody here knows: those who saw it elsewhere start over.
+            Came::WithTooMany => {
+                self.forget();
+                self.first += 1;
+                self.since[scope] = to.max(self.since[scope]);
+            }
+            Came::With(step) => {
+                self.changes += step.changes.len();
+                self.bytes += step.bytes;
+                self.steps.push_back(step);
+                while self.changes > MOST || self.bytes > MOST_BYTES || self.steps.len() > MOST {
+                    self.drop_first();
+                }
+            }
         }
     }
 
@@ -392,31 +380,26 @@ impl Changes {
         };
         self.first += 1;
         self.changes -= step.changes.len();
-        self.bytes -= step.changes.iter().map(Change::size).sum::<usize>();
-        let since = &mut self.scopes[step.scope].since;
+        self.bytes -= step.bytes;
+        let since = &mut self.since[step.scope];
         *since = step.to.max(*since);
     }
 
-    /// The position after the last step.
-    pub(super) fn next(&self) -> u64 {
+    fn next(&self) -> u64 {
         self.first + self.steps.len() as u64
     }
 
-    pub(super) fn versions(&self) -> String {
-        dotted(self.scopes.iter().map(|scope| scope.version))
-    }
-
-    fn news(&self, steps: Vec<Arc<Step>>, next: u64) -> News {
+    fn news(&self, present: &[u64], steps: Vec<Arc<Step>>, next: u64) -> News {
         News {
+            shown: self.shown,
             steps,
             next,
-            versions: (next == self.next()).then(|| self.versions()),
+            versions: (next == self.next()).then(|| dotted(present.iter().copied())),
             whole: OnceLock::new(),
         }
     }
 
-    /// The steps from a position on, up to another one; `None` if the first of them are gone.
-    pub(super) fn since(&mut self, position: u64, until: u64) -> Option<Arc<News>> {
+    fn since(&mut self, present: &[u64], position: u64, until: u64) -> Option<Arc<News>> {
         let skip = usize::try_from(position.checked_sub(self.first)?).ok()?;
         let next = until.clamp(position, self.next().max(position));
         if let Some((from, news)) = &self.last
@@ -426,7 +409,7 @@ impl Changes {
         }
         let many = usize::try_from(next - position).unwrap_or(usize::MAX);
         let steps = self.steps.iter().skip(skip).take(many).cloned();
-        let news = Arc::new(self.news(steps.collect(), next));
+        let news = Arc::new(self.news(present, steps.collect(), next));
         // Without a step there is nothing to render, and versions go on.
         if !news.steps.is_empty() {
             self.last = Some((position, Arc::clone(&news)));
@@ -434,12 +417,10 @@ impl Changes {
         Some(news)
     }
 
-    /// What somebody hasn't had who knows each scope at one of `versions`; `None` where that can't be told: it is too old, of the
-    /// future, of other scopes, or between two lists.
-    pub(super) fn after(&self, versions: &[u64]) -> Option<News> {
-        let known =
-            |(scope, version): (&Followed, &u64)| (scope.since..=scope.version).contains(version);
-        if versions.len() != self.scopes.len() || !self.scopes.iter().zip(versions).all(known) {
+    fn after(&self, present: &[u64], versions: &[u64]) -> Option<News> {
+        let mut scopes = self.since.iter().zip(present).zip(versions);
+        let known = scopes.all(|((since, now), version)| (*since..=*now).contains(version));
+        if versions.len() != present.len() || !known {
             return None;
         }
         let mut missed = Vec::new();
@@ -454,7 +435,7 @@ impl Changes {
             // Inside of a step of events, some come twice: each is of another object, so none goes back.
             missed.push(Arc::clone(step));
         }
-        Some(self.news(missed, self.next()))
+        Some(self.news(present, missed, self.next()))
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::snapshot::Snapshot;
+use super::{change::Shown, snapshot::Snapshot};
 
 /// The length of a list in bytes, of which all records with a comma before each take `text_len`.
 pub(super) fn list_len(text_len: usize) -> usize {
@@ -26,6 +26,7 @@ pub struct ListBody {
     snapshot: Arc<Snapshot>,
     /// By segment, which of its records are in the list; `None`: all.
     masks: Option<Arc<[u128]>>,
+    shown: Shown,
     place: Place,
     left: usize,
 }
@@ -48,8 +49,24 @@ impl ListBody {
         Self {
             snapshot,
             masks,
+            shown: Shown::Count,
             place: Place::Start,
             left: length,
+        }
+    }
+
+    /// The same list, which hasn't begun, with how many Pods of each are ready.
+    #[must_use]
+    pub fn with_status(self) -> Self {
+        let segments = self.snapshot.tree().segments().enumerate();
+        let length = segments.map(|(at, segment)| {
+            let mask = self.masks.as_ref().map_or(segment.all(), |m| m[at]);
+            segment.status_text_len(mask)
+        });
+        Self {
+            left: list_len(length.sum()),
+            shown: Shown::Status,
+            ..self
         }
     }
 
@@ -67,9 +84,13 @@ impl ListBody {
                 begun: true,
             };
             let comma = usize::from(!begun);
-            return Some(match mask {
-                None => segment.text().slice(comma..),
-                Some(mask) => segment.text_of(mask).slice(comma..),
+            return Some(match (self.shown, mask) {
+                (Shown::Count, None) => segment.text().slice(comma..),
+                (Shown::Count, Some(mask)) => segment.text_of(mask).slice(comma..),
+                (Shown::Status, mask) => {
+                    let mask = mask.unwrap_or(segment.all());
+                    segment.status_text_of(mask).slice(comma..)
+                }
             });
         }
         None

@@ -4,7 +4,9 @@
 //! informer writes to it.
 
 mod attributes;
+mod change;
 mod changes;
+mod history;
 mod list;
 mod record;
 mod segment;
@@ -21,10 +23,13 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 
 pub use attributes::{Annotation, AnnotationBounds, Attributes, GitOps, LabelKeys, Marks};
-pub use changes::{Change, News, Step, Told};
+pub use change::{Change, Shown, Told};
 use changes::{Changes, Found};
+pub use changes::{News, Step};
+pub use history::{CountChange, CountSetter, History};
 pub use list::ListBody;
 pub use record::{Deployment, Event, Key, Transition};
 pub use segment::Record;
@@ -41,6 +46,7 @@ pub struct Store {
     writing: Mutex<()>,
     /// Taken by those who write, after `writing`, and for a moment by those who follow.
     changes: Mutex<Changes>,
+    history: Mutex<History>,
 }
 
 /// Which of the store's scopes a change belongs to: its position in the list of namespaces given to [`Store::new`].
@@ -54,6 +60,7 @@ impl Store {
             current: ArcSwap::from_pointee(Snapshot::empty(namespaces)),
             writing: Mutex::new(()),
             changes: Mutex::new(Changes::new(namespaces.len().max(1))),
+            history: Mutex::default(),
         }
     }
 
@@ -76,26 +83,46 @@ impl Store {
         self.current.load()
     }
 
-    /// The present state, and the position in the changes and the versions from where on one who has it follows.
-    pub fn follow(&self) -> (Arc<Snapshot>, u64, String) {
+    /// The present state, and the position in the changes and the versions from where on one who is shown this follows it.
+    pub fn follow(&self, shown: Shown) -> (Arc<Snapshot>, u64, String) {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let changes = self.changes();
-        (self.snapshot(), changes.next(), changes.versions())
+        (self.snapshot(), changes.next(shown), changes.versions())
     }
 
-    /// How many steps of changes there have been, which tells whether there are new ones.
-    pub fn position(&self) -> u64 {
-        self.changes().next()
+    /// How many steps of changes there have been to those who are shown this, which tells whether there are new ones.
+    pub fn position(&self, shown: Shown) -> u64 {
+        self.changes().next(shown)
     }
 
     /// What changed from this position on, up to another one; `None` if that isn't known any more.
-    pub fn since(&self, position: u64, until: u64) -> Option<Arc<News>> {
-        self.changes().since(position, until)
+    pub fn since(&self, shown: Shown, position: u64, until: u64) -> Option<Arc<News>> {
+        self.changes().since(shown, position, until)
     }
 
     /// What changed since each scope was at this version; `None` if that isn't known.
-    pub fn after(&self, versions: &[u64]) -> Option<News> {
-        self.changes().after(versions)
+    pub fn after(&self, shown: Shown, versions: &[u64]) -> Option<News> {
+        self.changes().after(shown, versions)
+    }
+
+    /// The latest changes of counts.
+    pub fn history(&self) -> History {
+        self.remembered().clone()
+    }
+
+    /// Remembers changes of counts, the earliest first.
+    pub fn remember(&self, changes: impl IntoIterator<Item = CountChange>) {
+        let mut history = self.remembered();
+        changes.into_iter().for_each(|change| history.push(change));
+    }
+
+    /// A scope's changes are seen from `at` on.
+    pub fn remembers_from(&self, at: Timestamp) {
+        self.remembered().begins(at);
+    }
+
+    fn remembered(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn changes(&self) -> MutexGuard<'_, Changes> {
@@ -106,6 +133,17 @@ impl Store {
     ///
     /// An event that is not newer than what is known of its object changes nothing: no resourceVersion goes back.
     pub fn apply(&self, scope: Scope, events: Vec<Event>, version: u64) -> Vec<Transition> {
+        self.apply_after(scope, events, version, |_| {})
+    }
+
+    /// The same, after something was done with what it changes: whoever sees the new state sees that, too.
+    pub fn apply_after(
+        &self,
+        scope: Scope,
+        events: Vec<Event>,
+        version: u64,
+        before: impl FnOnce(&[Transition]),
+    ) -> Vec<Transition> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.current.load();
         let mut changes = Vec::with_capacity(events.len());
@@ -126,6 +164,7 @@ impl Store {
             now.tree().apply(changes)
         };
         let version = version.max(now.version_of(scope.0));
+        before(&transitions);
         self.current
             .store(Arc::new(now.next(tree, scope.0, version)));
         self.changes().push(scope.0, version, news, false);
@@ -152,6 +191,16 @@ impl Store {
 
     /// Puts a complete list in the place of all that its scope held: the one call after which versions may be lower.
     pub fn replace(&self, draft: Draft, version: u64) -> Vec<Transition> {
+        self.replace_after(draft, version, |_| {})
+    }
+
+    /// The same, after something was done with what it changes.
+    pub fn replace_after(
+        &self,
+        draft: Draft,
+        version: u64,
+        before: impl FnOnce(&[Transition]),
+    ) -> Vec<Transition> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.current.load();
         let scope = draft.scope.0;
@@ -180,6 +229,7 @@ impl Store {
                 now.tree().apply(there.chain(gone).collect())
             }
         };
+        before(&transitions);
         let mut next = now.next(tree, scope, version);
         next.keeps_labels(scope, labels);
         self.current.store(Arc::new(next));

@@ -17,6 +17,8 @@ pub struct Deployment {
     pub uid: Uuid,
     /// Desired replicas, 0 or more; a Deployment that doesn't say runs 1.
     pub replicas: i32,
+    /// Pods that are ready, as its status says: 0 where that says nothing.
+    pub ready: i32,
     /// The version of the object; versions of one resource type compare as numbers (KEP-5504).
     pub resource_version: u64,
     /// Whether it has a deletionTimestamp.

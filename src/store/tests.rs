@@ -17,6 +17,7 @@ pub(super) fn deployment(
         name: name.into(),
         uid,
         replicas,
+        ready: 0,
         resource_version,
         deleting: false,
         attributes: Attributes::default(),

@@ -117,7 +117,7 @@ impl View {
 }
 
 /// A mask with these bits.
-fn bits(run: Range<usize>) -> u128 {
+pub(super) fn bits(run: Range<usize>) -> u128 {
     let first = |count: usize| match count {
         128.. => u128::MAX,
         _ => (1 << count) - 1,

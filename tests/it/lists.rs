@@ -1,6 +1,7 @@
 //! Lists of a part: of one namespace, of what a selector selects, page by page over one snapshot.
 
 mod conditions;
+mod status;
 
 use std::time::Duration;
 

@@ -19,6 +19,7 @@ mod doctor;
 mod floods;
 mod h2spec;
 mod histories;
+mod history;
 mod http;
 mod image;
 mod images;

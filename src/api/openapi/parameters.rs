@@ -33,7 +33,7 @@ fn named(longest: usize, pattern: &str) -> ObjectBuilder {
 pub(super) fn add(components: &mut Components) {
     use ParameterIn::{Header, Path, Query};
     let switch = || ObjectBuilder::new().schema_type(Type::Boolean);
-    let all: [(&str, ParameterIn, ObjectBuilder, Value, &str); 19] = [
+    let all: [(&str, ParameterIn, ObjectBuilder, Value, &str); 23] = [
         (
             "namespace",
             Path,
@@ -82,6 +82,34 @@ pub(super) fn add(components: &mut Components) {
             text(),
             Value::Null,
             "Where the page begins: out of `Link` of the answer before.",
+        ),
+        (
+            "namespace.query",
+            Query,
+            named(63, LABEL),
+            json!("web"),
+            "Only of this namespace.",
+        ),
+        (
+            "name.query",
+            Query,
+            named(253, SUBDOMAIN),
+            json!("shop"),
+            "Only of Deployments of this name.",
+        ),
+        (
+            "limit.history",
+            Query,
+            number(1, 1000),
+            json!(100),
+            "The latest so many; 100 if it is left out.",
+        ),
+        (
+            "status",
+            Query,
+            switch(),
+            json!(true),
+            "`true`: each Deployment has `readyReplicas`, too.",
         ),
         (
             "watch",

@@ -40,7 +40,7 @@ fn listed() -> Response {
         "One consistent snapshot, sorted by namespace, then name, in byte order. With `watch`, the events.",
         &headers,
     );
-    let array = ArrayBuilder::new().items(schema("Replicas")).build();
+    let array = ArrayBuilder::new().items(schema("Listed")).build();
     let mut list = Content::new(Some(array));
     list.example = Some(json!([{"namespace": "web", "name": "shop", "replicaCount": 3}]));
     answer
@@ -79,15 +79,17 @@ fn listed() -> Response {
 }
 
 const LIST: &str = "What the caller may see of what this server manages; gzip with `Accept-Encoding: gzip`. With `limit`, \
-`Link` leads from page to page of one snapshot.\n\nWith `watch` the answer is a stream of server-sent events: `snapshot` with the list, then \
+`Link` leads from page to page of one snapshot. With `status=true` each Deployment has \
+`readyReplicas`, too, and a watch tells of their changes.\n\nWith `watch` the answer is a stream of server-sent events: `snapshot` with the list, then \
 `added`, `changed` and `deleted` with one Deployment each and its `resourceVersion`. `Last-Event-ID` goes on where another stream ended, as \
 far as the server remembers; otherwise there is a new `snapshot`. A comment every 15 s shows that the stream lives. It ends when the caller's \
 access does.";
 
-const LIST_PARAMETERS: [&str; 7] = [
+const LIST_PARAMETERS: [&str; 8] = [
     "labelSelector",
     "limit",
     "continue",
+    "status",
     "watch",
     "Last-Event-ID",
     "If-None-Match",
@@ -119,6 +121,7 @@ pub(super) fn of_deployments() -> Vec<Call> {
             )
         },
         deployment(),
+        history(),
         Call {
             description: "The count that its `spec` asks for, out of this server's copy. A Deployment that states none runs 1.\n\nWith \
                 `If-None-Match` and `Prefer: wait=SECONDS` the answer waits for another tag: 200 as soon as there is one, 304 when the time is up.",
@@ -287,6 +290,40 @@ pub(super) fn of_the_server() -> Vec<Call> {
         ..read("/whoami", "whoAmI", "Ask whom the server takes you for")
     };
     vec![health, whoami, document(), page()]
+}
+
+fn history() -> Call {
+    Call {
+        description: "The latest changes of counts that this server saw, whoever made them, newest first: as many of the latest 1,000 as the \
+            caller may see. What is gone is shown to those alone who may see it whatever its labels were.",
+        parameters: vec![
+            "namespace.query",
+            "name.query",
+            "limit.history",
+            "If-None-Match",
+            "X-Min-Resource-Version",
+        ],
+        answers: vec![
+            (
+                200,
+                json_answer(
+                    "The changes.",
+                    &READ,
+                    "History",
+                    json!({
+                        "since": "2026-11-28T08:00:00.000Z",
+                        "changes": [{
+                            "time": "2026-11-28T09:00:00.125Z", "namespace": "web", "name": "shop", "from": 3, "to": 10,
+                            "by": {"principal": "alice", "manager": "headcount:alice@2026-11-28T09:00:00Z"}, "resourceVersion": "1030",
+                        }],
+                    }),
+                ),
+            ),
+            not_modified(&[]),
+        ],
+        failures: vec![403, 404, 502],
+        ..read("/history", "getHistory", "Read who changed which counts")
+    }
 }
 
 fn document() -> Call {

@@ -4,6 +4,7 @@
 
 mod batches;
 mod caller;
+mod history;
 
 use std::collections::BTreeMap;
 
@@ -17,6 +18,7 @@ use batches::{
     SnapshotItem,
 };
 use caller::{Bounds, Certificate, ClusterUser, Effect, Mode, NameKind, Permission, WhoAmI};
+use history::{CountChange, History, SetBy};
 
 /// Every failure.
 #[derive(ToSchema)]
@@ -42,6 +44,20 @@ pub(super) struct Replicas {
     /// One that states none runs 1.
     #[schema(minimum = 0, maximum = 2_147_483_647)]
     replica_count: i32,
+}
+
+/// A Deployment in a list.
+#[derive(ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Listed {
+    namespace: String,
+    name: String,
+    /// One that states none runs 1.
+    #[schema(minimum = 0, maximum = 2_147_483_647)]
+    replica_count: i32,
+    /// Its Pods that are ready; with `status=true` alone.
+    #[schema(nullable = false, minimum = 0, maximum = 2_147_483_647)]
+    ready_replicas: Option<i32>,
 }
 
 /// The count to set.
@@ -372,6 +388,7 @@ pub(super) fn add(components: &mut Components) {
         of::<Error>(),
         of::<Message>(),
         of::<Replicas>(),
+        of::<Listed>(),
         of::<SetReplicas>(),
         of::<StepReplicas>(),
         of::<ReplicasWritten>(),
@@ -403,6 +420,9 @@ pub(super) fn add(components: &mut Components) {
         of::<Healthy>(),
         of::<Unhealthy>(),
         of::<WhoAmI>(),
+        of::<History>(),
+        of::<CountChange>(),
+        of::<SetBy>(),
         of::<NameKind>(),
         of::<Mode>(),
         of::<Certificate>(),

@@ -11,7 +11,7 @@ use crate::{
     access::{Caller, Verb, Visible as Allowed},
     kubernetes::Managed,
     selector::Labels,
-    store::{Deployment, ListBody, News, Record, Snapshot, Visible},
+    store::{Deployment, ListBody, News, Record, Shown, Snapshot, Visible},
 };
 
 /// What is shown: of which namespace, and what of it may be seen.
@@ -20,6 +20,7 @@ pub(super) struct Sight {
     /// Tells apart what servers manage; `None`: everything.
     managed: Option<u64>,
     namespace: Option<Box<str>>,
+    shown: Shown,
     granted: Granted,
 }
 
@@ -48,7 +49,7 @@ impl Sight {
     pub(super) async fn of(
         api: &Api,
         caller: &Arc<Caller>,
-        namespace: Option<&str>,
+        (namespace, shown): (Option<&str>, Shown),
         known: &BTreeSet<String>,
     ) -> Result<Self, ApiError> {
         authorization::authorize_list(caller, Verb::Watch)?;
@@ -80,6 +81,7 @@ impl Sight {
         Ok(Self {
             managed: print_of(api.deployments.managed()),
             namespace: namespace.map(Into::into),
+            shown,
             granted,
         })
     }
@@ -103,7 +105,8 @@ impl Sight {
                 known.insert(change.deployment.namespace.to_string());
             }
         }
-        Self::of(api, caller, self.namespace.as_deref(), &known).await
+        let asked = (self.namespace.as_deref(), self.shown);
+        Self::of(api, caller, asked, &known).await
     }
 
     /// Whether the cluster has to be asked before this is shown, since some of it is of a namespace that is new.
@@ -124,7 +127,12 @@ impl Sight {
         caller.rules.reviewer.is_some()
     }
 
-    /// Whether everything is shown.
+    /// What is shown of each Deployment.
+    pub(super) fn shown(&self) -> Shown {
+        self.shown
+    }
+
+    /// Whether every Deployment is shown.
     pub(super) fn is_whole(&self) -> bool {
         matches!((&self.namespace, &self.granted), (None, Granted::All))
     }
@@ -153,6 +161,13 @@ impl Sight {
 
     /// What is shown of a snapshot.
     pub(super) fn list(&self, snapshot: &Arc<Snapshot>) -> ListBody {
+        match self.shown {
+            Shown::Count => self.counts(snapshot),
+            Shown::Status => self.counts(snapshot).with_status(),
+        }
+    }
+
+    fn counts(&self, snapshot: &Arc<Snapshot>) -> ListBody {
         if self.is_whole() {
             return Arc::clone(snapshot).list();
         }
@@ -174,13 +189,22 @@ impl Sight {
         view.list()
     }
 
-    /// Tells sights apart, at every server alike; `None`: everything is managed, and all of it seen.
+    /// Tells sights apart, at every server alike; `None`: everything is managed, and all of it seen, without the status.
     pub(super) fn print(&self) -> Option<u32> {
         let mut print = DefaultHasher::new();
         self.managed.hash(&mut print);
         self.namespace.hash(&mut print);
+        let plain = match self.shown {
+            Shown::Count => true,
+            Shown::Status => {
+                "status".hash(&mut print);
+                false
+            }
+        };
         match &self.granted {
-            Granted::All if self.namespace.is_none() && self.managed.is_none() => return None,
+            Granted::All if plain && self.namespace.is_none() && self.managed.is_none() => {
+                return None;
+            }
             Granted::All => {}
             Granted::Rules(caller) => format!("{:?}", caller.permissions).hash(&mut print),
             Granted::Namespaces { seen, .. } => seen.hash(&mut print),

@@ -61,7 +61,7 @@ impl Following {
         woken: watch::Receiver<u64>,
         open: (WatchPlace, Reservation),
     ) -> Result<Self, ApiError> {
-        let print = sight.print();
+        let (print, shown) = (sight.print(), sight.shown());
         let now = Instant::now();
         let mut this = Self {
             suffix: print.map_or_else(String::new, |print| format!("-{print:08x}")),
@@ -84,7 +84,7 @@ impl Following {
         let retry = RETRY / 2 + fastrand::u64(..RETRY);
         let mut first = BytesMut::from(format!("retry: {retry}\n\n").as_bytes());
         let seen = resume.filter(|seen| seen.sight == print);
-        let missed = seen.and_then(|seen| this.api.status.store().after(&seen.versions));
+        let missed = seen.and_then(|seen| this.api.status.store().after(shown, &seen.versions));
         match missed {
             // Of a namespace that is new, the cluster is asked first.
             Some(news) if !this.sight.is_unsure_of(&news) => {
@@ -121,7 +121,8 @@ impl Following {
             }
             // Before the look at the store, so that nothing falls between the two.
             let until = *self.woken.borrow_and_update();
-            let text = match self.api.status.store().since(self.position, until) {
+            let shown = self.sight.shown();
+            let text = match self.api.status.store().since(shown, self.position, until) {
                 Some(news) => {
                     if self.sight.is_unsure_of(&news)
                         && let Err(why) = self.sees_the_same(Some(&news)).await
@@ -180,7 +181,8 @@ impl Following {
 
     /// Begins a snapshot, of which the list follows in pieces.
     fn start_over(&mut self) -> Result<String, ApiError> {
-        let (snapshot, position, versions) = self.api.status.store().follow();
+        let shown = self.sight.shown();
+        let (snapshot, position, versions) = self.api.status.store().follow(shown);
         let pinned = self.api.pins.pin(&self.api.metrics.memory, &snapshot);
         let pinned = pinned.ok_or(ApiError::ShortOfMemory)?;
         self.position = position;

@@ -9,7 +9,7 @@ use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::super::Api;
-use crate::{generation::Session, kubernetes::InformerStatus};
+use crate::{generation::Session, kubernetes::InformerStatus, store::Shown};
 
 /// How long watches that were woken sleep at least: a lone change isn't delayed, one of a burst by no more than this.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -17,21 +17,23 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// What watches wait for. Its task runs only while somebody watches.
 #[derive(Debug)]
 pub(in crate::api) struct Wakes {
+    /// Whose changes: nobody is woken by what isn't told there.
+    shown: Shown,
     /// Up to which of the store's changes: all watches stop at the same ones, so that what they are told is rendered once.
     tell: watch::Sender<u64>,
     running: Mutex<bool>,
 }
 
-impl Default for Wakes {
-    fn default() -> Self {
+impl Wakes {
+    /// Of watches that show this.
+    pub(in crate::api) fn of(shown: Shown) -> Self {
         Self {
+            shown,
             tell: watch::Sender::new(0),
             running: Mutex::new(false),
         }
     }
-}
 
-impl Wakes {
     /// Moves when the store has changed, when a reload came and when the server closes.
     pub(in crate::api) fn subscribe(
         self: &Arc<Self>,
@@ -62,7 +64,7 @@ impl Wakes {
         let mut position = None;
         loop {
             // Most versions that are reached change nothing that anybody is told of.
-            let now = status.store().position();
+            let now = status.store().position(self.shown);
             let mut news = position.replace(now) != Some(now);
             while !news {
                 let reloaded = async {
@@ -76,7 +78,7 @@ impl Wakes {
                 tokio::select! {
                     () = closing.cancelled() => {
                         // Those who come after this one find the server closing themselves.
-                        self.tell.send_replace(status.store().position());
+                        self.tell.send_replace(status.store().position(self.shown));
                         return;
                     }
                     () = reloaded => news = true,
@@ -84,12 +86,12 @@ impl Wakes {
                         if moved.is_err() {
                             return;
                         }
-                        let now = status.store().position();
+                        let now = status.store().position(self.shown);
                         news = position.replace(now) != Some(now);
                     }
                 }
             }
-            self.tell.send_replace(status.store().position());
+            self.tell.send_replace(status.store().position(self.shown));
             tokio::select! {
                 () = sleep(PAUSE) => {}
                 () = closing.cancelled() => {}

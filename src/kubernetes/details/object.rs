@@ -57,9 +57,16 @@ struct ManagedFields {
 
 /// Whether the count is among somebody's fields.
 #[derive(Debug, Default, Deserialize)]
-struct OwnedFields {
+pub(in crate::kubernetes) struct OwnedFields {
     #[serde(default, rename = "f:spec")]
     spec: OwnedSpec,
+}
+
+impl OwnedFields {
+    /// Whether the count is one of them.
+    pub(in crate::kubernetes) fn have_count(&self) -> bool {
+        self.spec.replicas.is_some()
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -142,11 +149,11 @@ impl From<DeploymentObject> for Details {
             name: entry.manager.clone(),
             applies: entry.operation == "Apply",
             time: entry.time.clone(),
-            owns_count: entry.fields.spec.replicas.is_some(),
+            owns_count: entry.fields.have_count(),
         });
         let managers = managers.collect();
         let owners = metadata.managed_fields.into_iter();
-        let owners = owners.filter(|owner| owner.fields.spec.replicas.is_some());
+        let owners = owners.filter(|owner| owner.fields.have_count());
         let owners = owners.map(|o| FieldOwner::new(o.manager, o.time, o.subresource));
         let owners: Vec<_> = owners.collect();
         let sole_mark = match &*owners {

@@ -48,6 +48,7 @@ struct Fields<'a> {
     resource_version: &'a [u8],
     deleting: bool,
     replicas: Option<i32>,
+    ready: i32,
     labels: Vec<(&'a str, &'a [u8])>,
     /// In the order of [`Annotation::ALL`].
     annotations: [Option<&'a [u8]>; 3],
@@ -80,6 +81,12 @@ impl<'a> Fields<'a> {
             2 => each(value.bytes()?, |field, value| {
                 if field == 1 {
                     this.replicas = Some(value.number()? as i32);
+                }
+                Ok(())
+            }),
+            3 => each(value.bytes()?, |field, value| {
+                if field == 7 {
+                    this.ready = value.number()? as i32;
                 }
                 Ok(())
             }),
@@ -179,6 +186,8 @@ impl<'a> Fields<'a> {
             name: name.into(),
             uid,
             replicas,
+            // It decides nothing: what can't be right is no reason to have no object.
+            ready: self.ready.max(0),
             resource_version,
             deleting: self.deleting,
             attributes: attributes(&self.labels, self.annotations, self.marks(namespace, name))?,
@@ -233,7 +242,7 @@ fn entry(message: &[u8]) -> Result<(&[u8], &[u8]), DecodeError> {
 
 /// The content of a field.
 #[derive(Debug, Clone, Copy)]
-enum Value<'a> {
+pub(super) enum Value<'a> {
     Number(u64),
     Bytes(&'a [u8]),
     /// Of a fixed length, which no field that is read has.
@@ -241,14 +250,14 @@ enum Value<'a> {
 }
 
 impl<'a> Value<'a> {
-    fn number(self) -> Result<u64, DecodeError> {
+    pub(super) fn number(self) -> Result<u64, DecodeError> {
         match self {
             Self::Number(number) => Ok(number),
             _ => Err(DecodeError::Field),
         }
     }
 
-    fn bytes(self) -> Result<&'a [u8], DecodeError> {
+    pub(super) fn bytes(self) -> Result<&'a [u8], DecodeError> {
         match self {
             Self::Bytes(bytes) => Ok(bytes),
             _ => Err(DecodeError::Field),
@@ -257,7 +266,7 @@ impl<'a> Value<'a> {
 }
 
 /// Shows every field of a message, in the order of its bytes.
-fn each<'a>(
+pub(super) fn each<'a>(
     mut message: &'a [u8],
     mut show: impl FnMut(u32, Value<'a>) -> Result<(), DecodeError>,
 ) -> Result<(), DecodeError> {

@@ -28,8 +28,8 @@ fn upsert(store: &Store, deployment: Deployment) {
 fn told(news: &News) -> Vec<String> {
     let changes = news.steps.iter().flat_map(|step| step.changes());
     let told = changes.filter_map(|change| {
-        let told = change.told(|_| true)?;
-        Some(String::from_utf8(change.event(told).to_vec()).unwrap())
+        let told = change.told(Shown::Count, |_| true)?;
+        Some(String::from_utf8(change.event(Shown::Count, told).to_vec()).unwrap())
     });
     told.collect()
 }
@@ -37,26 +37,32 @@ fn told(news: &News) -> Vec<String> {
 #[test]
 fn a_first_list_is_no_change_and_what_comes_after_it_is() {
     let store = synced(vec![deployment("a", "x", 1, 5)], 7);
-    let (_, position, versions) = store.follow();
+    let (_, position, versions) = store.follow(Shown::Count);
     assert_eq!(versions, "7");
     upsert(&store, deployment("a", "x", 2, 8));
-    let news = store.since(position, u64::MAX).unwrap();
+    let news = store.since(Shown::Count, position, u64::MAX).unwrap();
     let event = "event: changed\ndata: {\"namespace\":\"a\",\"name\":\"x\",\"replicaCount\":2,\"resourceVersion\":\"8\"}\n";
     assert_eq!(
         (told(&news), news.versions.as_deref()),
         (vec![event.into()], Some("8"))
     );
-    assert!(store.since(news.next, u64::MAX).unwrap().steps.is_empty());
+    assert!(
+        store
+            .since(Shown::Count, news.next, u64::MAX)
+            .unwrap()
+            .steps
+            .is_empty()
+    );
 }
 
 #[test]
 fn a_version_that_changes_nothing_that_is_shown_is_no_step() {
     let store = synced(vec![deployment("a", "x", 1, 5)], 7);
-    let position = store.position();
+    let position = store.position(Shown::Count);
     upsert(&store, deployment("a", "x", 1, 9));
     store.apply(all(&store), Vec::new(), 12);
-    assert_eq!(store.position(), position);
-    assert_eq!(store.follow().2, "12");
+    assert_eq!(store.position(Shown::Count), position);
+    assert_eq!(store.follow(Shown::Count).2, "12");
 }
 
 #[test]
@@ -64,9 +70,9 @@ fn another_object_of_the_same_name_is_deleted_and_added() {
     let store = synced(vec![deployment("a", "x", 1, 5)], 7);
     let mut other = deployment("a", "x", 1, 9);
     other.uid = uuid::Uuid::from_u128(9);
-    let position = store.position();
+    let position = store.position(Shown::Count);
     upsert(&store, other);
-    let told = told(&store.since(position, u64::MAX).unwrap());
+    let told = told(&store.since(Shown::Count, position, u64::MAX).unwrap());
     assert!(told[0].starts_with("event: deleted\n") && told[1].starts_with("event: added\n"));
 }
 
@@ -74,26 +80,32 @@ fn another_object_of_the_same_name_is_deleted_and_added() {
 fn a_changed_label_moves_an_object_into_and_out_of_sight() {
     let of = |team: &str, version| labelled(&[("team", team)], deployment("a", "x", 1, version));
     let store = synced(vec![of("web", 5)], 7);
-    let position = store.position();
+    let position = store.position(Shown::Count);
     upsert(&store, of("db", 8));
-    let news = store.since(position, u64::MAX).unwrap();
+    let news = store.since(Shown::Count, position, u64::MAX).unwrap();
     let change = &news.steps[0].changes()[0];
     let sees = |team: &'static str| change.told(move |d| d.attributes.label("team") == Some(team));
     assert_eq!(sees("web"), Some(Told::Deleted));
     assert_eq!(sees("db"), Some(Told::Added));
-    assert_eq!((sees("ops"), change.told(|_| true)), (None, None));
+    assert_eq!(
+        (sees("ops"), change.told(Shown::Count, |_| true)),
+        (None, None)
+    );
 }
 
 #[test]
 fn who_is_behind_the_ring_is_told_so_and_the_ring_stays_bounded() {
     let store = synced(vec![deployment("a", "x", 1, 5)], 7);
-    let position = store.position();
+    let position = store.position(Shown::Count);
     for i in 0..MOST as u64 + 1 {
         upsert(&store, deployment("a", "x", i as i32 % 2, 8 + i));
     }
-    assert!(store.since(position, u64::MAX).is_none() && store.after(&[7]).is_none());
+    assert!(
+        store.since(Shown::Count, position, u64::MAX).is_none()
+            && store.after(Shown::Count, &[7]).is_none()
+    );
     assert_eq!(
-        told(&store.since(position + 1, u64::MAX).unwrap()).len(),
+        told(&store.since(Shown::Count, position + 1, u64::MAX).unwrap()).len(),
         MOST
     );
     assert!(store.changes().bytes <= MOST_BYTES);
@@ -105,13 +117,13 @@ fn a_relist_of_more_than_fits_leaves_nothing_to_resume_from() {
         (0..9000).map(move |i| deployment("a", &format!("d{i}"), version as i32, version))
     };
     let store = synced(many(5).collect(), 7);
-    let position = store.position();
+    let position = store.position(Shown::Count);
     relisted(&store, many(9).collect(), 9);
-    assert!(store.since(position, u64::MAX).is_none());
+    assert!(store.since(Shown::Count, position, u64::MAX).is_none());
     assert_eq!(store.changes().bytes, 0);
     assert!(
         store
-            .since(store.position(), u64::MAX)
+            .since(Shown::Count, store.position(Shown::Count), u64::MAX)
             .unwrap()
             .steps
             .is_empty()
@@ -122,20 +134,24 @@ fn a_relist_of_more_than_fits_leaves_nothing_to_resume_from() {
 fn who_saw_some_of_what_a_relist_stepped_over_starts_over() {
     let store = synced(vec![deployment("a", "x", 1, 5)], 7);
     relisted(&store, vec![deployment("a", "x", 1, 12)], 20);
-    assert!(store.after(&[7]).is_some() && store.after(&[20]).is_some());
-    assert!(store.after(&[10]).is_none());
+    assert!(
+        store.after(Shown::Count, &[7]).is_some() && store.after(Shown::Count, &[20]).is_some()
+    );
+    assert!(store.after(Shown::Count, &[10]).is_none());
 }
 
 #[test]
 fn ids_of_the_future_of_other_scopes_and_from_before_a_restore_start_over() {
     let store = synced(vec![deployment("a", "x", 1, 5)], 70);
-    assert!(store.after(&[71]).is_none() && store.after(&[70, 3]).is_none());
+    assert!(
+        store.after(Shown::Count, &[71]).is_none() && store.after(Shown::Count, &[70, 3]).is_none()
+    );
     relisted(&store, vec![deployment("a", "x", 4, 4)], 30);
     upsert(&store, deployment("a", "x", 5, 90));
     for old in [5, 30, 31, 69, 70] {
-        assert!(store.after(&[old]).is_none(), "{old}");
+        assert!(store.after(Shown::Count, &[old]).is_none(), "{old}");
     }
-    assert!(store.after(&[90]).is_some());
+    assert!(store.after(Shown::Count, &[90]).is_some());
 }
 
 /// What the cluster did, one version each.
@@ -181,7 +197,7 @@ struct Client {
 
 impl Client {
     fn start_over(&mut self, store: &Store) {
-        let (snapshot, position, versions) = store.follow();
+        let (snapshot, position, versions) = store.follow(Shown::Count);
         let records = snapshot.records();
         self.counts = records.map(|r| (r.name().into(), r.replicas())).collect();
         self.position = position;
@@ -192,7 +208,7 @@ impl Client {
     fn hear(&mut self, news: &News, most: usize) {
         for step in news.steps.iter().take(most) {
             for change in step.changes() {
-                let Some(told) = change.told(|_| true) else {
+                let Some(told) = change.told(Shown::Count, |_| true) else {
                     continue;
                 };
                 let d = &change.deployment;
@@ -212,7 +228,7 @@ impl Client {
 
     fn reconnect(&mut self, stores: &[Store], server: usize, cut_after: usize) {
         self.server = server;
-        match stores[server].after(&self.at) {
+        match stores[server].after(Shown::Count, &self.at) {
             Some(news) => self.hear(&news, cut_after),
             None => self.start_over(&stores[server]),
         }
@@ -264,7 +280,7 @@ proptest! {
                     at[server] = to;
                 }
                 // What a client hears as far as it listens.
-                3 => match stores[client.server].since(client.position, u64::MAX) {
+                3 => match stores[client.server].since(Shown::Count, client.position, u64::MAX) {
                     Some(news) => client.hear(&news, usize::MAX),
                     None => client.start_over(&stores[client.server]),
                 },
@@ -287,15 +303,22 @@ proptest! {
 fn a_list_that_changes_more_than_is_kept_is_gathered_by_nobody_and_followers_start_over() {
     let many = |count| (0..MOST + 1).map(move |n| deployment("a", &format!("x{n:05}"), count, 5));
     let store = synced(many(1).collect(), 7);
-    let position = store.position();
+    let position = store.position(Shown::Count);
     relisted(&store, many(2).collect(), 9);
-    assert!(store.since(position, u64::MAX).is_none());
-    assert!(store.after(&[7]).is_none());
-    let (_, position, versions) = store.follow();
+    assert!(store.since(Shown::Count, position, u64::MAX).is_none());
+    assert!(store.after(Shown::Count, &[7]).is_none());
+    let (_, position, versions) = store.follow(Shown::Count);
     assert_eq!(versions, "9");
-    assert!(store.after(&[9]).unwrap().steps.is_empty());
+    assert!(store.after(Shown::Count, &[9]).unwrap().steps.is_empty());
     upsert(&store, deployment("a", "x00000", 3, 10));
-    assert_eq!(store.since(position, u64::MAX).unwrap().steps.len(), 1);
+    assert_eq!(
+        store
+            .since(Shown::Count, position, u64::MAX)
+            .unwrap()
+            .steps
+            .len(),
+        1
+    );
 }
 
 #[test]
@@ -316,28 +339,124 @@ fn a_list_for_the_sake_of_another_label_is_nothing_that_followers_missed() {
         store.replace(draft, version);
     };
     listed(&["team"], with(&["team"], 5), 7);
-    let position = store.position();
+    let position = store.position(Shown::Count);
     listed(&["team", "tier"], with(&["team", "tier"], 5), 7);
-    assert_eq!(store.position(), position);
+    assert_eq!(store.position(Shown::Count), position);
     listed(&["tier"], with(&["tier"], 5), 9);
-    let news = store.after(&[7]).unwrap();
+    let news = store.after(Shown::Count, &[7]).unwrap();
     assert!(news.steps.iter().all(|step| step.changes().is_empty()));
 }
 
 #[test]
 fn all_who_ask_from_and_up_to_the_same_are_given_the_same_however_the_store_goes_on() {
     let store = synced(vec![deployment("a", "x", 1, 5)], 7);
-    let position = store.position();
+    let position = store.position(Shown::Count);
     upsert(&store, deployment("a", "x", 2, 8));
-    let until = store.position();
-    let (one, two) = (store.since(position, until), store.since(position, until));
+    let until = store.position(Shown::Count);
+    let (one, two) = (
+        store.since(Shown::Count, position, until),
+        store.since(Shown::Count, position, until),
+    );
     assert!(Arc::ptr_eq(&one.unwrap(), &two.unwrap()));
     upsert(&store, deployment("a", "x", 3, 9));
-    let news = store.since(position, until).unwrap();
+    let news = store.since(Shown::Count, position, until).unwrap();
     assert_eq!((news.steps.len(), news.next), (1, until));
-    assert_eq!(store.since(until, until).unwrap().versions, None);
-    assert!(store.since(until, until).unwrap().steps.is_empty());
-    assert_eq!(store.since(until, 0).unwrap().next, until);
-    let rest = store.since(until, u64::MAX).unwrap();
+    assert_eq!(
+        store.since(Shown::Count, until, until).unwrap().versions,
+        None
+    );
+    assert!(
+        store
+            .since(Shown::Count, until, until)
+            .unwrap()
+            .steps
+            .is_empty()
+    );
+    assert_eq!(store.since(Shown::Count, until, 0).unwrap().next, until);
+    let rest = store.since(Shown::Count, until, u64::MAX).unwrap();
     assert_eq!((rest.steps.len(), rest.versions.as_deref()), (1, Some("9")));
+}
+
+fn ready(ready: i32, deployment: Deployment) -> Deployment {
+    Deployment {
+        ready,
+        ..deployment
+    }
+}
+
+#[test]
+fn ready_pods_are_told_to_those_who_are_shown_the_status_and_cost_nobody_else_anything() {
+    let store = synced(
+        vec![deployment("a", "x", 1, 5), deployment("a", "y", 1, 6)],
+        7,
+    );
+    let (counts, status) = (store.position(Shown::Count), store.position(Shown::Status));
+    upsert(&store, ready(1, deployment("a", "x", 1, 8)));
+    assert_eq!(store.position(Shown::Count), counts);
+    let news = store.since(Shown::Status, status, u64::MAX).unwrap();
+    let (text, events) = news.events(|_| true, "-s");
+    assert_eq!(events, 1);
+    let event = "event: changed\ndata: {\"namespace\":\"a\",\"name\":\"x\",\"replicaCount\":1,\"readyReplicas\":1,\"resourceVersion\":\"8\"}\nid: 8-s\n\n";
+    assert_eq!(text, event);
+    // A count is told to both, each in its form; and a touch to neither.
+    upsert(&store, ready(1, deployment("a", "x", 2, 9)));
+    upsert(&store, ready(1, deployment("a", "x", 2, 10)));
+    let told = |shown, position| {
+        let (text, events) = store
+            .since(shown, position, u64::MAX)
+            .unwrap()
+            .events(|_| true, "");
+        (
+            events,
+            text.windows(13).filter(|w| w == b"readyReplicas").count(),
+        )
+    };
+    assert_eq!(told(Shown::Count, counts), (1, 0));
+    assert_eq!(told(Shown::Status, status), (2, 2));
+    // More than are kept, in one step and one by one.
+    let many = |version: u64| {
+        let one = move |i: u64| ready(3, deployment("b", &format!("d{i:05}"), 1, version + i));
+        (0..MOST as u64 + 10).map(one).collect::<Vec<_>>()
+    };
+    let of = |ready: i32, list: Vec<Deployment>| {
+        list.into_iter()
+            .map(|d| Deployment { ready, ..d })
+            .collect()
+    };
+    let large: Store = synced(of(0, many(1)), 10_000);
+    let counts = large.position(Shown::Count);
+    let (one, mut list) = (large.position(Shown::Status), many(20_000));
+    list[7].replicas = 9;
+    relisted(&large, list, 30_000);
+    assert!(large.since(Shown::Status, one, u64::MAX).is_none());
+    for d in many(40_000) {
+        upsert(&large, ready(2, d));
+    }
+    let news = large.since(Shown::Count, counts, u64::MAX).unwrap();
+    assert_eq!(news.events(|_| true, "").1, 2);
+    assert!(large.after(Shown::Count, &[10_000]).is_some());
+    assert!(large.after(Shown::Status, &[10_000]).is_none());
+}
+
+#[test]
+fn a_step_of_counts_and_ready_pods_is_told_in_the_order_of_their_versions() {
+    let list = ["x", "y", "z"].map(|name| deployment("a", name, 1, 5));
+    let store = synced(list.to_vec(), 7);
+    let positions = [Shown::Count, Shown::Status].map(|shown| (shown, store.position(shown)));
+    let batch = [
+        ready(1, deployment("a", "x", 1, 8)),
+        deployment("a", "y", 4, 9),
+        ready(2, deployment("a", "z", 1, 10)),
+    ];
+    store.apply(all(&store), batch.map(Event::Upsert).to_vec(), 10);
+    let told = positions.map(|(shown, position)| {
+        let news = store.since(shown, position, u64::MAX).unwrap();
+        let changes = news.steps[0].changes();
+        changes
+            .iter()
+            .map(|c| c.deployment.name.to_string())
+            .collect::<Vec<_>>()
+            .join("")
+    });
+    assert_eq!(told, ["y", "xyz"]);
 }

@@ -16,6 +16,7 @@ use super::{ResultLabels, durations::Durations};
 pub(crate) enum Template {
     Health,
     WhoAmI,
+    History,
     Deployments,
     Replicas,
     Lease,
@@ -41,6 +42,7 @@ impl Template {
     pub(crate) const ALL: [Self; 18] = [
         Self::Health,
         Self::WhoAmI,
+        Self::History,
         Self::Deployments,
         Self::Replicas,
         Self::Lease,
@@ -64,6 +66,7 @@ impl Template {
         match self {
             Self::Health => "/api/v1/health",
             Self::WhoAmI => "/api/v1/whoami",
+            Self::History => "/api/v1/history",
             Self::Deployments => "/api/v1/deployments",
             Self::Lease => "/api/v1/namespaces/{namespace}/deployments/{name}/lease",
             Self::Leases => "/api/v1/leases",

@@ -19,6 +19,7 @@ pub fn deployment(position: usize, replicas: i32, resource_version: u64) -> Depl
         name: format!("checkout-worker-{position:07}").into(),
         uid: Uuid::from_u64_pair(mix(position as u64), mix(!(position as u64))),
         replicas,
+        ready: replicas,
         resource_version,
         deleting: false,
         attributes: Attributes::default(),

@@ -4,6 +4,7 @@ mod any;
 mod batches;
 mod cluster;
 mod expiring;
+mod history;
 mod images;
 mod kubernetes;
 mod lists;

@@ -11,6 +11,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::{Setup, World, eventually};
+use crate::support::Events;
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -292,4 +293,31 @@ pub(super) async fn labels_and_annotations_are_in_the_copy(world: &World) {
     world.patch(ns, "shop", json!({"metadata": patch})).await;
     shows("ops", Some(5)).await;
     following.abort();
+}
+
+pub(super) async fn a_watch_with_status_shows_pods_become_ready(world: &World) {
+    let ns = "ready";
+    world.create(ns, "shop", Some(0), json!({})).await;
+    let server = Setup::new(world.kubeconfig()).healthy().await;
+    let path = format!("/namespaces/{ns}/deployments?watch&status=true");
+    let mut watch = Events::open(&server.client, &path, &[]).await;
+    let list = watch.next().await.unwrap().data;
+    assert_eq!(list[0]["readyReplicas"], 0, "{list}");
+    let put = server.client.scale(ns, "shop", 2, &[]).await;
+    assert_eq!(put.status, 200, "{}", put.text());
+    loop {
+        let event = watch.next().await.unwrap();
+        assert_eq!(
+            (&*event.name, &event.data["replicaCount"]),
+            ("changed", &json!(2))
+        );
+        if event.data["readyReplicas"] == 2 {
+            break;
+        }
+    }
+    let list = server.client.get(&path.replace("watch&", "")).await;
+    assert_eq!(
+        list.json()[0]["readyReplicas"],
+        world.ready(ns, "shop").await
+    );
 }

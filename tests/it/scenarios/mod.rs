@@ -34,6 +34,7 @@ const TOGETHER: &[(&str, Scenario)] = scenarios![
     following::a_cut_connection_loses_nothing,
     following::the_list_equals_the_clusters_after_a_storm_of_changes,
     following::labels_and_annotations_are_in_the_copy,
+    following::a_watch_with_status_shows_pods_become_ready,
     writing::a_write_is_read_at_once_and_ends_in_that_many_ready_replicas,
     writing::a_write_that_changes_nothing_says_so,
     writing::a_dry_run_changes_nothing,
@@ -60,6 +61,7 @@ const REAL: &[(&str, Scenario)] = scenarios![
     owners::who_waits_for_a_count_is_told_that_an_autoscaler_took_it_back,
     owners::a_gitops_tool_counts_unless_it_applies_no_count,
     batches::what_an_autoscaler_or_a_gitops_tool_took_is_left_to_it,
+    owners::the_history_tells_who_set_which_count_whoever_it_was,
 ];
 
 /// They break the API server for everybody.

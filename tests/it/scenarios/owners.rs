@@ -130,3 +130,31 @@ pub(super) async fn a_gitops_tool_counts_unless_it_applies_no_count(world: &Worl
         .await;
     becomes(Some(false), 1).await;
 }
+
+pub(super) async fn the_history_tells_who_set_which_count_whoever_it_was(world: &World) {
+    let ns = "remembered";
+    world.create(ns, "shop", Some(3), json!({})).await;
+    let server = Setup::new(world.kubeconfig()).healthy().await;
+    let client = &server.client;
+    let put = client.scale(ns, "shop", 9, &[]).await;
+    assert_eq!(put.status, 200, "{}", put.text());
+    let kubectl = json!({"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"replicas": 8}});
+    world.apply(ns, "shop", "kubectl", kubectl).await;
+    world.autoscale(ns, "shop", 2, 4).await;
+    let path = format!("/history?namespace={ns}");
+    let changes = async || client.get(&path).await.json()["changes"].clone();
+    eventually(Duration::from_secs(60), "the autoscaler acts", async || {
+        changes().await[0]["to"] == 4
+    })
+    .await;
+    let told = changes().await;
+    let told: Vec<_> = told.as_array().unwrap().iter().collect();
+    let counts: Vec<_> = told.iter().map(|c| [&c["from"], &c["to"]]).collect();
+    assert_eq!(json!(counts), json!([[8, 4], [9, 8], [3, 9]]), "{told:?}");
+    assert_eq!(told[0]["by"], json!({"manager": "kube-controller-manager"}));
+    assert_eq!(told[1]["by"], json!({"manager": "kubectl"}));
+    let manager = told[2]["by"]["manager"].as_str().unwrap();
+    assert!(manager.starts_with("headcount:"), "{manager}");
+    let principal = told[2]["by"]["principal"].as_str().unwrap();
+    assert!(manager.contains(&format!(":{principal}@")), "{manager}");
+}

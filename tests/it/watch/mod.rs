@@ -3,6 +3,7 @@
 mod faults;
 mod polling;
 mod scopes;
+mod status;
 
 use std::time::Duration;
 
