@@ -215,8 +215,18 @@ pub(super) enum Sight {
 }
 
 impl Sight {
-    /// Of one namespace of the snapshot or of all, and of `others`. The cluster is asked where it decides.
+    /// Of one namespace of the snapshot or of all. The cluster is asked where it decides.
     pub(super) async fn of(
+        caller: &Arc<Caller>,
+        verb: Verb,
+        namespace: Option<&str>,
+        snapshot: &Arc<Snapshot>,
+    ) -> Result<Self, ApiError> {
+        Self::of_past(caller, verb, namespace, snapshot, &[]).await
+    }
+
+    /// The same with `others`, namespaces that may have nothing in them now.
+    pub(super) async fn of_past(
         caller: &Arc<Caller>,
         verb: Verb,
         namespace: Option<&str>,

@@ -88,7 +88,7 @@ pub(super) async fn get(
     caught_up(api, caller, None, version).await?;
     let store = api.status.store();
     // Who may see nothing has nobody wait.
-    let sight = Sight::of(caller, Verb::List, namespace, &store.snapshot(), &[]).await?;
+    let sight = Sight::of(caller, Verb::List, namespace, &store.snapshot()).await?;
     if let Some(namespace) = namespace
         && store.snapshot().resource_version_in(namespace) == 0
     {
@@ -103,7 +103,9 @@ pub(super) async fn get(
     let gone: BTreeSet<&str> = asked_for.iter().map(|c| &*c.namespace).collect();
     let gone: Vec<&str> = gone.into_iter().collect();
     let sight = match sight {
-        Sight::Namespaces(_) => Sight::of(caller, Verb::List, namespace, &snapshot, &gone).await?,
+        Sight::Namespaces(_) => {
+            Sight::of_past(caller, Verb::List, namespace, &snapshot, &gone).await?
+        }
         sight => sight,
     };
     let mut changes = Vec::new();

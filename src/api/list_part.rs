@@ -60,7 +60,6 @@ pub(super) async fn list(
         Verb::List,
         namespace,
         &api.status.store().snapshot(),
-        &[],
     )
     .await?;
     let mut outdated = Duration::ZERO;
@@ -89,7 +88,7 @@ pub(super) async fn list(
             (start, api.status.store().snapshot())
         }
     };
-    let sight = Sight::of(caller, Verb::List, namespace, &snapshot, &[]).await?;
+    let sight = Sight::of(caller, Verb::List, namespace, &snapshot).await?;
     let most = parameters.limit.map_or(usize::MAX, |limit| limit * LARGEST);
     let whole = match parameters.shown {
         Shown::Count => snapshot.list_len(),

@@ -25,6 +25,7 @@ from headcount_client.api.write import (
 )
 from headcount_client.models import (
     Error,
+    Listed,
     Message,
     PausedWritten,
     Replicas,
@@ -54,7 +55,7 @@ same(who_am_i.sync(client=client).principal, "alice")
 shop = dict(namespace="web", name="shop")
 before = get_replicas.sync(**shop, client=client)
 same(before, Replicas(**shop, replica_count=2))
-same(Replicas(**shop, replica_count=2) in list_deployments.sync(client=client), True)
+same(Listed(**shop, replica_count=2) in list_deployments.sync(client=client), True)
 
 # Written, and read back.
 done = set_replicas.sync(**shop, client=client, body=SetReplicas(replica_count=5))

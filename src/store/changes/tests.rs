@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::store::{
-    Event, LabelKeys, Store,
+    Event, LabelKeys, Store, Told,
     tests::{all, deployment, labelled},
 };
 
@@ -84,7 +84,11 @@ fn a_changed_label_moves_an_object_into_and_out_of_sight() {
     upsert(&store, of("db", 8));
     let news = store.since(Shown::Count, position, u64::MAX).unwrap();
     let change = &news.steps[0].changes()[0];
-    let sees = |team: &'static str| change.told(move |d| d.attributes.label("team") == Some(team));
+    let sees = |team: &'static str| {
+        change.told(Shown::Count, move |d| {
+            d.attributes.label("team") == Some(team)
+        })
+    };
     assert_eq!(sees("web"), Some(Told::Deleted));
     assert_eq!(sees("db"), Some(Told::Added));
     assert_eq!(
@@ -108,7 +112,7 @@ fn who_is_behind_the_ring_is_told_so_and_the_ring_stays_bounded() {
         told(&store.since(Shown::Count, position + 1, u64::MAX).unwrap()).len(),
         MOST
     );
-    assert!(store.changes().bytes <= MOST_BYTES);
+    assert!(store.changes().counts.bytes <= MOST_BYTES);
 }
 
 #[test]
@@ -120,7 +124,7 @@ fn a_relist_of_more_than_fits_leaves_nothing_to_resume_from() {
     let position = store.position(Shown::Count);
     relisted(&store, many(9).collect(), 9);
     assert!(store.since(Shown::Count, position, u64::MAX).is_none());
-    assert_eq!(store.changes().bytes, 0);
+    assert_eq!(store.changes().counts.bytes, 0);
     assert!(
         store
             .since(Shown::Count, store.position(Shown::Count), u64::MAX)

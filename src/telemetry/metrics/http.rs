@@ -39,7 +39,7 @@ pub(crate) enum Template {
 impl Template {
     /// All of them.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::Health,
         Self::WhoAmI,
         Self::History,

@@ -105,7 +105,14 @@ async fn busy(cluster: &SimCluster) -> (Serving, tempfile::TempDir) {
     let flag = format!("--config={}", file.display());
     let serving = Serving::healthy(cluster.kubeconfig(), &[&flag]).await;
     let client = &serving.client;
-    for path in ["/health", "/whoami", "/deployments", COUNT, "/nothing"] {
+    for path in [
+        "/health",
+        "/whoami",
+        "/history",
+        "/deployments",
+        COUNT,
+        "/nothing",
+    ] {
         for protocol in ["h2", "http/1.1"] {
             client.alpn(&[protocol]).get(path).await;
         }

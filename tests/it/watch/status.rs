@@ -12,6 +12,7 @@ const STATUS: &str = "/deployments?watch&status=true";
 #[tokio::test]
 async fn a_watch_with_status_tells_of_ready_pods_and_another_one_does_not() {
     let (sim, server) = served().await;
+    sim.cluster.set_rollout(None);
     for alpn in ["http/1.1", "h2"] {
         let client = server.client.alpn(&[alpn]);
         let mut status = Events::open(&client, STATUS, &[]).await;
@@ -48,6 +49,7 @@ async fn a_watch_with_status_tells_of_ready_pods_and_another_one_does_not() {
 #[tokio::test]
 async fn ids_of_watches_with_status_and_without_are_not_taken_for_each_other() {
     let (sim, server) = served().await;
+    sim.cluster.set_rollout(None);
     let mut status = Events::open(&server.client, STATUS, &[]).await;
     let mut counts = Events::open(&server.client, WATCH, &[]).await;
     status.told().await;
@@ -75,6 +77,7 @@ async fn ids_of_watches_with_status_and_without_are_not_taken_for_each_other() {
 #[tokio::test]
 async fn a_relist_tells_of_ready_pods_that_changed_meanwhile() {
     let (sim, server) = served().await;
+    sim.cluster.set_rollout(None);
     let mut status = Events::open(&server.client, STATUS, &[]).await;
     let mut counts = Events::open(&server.client, WATCH, &[]).await;
     status.told().await;
