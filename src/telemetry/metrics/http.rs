@@ -14,6 +14,8 @@ use super::{ResultLabels, durations::Durations};
 /// A route as metrics call it: a template, never a path, so that labels stay few.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Template {
+    Page,
+    PageFile,
     Health,
     WhoAmI,
     Deployments,
@@ -38,7 +40,9 @@ pub(crate) enum Template {
 impl Template {
     /// All of them.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 20] = [
+        Self::Page,
+        Self::PageFile,
         Self::Health,
         Self::WhoAmI,
         Self::Deployments,
@@ -62,6 +66,8 @@ impl Template {
     /// The label's value.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
+            Self::Page => "/",
+            Self::PageFile => "/page/{file}",
             Self::Health => "/api/v1/health",
             Self::WhoAmI => "/api/v1/whoami",
             Self::Deployments => "/api/v1/deployments",
