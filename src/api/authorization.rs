@@ -324,11 +324,7 @@ pub(super) fn judge_count(
 }
 
 /// The counts that the caller may set, as far as server, rule and annotations bound them; `None` if it may set none.
-pub(super) fn bounds(
-    caller: &Caller,
-    names: (&str, &str),
-    deployment: &Details,
-) -> Option<Bounds> {
+pub(super) fn bounds(caller: &Caller, names: (&str, &str), deployment: &Details) -> Option<Bounds> {
     let decision = permit(caller, Verb::Scale, names, &deployment.labels).ok()?;
     let of_rule = decision.rule().map(Rule::bounds).unwrap_or_default();
     let of_server = Bounds::up_to(caller.rules.writes.max_replicas);

@@ -98,7 +98,8 @@ pub(super) fn get(request: &HeaderMap) -> Response<Body> {
 
 /// `GET /docs`
 pub(super) fn docs(request: &HeaderMap) -> Response<Body> {
-    static RENDERED: LazyLock<Rendered> = LazyLock::new(|| Rendered::of(page::page(&document()).into()));
+    static RENDERED: LazyLock<Rendered> =
+        LazyLock::new(|| Rendered::of(page::page(&document()).into()));
     let mut response = RENDERED.answer("text/html; charset=utf-8", request);
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, page::policy()),

@@ -29,7 +29,7 @@ export async function follow(into, signal) {
       const watched = await watch(id, into, signal, () => (failures = 0));
       id = watched.id;
       wait = watched.retry;
-      into.state("reconnecting", "the server ended the stream");
+      if (id !== null) into.state("reconnecting", "the server ended the stream");
     } catch (error) {
       if (signal.aborted) return;
       if (error.at) id = error.at;
@@ -90,8 +90,9 @@ async function watch(id, into, signal, alive) {
   try {
     response = await asked("&status=true").catch((error) => (error.status === 400 ? asked("") : Promise.reject(error)));
   } catch (error) {
-    if (error.status === 403) return poll(into, signal, error);
-    throw error;
+    if (error.status !== 403) throw error;
+    alive();
+    return poll(into, signal, error);
   }
   into.state("live");
   alive();

@@ -5,9 +5,11 @@ import { createInterface } from "node:readline";
 
 const require = createRequire(`${process.env.PAGE_TOOLS}/`);
 const { chromium } = require("playwright-core");
+const { existsSync, readFileSync } = require("node:fs");
+const executablePath = ["/usr/bin/chromium", "/usr/bin/google-chrome"].find((path) => existsSync(path));
 const axe = require.resolve("axe-core/axe.min.js");
 
-/** What the test says of the server: `address`, `certificate`, `key`, and more. */
+/** What the test says of the server: `address`, and more. */
 export const world = JSON.parse(process.env.PAGE_WORLD);
 export const origin = `https://${world.address}`;
 
@@ -52,14 +54,12 @@ const expected = [/404 .*\/(history|leases)/, /400 .*status=true/];
 export const expect = (...patterns) => expected.push(...patterns);
 
 /** The page in a window of its own. */
-export async function open({ path = "/", dark = false, width = 1280, height = 800, certificate = true, at = origin, view = {}, ready = true } = {}) {
-  browser ??= await chromium.launch({ executablePath: "/usr/bin/chromium", args: ["--no-sandbox", "--disable-dev-shm-usage"] });
+export async function open({ path = "/", dark = false, width = 1280, height = 800, at = origin, view = {}, ready = true } = {}) {
+  browser ??= await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-dev-shm-usage"] });
   const context = await browser.newContext({
     viewport: { width, height },
     colorScheme: dark ? "dark" : "light",
-    ignoreHTTPSErrors: true,
     acceptDownloads: true,
-    clientCertificates: certificate ? [{ origin, certPath: world.certificate, keyPath: world.key }] : undefined,
     ...view,
   });
   const page = await context.newPage();
@@ -88,7 +88,7 @@ export const row = async (page, name) => (await rows(page)).find((one) => one.na
 
 /** What axe finds wrong. */
 export async function violations(page) {
-  await page.evaluate(require("node:fs").readFileSync(axe, "utf8"));
+  await page.evaluate(readFileSync(axe, "utf8"));
   const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
   return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html, failureSummary }) => `${html} (${failureSummary})`).join("; ").slice(0, 600)}`);
 }

@@ -48,4 +48,14 @@ run(async () => {
   await page.getByLabel(/Type shop/).fill("shop");
   await yes.click();
   await until("zero", async () => (await step("count", "web", "shop")) === 0);
+  await page.getByRole("button", { name: "Close", exact: true }).last().click();
+
+  await step("an autoscaler", "batch", "worker");
+  await page.locator("#grid .row", { hasText: "worker" }).click();
+  await until("what else sets it", async () => (await page.locator(".details").innerText()).includes("HorizontalPodAutoscaler worker (2 to 6) also sets this count"));
+  await until("the badge", async () => (await row(page, "batch/worker")).badges.includes("autoscaler"));
+  await page.getByRole("button", { name: "Change count…" }).click();
+  await page.getByLabel("New count").fill("9");
+  await page.getByRole("button", { name: "Check" }).click();
+  await says("will lower it to 6");
 });

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use headcount::pki::Pair;
+use headcount::pki::DemoFiles;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
@@ -40,9 +40,14 @@ async fn tools() -> Option<PathBuf> {
     None
 }
 
-/// What a case knows: where the server is, and whose certificate the browser has.
-pub(super) fn world(address: impl ToString, client: &Pair) -> Value {
-    json!({"address": address.to_string(), "certificate": client.certificate, "key": client.key})
+/// What a case knows: where the server is, and whose certificate the browser has, alice's.
+pub(super) fn world(address: impl ToString, files: &DemoFiles) -> Value {
+    json!({
+        "address": address.to_string(),
+        "ca": files.ca,
+        "certificate": files.client.certificate,
+        "key": files.client.key,
+    })
 }
 
 /// Plays a case. `step` does what it asks for by a name and details, and returns what it is told.
@@ -54,8 +59,17 @@ pub(super) async fn play(
     let Some(tools) = tools().await else { return };
     let _turn = TURNS.acquire().await.unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let mut node = Command::new("node")
-        .arg(root().join("tests/page").join(case))
+    let file = |name: &str| world[name].as_str().unwrap().to_owned();
+    let mut node = Command::new("unshare")
+        // Of its own: mounts for the browser's policy, processes that end with it.
+        .args(["--map-root-user", "--mount", "--pid", "--fork"])
+        .args(["--kill-child", "--mount-proc"])
+        .arg(root().join("tests/page/play"))
+        .arg(case)
+        .env("PAGE_CA", file("ca"))
+        .env("PAGE_CERTIFICATE", file("certificate"))
+        .env("PAGE_KEY", file("key"))
+        .env("PAGE_ORIGIN", format!("https://{}", file("address")))
         .env("PAGE_TOOLS", tools)
         .env("PAGE_WORLD", world.to_string())
         // What a browser leaves behind.

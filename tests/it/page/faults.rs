@@ -24,7 +24,7 @@ async fn what_the_cluster_says_is_text_and_never_a_part_of_the_page() {
         code: 403,
     };
     sim.cluster.faults().add(Rule::new(On::Scale, webhook));
-    let world = world(server.address, &server.files.client);
+    let world = world(server.address, &server.files);
     play("hostile.mjs", &world, async |step, details| {
         usual(&sim, &server, step, details).await
     })
@@ -34,7 +34,7 @@ async fn what_the_cluster_says_is_text_and_never_a_part_of_the_page() {
 #[tokio::test]
 async fn another_sites_page_can_read_nothing_and_write_nothing_with_the_browsers_certificate() {
     let (sim, server) = served().await;
-    let mut world = world(server.address, &server.files.client);
+    let mut world = world(server.address, &server.files);
     // The other site is another server of this machine.
     world["site"] = json!({
         "certificate": server.files.server.certificate,
@@ -67,7 +67,7 @@ async fn a_server_that_is_killed_is_told_of_and_after_its_restart_the_page_goes_
     // The folder of the files goes away with the first server.
     let kept = tempfile::tempdir().unwrap();
     let files = kept_in(kept.path(), files);
-    let world = world(address, &files.client);
+    let world = world(address, &files);
     play("restart.mjs", &world, async |step, details| match step {
         "kill" => {
             serving = None;
@@ -126,7 +126,7 @@ async fn whoever_is_let_in_no_more_is_told_so_in_words() {
     let client = &serving.files.client;
     play(
         "revoked.mjs",
-        &world(serving.address, client),
+        &world(serving.address, &serving.files),
         async |step, _| match step {
             "deny" => json!(deny(&list, &client.certificate, &[DenyBy::Serial]).unwrap()),
             _ => panic!("no test does {step:?}"),
@@ -138,7 +138,7 @@ async fn whoever_is_let_in_no_more_is_told_so_in_words() {
 #[tokio::test]
 async fn a_copy_that_does_not_follow_the_cluster_is_said_to_be_old() {
     let (sim, server) = served().await;
-    let world = world(server.address, &server.files.client);
+    let world = world(server.address, &server.files);
     play("stale.mjs", &world, async |step, details| match step {
         "the cluster is away" => {
             sim.cluster.faults().add(Rule::new(On::Any, Fault::Hang));

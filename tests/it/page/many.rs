@@ -47,7 +47,7 @@ async fn a_hundred_thousand_rows_are_found_and_scrolled_while_a_thousand_a_secon
     sim.cluster.set_rollout(None);
     let server = Setup::new(sim.kubeconfig()).healthy().await;
     let mut churning = None;
-    let world = world(server.address, &server.files.client);
+    let world = world(server.address, &server.files);
     play("many.mjs", &world, async |step, _| match step {
         "changes begin" => {
             churning = Some(tokio::spawn(churn(sim.cluster.clone(), count)));
@@ -67,7 +67,7 @@ async fn over_a_slow_network_rows_are_there_before_all_are_and_a_count_can_be_se
     let sim = SimCluster::start().await;
     fill(&sim.cluster, 20_000);
     let server = Setup::new(sim.kubeconfig()).healthy().await;
-    let world = world(server.address, &server.files.client);
+    let world = world(server.address, &server.files);
     play("slow.mjs", &world, async |step, _| match step {
         "count" => json!(sim.count("ns-000", "app-000000")),
         _ => panic!("no test does {step:?}"),

@@ -3,10 +3,11 @@
 mod browser;
 mod faults;
 mod many;
+mod pictures;
 
 use std::time::Duration;
 
-use headcount::access::{Authorization, Verbs};
+use headcount::access::{Authorization, Verb, Verbs};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use simkube::NewDeployment;
@@ -62,7 +63,9 @@ async fn usual(sim: &SimCluster, server: &TestServer, step: &str, details: &[Val
         }
         "another caller scales" => {
             let (namespace, name, count) = count(details);
-            let answer = another(server).scale(namespace, name, count.into(), &[]).await;
+            let answer = another(server)
+                .scale(namespace, name, count.into(), &[])
+                .await;
             json!(answer.status.as_u16())
         }
         "create" => {
@@ -83,6 +86,17 @@ async fn usual(sim: &SimCluster, server: &TestServer, step: &str, details: &[Val
             sim.cluster.set_rollout(time);
             json!(true)
         }
+        "an autoscaler" => {
+            let [namespace, name] = [0, 1].map(|at| details[at].as_str().unwrap());
+            let target = json!({
+                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
+                "minReplicas": 2,
+                "maxReplicas": 6,
+            });
+            sim.cluster
+                .set_autoscaler(namespace, name, target, json!([]));
+            Value::Null
+        }
         "an Event says" => {
             let words = details[0].as_str().unwrap();
             let events = sim.cluster.events();
@@ -95,7 +109,7 @@ async fn usual(sim: &SimCluster, server: &TestServer, step: &str, details: &[Val
 
 async fn plays(case: &str) {
     let (sim, server) = served().await;
-    let world = world(server.address, &server.files.client);
+    let world = world(server.address, &server.files);
     play(case, &world, async |step, details| {
         usual(&sim, &server, step, details).await
     })
@@ -172,4 +186,21 @@ async fn everything_can_be_done_without_a_mouse() {
 #[tokio::test]
 async fn no_view_is_inaccessible_in_dark_in_light_or_on_a_phone() {
     plays("accessible.mjs").await;
+}
+
+#[tokio::test]
+async fn who_may_only_list_and_look_sees_changes_and_is_told_what_else_needs() {
+    let sim = SimCluster::start().await;
+    sim.create("web", "shop", 3);
+    let looking = [Verb::List, Verb::Get].into_iter().collect();
+    let setup = Setup {
+        authorization: Authorization::Any(looking),
+        ..Setup::new(sim.kubeconfig())
+    };
+    let server = setup.healthy().await;
+    let world = world(server.address, &server.files);
+    play("looking.mjs", &world, async |step, details| {
+        usual(&sim, &server, step, details).await
+    })
+    .await;
 }
