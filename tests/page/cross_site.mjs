@@ -76,7 +76,7 @@ run(async () => {
 
   const writes = statuses.filter(([method]) => !["GET", "OPTIONS"].includes(method));
   check(writes.every(([, status]) => status === 403), "every write is 403:", writes);
-  check(writes.length >= 2, "writes did reach the server:", statuses);
+  check(writes.length >= 1, "writes did reach the server:", statuses);
   same(await step("count", "web", "shop"), 3, "the count");
 
   // What opens the page in a window of its own has no hold of it.
