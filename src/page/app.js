@@ -42,7 +42,7 @@ const grid = new Grid(rows, shown, {
 });
 const redraw = () => grid.draw();
 const history = new History(rows, who, { open, learnt: redraw });
-const leases = new Leases(rows, { open, learnt: redraw });
+const leases = new Leases(rows, { open, learnt: () => (redraw(), details.leasesRead()) });
 const owners = new Owners(rows, who, redraw);
 const details = new Details({
   me: who,
@@ -56,6 +56,7 @@ const details = new Details({
     remember();
     if (view === "deployments") grid.element.focus();
   },
+  leaseOf: (namespace, name) => leases.of(namespace, name),
   leasesChanged: () => leases.load(),
 });
 let view = "deployments";

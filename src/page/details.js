@@ -21,8 +21,11 @@ export class Details {
   #looking = null;
   #bar = rolloutBar();
   #changes = { changes: [] };
+  /** What was drawn last: a detail and an error; and the end of the lease that was. */
+  #shown = null;
+  #until;
 
-  /** `on` has `me()`, `learn(namespace, name, detail)`, `closed()`, `leasesChanged()`. */
+  /** `on` has `me()`, `learn(namespace, name, detail)`, `closed()`, `leaseOf(namespace, name)`, `leasesChanged()`. */
   constructor(on) {
     this.#on = on;
     this.element.addEventListener("keydown", (event) => {
@@ -42,9 +45,18 @@ export class Details {
     this.#follow(this.#looking.signal);
   }
 
+  /** Leases were read: that of this Deployment may be another one. */
+  leasesRead() {
+    if (!this.#shown) return;
+    const { namespace, name } = this.of;
+    const { until } = this.#on.leaseOf(namespace, name) ?? {};
+    if (until !== this.#until) this.#draw(...this.#shown);
+  }
+
   close() {
     if (!this.of) return;
     this.#looking?.abort();
+    this.#shown = null;
     this.of = null;
     this.element.hidden = true;
     this.#on.closed();
@@ -98,6 +110,8 @@ export class Details {
 
   #draw(detail, error) {
     const { namespace, name } = this.of;
+    this.#shown = [detail, error];
+    this.#until = this.#on.leaseOf(namespace, name)?.until;
     // Redrawn under whoever is in it: the focus goes back to where it was.
     const focused = this.element.contains(document.activeElement) ? document.activeElement.dataset.action : undefined;
     const action = (id, label, act, more = {}) => button(label, act, { "data-action": id, ...more });
@@ -118,7 +132,9 @@ export class Details {
   }
 
   #body(detail, action, open) {
-    const { replicas, rollout, lastSetBy, lease, conditions, containers, labels } = detail;
+    const { namespace, name } = this.of;
+    const lease = detail.lease ?? this.#on.leaseOf(namespace, name);
+    const { replicas, rollout, lastSetBy, conditions, containers, labels } = detail;
     const { changes, since, wrong } = this.#changes;
     this.#bar.show(rollout);
     const owner = ownerInWords(lastSetBy);

@@ -55,6 +55,11 @@ export class Leases {
     this.timer = setTimeout(() => this.load(), document.hidden ? 60_000 : again);
   }
 
+  /** The lease of a Deployment, if it has one. */
+  of(namespace, name) {
+    return this.list.find((one) => one.namespace === namespace && one.name === name);
+  }
+
   show() {
     this.#draw();
     this.load();
