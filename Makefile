@@ -24,7 +24,7 @@ run: ## Run the demo: an embedded cluster, fresh certificates, curl commands to 
 	$(CARGO) run --locked --bin headcount -- demo $(ARGS)
 
 test: ## Run every test, those on a real Kubernetes control plane included (built once, some minutes)
-	@.ci/prerequisites cargo cc c++ go curl openssl
+	@.ci/prerequisites cargo cc c++ go curl openssl node chromium certutil
 	@.ci/test
 
 bench: ## Measure against a Go server and the libraries' limit; ARGS=--quick takes three minutes, ARGS=--help tells more

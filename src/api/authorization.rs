@@ -11,7 +11,7 @@ use super::{
     path::{shown, valid_names},
 };
 use crate::{
-    access::{self, Authorization, Bounds, Caller, Decision, Denied, Reviewer, Verb},
+    access::{self, Authorization, Bounds, Caller, Decision, Denied, Reviewer, Rule, Verb},
     image_reference::ImageReference,
     kubernetes::{AccessReviewError, Details},
     selector::Labels,
@@ -363,6 +363,15 @@ pub(super) fn judge_count(
     let annotations = record.annotation_bounds();
     decision.judge_count(record.replicas(), to, &annotations, &server)?;
     Ok(())
+}
+
+/// The counts that the caller may set, as far as server, rule and annotations bound them; `None` if it may set none.
+pub(super) fn bounds(caller: &Caller, names: (&str, &str), deployment: &Details) -> Option<Bounds> {
+    let decision = permit(caller, Verb::Scale, names, &deployment.labels).ok()?;
+    let of_rule = decision.rule().map(Rule::bounds).unwrap_or_default();
+    let of_server = Bounds::up_to(caller.rules.writes.max_replicas);
+    let of_annotations = annotation_bounds(deployment).bounds();
+    Some(of_server.narrowed_by(&of_rule).narrowed_by(&of_annotations))
 }
 
 /// Judges a change of any kind by the annotations of the object that its write is conditional on.

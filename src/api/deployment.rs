@@ -23,7 +23,7 @@ use super::{
     rollout::{self, Pods, Rollout, Since, State},
 };
 use crate::{
-    access::{Caller, Verb},
+    access::{Bounds, Caller, Verb},
     kubernetes::{Condition, Container, Details, FieldOwner},
 };
 
@@ -66,7 +66,8 @@ pub(super) async fn get(
         StatusCode::OK
     };
     let sticking = Sticking::of(api, names, &found);
-    let detail = Detail::of(names, &found, rollout, sticking);
+    let bounds = authorization::bounds(caller, names, &found);
+    let detail = Detail::of(names, &found, rollout, sticking, bounds);
     // A struct of strings and numbers always has a JSON form.
     let body = serde_json::to_vec(&detail).unwrap_or_default();
     let tag = preconditions::detail_tag(found.uid, found.resource_version, &body);
@@ -106,6 +107,9 @@ struct Detail<'a> {
     last_set_by: Option<SetBy<'a>>,
     also_set_by: Vec<AlsoSetBy>,
     will_stick: Option<bool>,
+    /// Left out for a caller that may set no count of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bounds: Option<Bounds>,
 }
 
 /// Who set the count last.
@@ -125,6 +129,7 @@ impl<'a> Detail<'a> {
         found: &'a Details,
         rollout: Rollout,
         sticking: Sticking,
+        bounds: Option<Bounds>,
     ) -> Self {
         let status = &found.status;
         Self {
@@ -145,6 +150,7 @@ impl<'a> Detail<'a> {
             last_set_by: found.last_set_by.as_ref().map(SetBy::of),
             also_set_by: sticking.also_set_by,
             will_stick: sticking.will_stick,
+            bounds,
         }
     }
 }

@@ -23,11 +23,13 @@ mod list_parameters;
 mod list_part;
 mod long_poll;
 pub mod openapi;
+mod page;
 mod path;
 mod paused;
 mod pins;
 mod preconditions;
 mod reason;
+mod rendered;
 mod replicas;
 mod request;
 mod restart;
@@ -250,7 +252,7 @@ impl Api {
     /// Whether there is memory for requests to this path.
     fn affordable(&self, route: &Route<'_>, writes: bool) -> Result<(), ApiError> {
         let needs_none = match route {
-            Route::Health | Route::WhoAmI => true,
+            Route::Page | Route::PageFile { .. } | Route::Health | Route::WhoAmI => true,
             Route::Replicas { .. } => !writes,
             _ => false,
         };
@@ -419,6 +421,8 @@ impl Api {
             content,
         };
         match route {
+            Route::Page => Ok(page::index(&request.headers)),
+            Route::PageFile { file } => page::file(file, &request.headers),
             Route::Health => Ok(health::get(self)),
             Route::WhoAmI => Ok(whoami::get(&caller)),
             Route::Deployments if request.uri.query().is_some_and(Parameters::are_in) => {

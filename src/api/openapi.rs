@@ -14,17 +14,15 @@ mod writes;
 #[cfg(test)]
 mod tests;
 
-use std::{io::Write as _, sync::LazyLock};
+use std::sync::LazyLock;
 
-use bytes::Bytes;
-use flate2::{Compression, write::GzEncoder};
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, header};
 use utoipa::openapi::{
     Components, Info, License, OpenApi, Paths, Server, Tag,
     security::{SecurityRequirement, SecurityScheme},
 };
 
-use super::{Body, deployments, headers, preconditions};
+use super::{Body, rendered::Rendered};
 
 /// The calls' groups, in the page's order.
 const TAGS: [(&str, &str); 3] = [
@@ -92,67 +90,16 @@ pub fn json() -> String {
     json
 }
 
-/// What is rendered once, and its tag.
-struct Rendered {
-    bytes: Bytes,
-    zipped: Bytes,
-    tag: String,
-}
-
-impl Rendered {
-    fn of(text: String) -> Self {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-        // Into memory: it can't fail.
-        let zipped = encoder
-            .write_all(text.as_bytes())
-            .and_then(|()| encoder.finish())
-            .unwrap_or_default();
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
-        let digest: String = digest.as_ref()[..16]
-            .iter()
-            .map(|b| format!("{b:02x}"))
-            .collect();
-        Self {
-            bytes: text.into(),
-            zipped: zipped.into(),
-            tag: format!("W/\"{digest}\""),
-        }
-    }
-
-    fn answer(&self, content_type: &'static str, request: &HeaderMap) -> Response<Body> {
-        let mut response = if preconditions::not_modified(request, &self.tag) {
-            deployments::not_modified()
-        } else if deployments::accepts_gzip(request) {
-            let mut response = Body::json(StatusCode::OK, self.zipped.clone());
-            let gzip = HeaderValue::from_static("gzip");
-            response
-                .headers_mut()
-                .insert(header::CONTENT_ENCODING, gzip);
-            response
-        } else {
-            Body::json(StatusCode::OK, self.bytes.clone())
-        };
-        let modified = response.status() == StatusCode::OK;
-        let of = response.headers_mut();
-        if modified {
-            of.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-        }
-        of.insert(header::ETAG, headers::text(self.tag.clone()));
-        of.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
-        of.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        response
-    }
-}
-
 /// `GET /openapi.json`
 pub(super) fn get(request: &HeaderMap) -> Response<Body> {
-    static RENDERED: LazyLock<Rendered> = LazyLock::new(|| Rendered::of(json()));
+    static RENDERED: LazyLock<Rendered> = LazyLock::new(|| Rendered::of(json().into()));
     RENDERED.answer("application/json", request)
 }
 
 /// `GET /docs`
 pub(super) fn docs(request: &HeaderMap) -> Response<Body> {
-    static RENDERED: LazyLock<Rendered> = LazyLock::new(|| Rendered::of(page::page(&document())));
+    static RENDERED: LazyLock<Rendered> =
+        LazyLock::new(|| Rendered::of(page::page(&document()).into()));
     let mut response = RENDERED.answer("text/html; charset=utf-8", request);
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, page::policy()),

@@ -11,6 +11,10 @@ use crate::{access::Verb, name, telemetry::metrics::Template};
 /// A path that exists. Names in it are decoded and not judged yet.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Route<'a> {
+    Page,
+    PageFile {
+        file: &'a str,
+    },
     Health,
     WhoAmI,
     OpenApi,
@@ -92,6 +96,12 @@ pub(super) fn writes(method: &Method) -> bool {
 
 impl<'a> Route<'a> {
     pub(super) fn of(path: &'a str) -> Option<Self> {
+        if path == "/" {
+            return Some(Self::Page);
+        }
+        if let Some(file) = path.strip_prefix("/page/") {
+            return Some(Self::PageFile { file });
+        }
         let mut segments = segments(path.strip_prefix('/')?).map(decode);
         let (api, v1) = (segments.next()?, segments.next()?);
         if api != "api" || v1 != "v1" {
@@ -145,7 +155,12 @@ impl<'a> Route<'a> {
     /// The permission that it needs with a method, if it needs one beyond a certificate.
     pub(super) fn verb(&self, method: &Method) -> Option<Verb> {
         Some(match self {
-            Self::Health | Self::WhoAmI | Self::OpenApi | Self::Docs => return None,
+            Self::Page
+            | Self::PageFile { .. }
+            | Self::Health
+            | Self::WhoAmI
+            | Self::OpenApi
+            | Self::Docs => return None,
             Self::History
             | Self::Deployments
             | Self::NamespaceDeployments { .. }
@@ -166,7 +181,9 @@ impl<'a> Route<'a> {
     /// Namespace and name of the one Deployment that it is about, if it is about one.
     pub(super) fn names(&self) -> Option<(&str, &str)> {
         match self {
-            Self::Health
+            Self::Page
+            | Self::PageFile { .. }
+            | Self::Health
             | Self::WhoAmI
             | Self::OpenApi
             | Self::Docs
@@ -192,6 +209,8 @@ impl<'a> Route<'a> {
     /// What metrics call it.
     pub(super) fn template(&self) -> Template {
         match self {
+            Self::Page => Template::Page,
+            Self::PageFile { .. } => Template::PageFile,
             Self::Health => Template::Health,
             Self::WhoAmI => Template::WhoAmI,
             Self::OpenApi => Template::OpenApi,
@@ -326,6 +345,7 @@ mod tests {
 
     #[test]
     fn the_calls_have_paths_and_nothing_else_has() {
+        assert_eq!(Route::of("/"), Some(Route::Page));
         assert_eq!(Route::of("/api/v1/health"), Some(Route::Health));
         assert_eq!(Route::of("/api/v1/deployments"), Some(Route::Deployments));
         assert_eq!(Route::of("/api/v1/history"), Some(Route::History));
@@ -339,7 +359,8 @@ mod tests {
         );
         for path in [
             "",
-            "/",
+            "//",
+            "/page",
             "/api/v1",
             "/api/v1/",
             "/api/v1/health/",

@@ -35,6 +35,8 @@ mod monitoring;
 mod node;
 mod openapi;
 mod owners;
+#[cfg(target_os = "linux")]
+mod page;
 mod pki;
 mod policy;
 mod release;

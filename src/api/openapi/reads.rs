@@ -200,6 +200,7 @@ fn deployment() -> Call {
             "message": "Deployment has minimum availability.", "lastTransitionTime": "2026-06-01T10:00:00Z",
         }],
         "lastSetBy": {"manager": "headcount", "principal": "alice", "at": "2026-06-01T10:00:00Z", "subresource": "scale"},
+        "bounds": {"min": 2, "max": 20},
         "alsoSetBy": [{"kind": "HorizontalPodAutoscaler", "name": "shop", "minReplicas": 2, "maxReplicas": 10}],
         "willStick": false,
     });

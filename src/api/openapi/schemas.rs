@@ -276,6 +276,9 @@ pub(super) struct Deployment {
     also_set_by: Option<Vec<AlsoSetBy>>,
     /// Whether a count that is set stays; `null` where this server doesn't see autoscalers.
     will_stick: Option<bool>,
+    /// The counts that the caller may set, by server, policy and annotations; left out if it may set none.
+    #[schema(nullable = false)]
+    bounds: Option<Bounds>,
 }
 
 /// Whether the rollout shall be paused.

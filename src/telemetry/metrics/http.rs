@@ -14,6 +14,8 @@ use super::{ResultLabels, durations::Durations};
 /// A route as metrics call it: a template, never a path, so that labels stay few.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Template {
+    Page,
+    PageFile,
     Health,
     WhoAmI,
     History,
@@ -39,7 +41,9 @@ pub(crate) enum Template {
 impl Template {
     /// All of them.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 21] = [
+        Self::Page,
+        Self::PageFile,
         Self::Health,
         Self::WhoAmI,
         Self::History,
@@ -64,6 +68,8 @@ impl Template {
     /// The label's value.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
+            Self::Page => "/",
+            Self::PageFile => "/page/{file}",
             Self::Health => "/api/v1/health",
             Self::WhoAmI => "/api/v1/whoami",
             Self::History => "/api/v1/history",

@@ -1,0 +1,198 @@
+// The panel of one Deployment: all that is known of it, kept up to date while it is open.
+
+import { call, pathOf, pause, sentence } from "./api.js";
+import { changeCount } from "./change.js";
+import { alertOf, boundsInWords, othersInWords, ownerInWords, warning } from "./dialog.js";
+import { button, el, fill } from "./dom.js";
+import { changeOf, madeBy } from "./history.js";
+import { cancelLease, extendLease } from "./leases.js";
+import { rolloutBar } from "./rollout.js";
+import { ago, clock, duration } from "./times.js";
+
+/** Seconds between two looks, while Pods come and go, and otherwise. */
+const MOVING = 1;
+const STILL = 4;
+
+export class Details {
+  element = el("aside", { class: "details", "aria-labelledby": "details-title", hidden: true, tabindex: -1 });
+  /** `{ namespace, name }` of what is shown, or null. */
+  of = null;
+  #on;
+  #looking = null;
+  #bar = rolloutBar();
+  #changes = { changes: [] };
+  /** What was drawn last: a detail and an error; and the end of the lease that was. */
+  #shown = null;
+  #until;
+
+  /** `on` has `me()`, `learn(namespace, name, detail)`, `closed()`, `leaseOf(namespace, name)`, `leasesChanged()`. */
+  constructor(on) {
+    this.#on = on;
+    this.element.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") this.close();
+      if (event.key === "c" && !event.target.closest("input") && !event.ctrlKey && !event.metaKey) this.change();
+    });
+  }
+
+  open(namespace, name) {
+    this.#looking?.abort();
+    this.#looking = new AbortController();
+    this.of = { namespace, name };
+    this.element.hidden = false;
+    this.#changes = { changes: [] };
+    this.#draw(null, null);
+    this.element.focus();
+    this.#follow(this.#looking.signal);
+  }
+
+  /** Leases were read: that of this Deployment may be another one. */
+  leasesRead() {
+    if (!this.#shown) return;
+    const { namespace, name } = this.of;
+    const { until } = this.#on.leaseOf(namespace, name) ?? {};
+    if (until !== this.#until) this.#draw(...this.#shown);
+  }
+
+  close() {
+    if (!this.of) return;
+    this.#looking?.abort();
+    this.#shown = null;
+    this.of = null;
+    this.element.hidden = true;
+    this.#on.closed();
+  }
+
+  async change() {
+    const { namespace, name } = this.of;
+    await changeCount(namespace, name, this.#on.me());
+  }
+
+  async #follow(signal) {
+    const { namespace, name } = this.of;
+    let tag = null;
+    let detail = null;
+    let failed = false;
+    while (!signal.aborted) {
+      let wait = STILL;
+      try {
+        const answer = await call("GET", pathOf(namespace, name), { signal, headers: tag ? { "if-none-match": tag } : {} });
+        if (answer.body) {
+          tag = answer.headers.get("etag");
+          detail = answer.body;
+          this.#on.learn(namespace, name, detail);
+          await this.#readChanges(signal);
+        }
+        // What didn't change isn't drawn again, under whoever reads it.
+        if (answer.body || failed) this.#draw(detail, null);
+        failed = false;
+        if (detail.rollout.status === "progressing") wait = MOVING;
+      } catch (error) {
+        if (signal.aborted) return;
+        failed = true;
+        wait = error.retryAfter ?? 5;
+        this.#draw(detail, error);
+      }
+      await pause(document.hidden ? 15 : wait, signal).catch(() => {});
+    }
+  }
+
+  async #readChanges(signal) {
+    const { namespace, name } = this.of;
+    const of = new URLSearchParams({ namespace, name, limit: 20 });
+    try {
+      const { body } = await call("GET", `/history?${of}`, { signal });
+      this.#changes = body;
+    } catch (error) {
+      if (signal.aborted) throw error;
+      this.#changes = { changes: [], wrong: sentence(error) };
+    }
+  }
+
+  #draw(detail, error) {
+    const { namespace, name } = this.of;
+    this.#shown = [detail, error];
+    this.#until = this.#on.leaseOf(namespace, name)?.until;
+    // Redrawn under whoever is in it: the focus goes back to where it was.
+    const focused = this.element.contains(document.activeElement) ? document.activeElement.dataset.action : undefined;
+    const action = (id, label, act, more = {}) => button(label, act, { "data-action": id, ...more });
+    const open = [...this.element.querySelectorAll("details")].filter((one) => one.open).map((one) => one.dataset.part);
+    fill(
+      this.element,
+      el(
+        "header",
+        {},
+        el("div", {}, el("p", { class: "hint" }, namespace), el("h2", { id: "details-title" }, name)),
+        action("close", "✕", () => this.close(), { class: "quiet", "aria-label": "Close the details" }),
+      ),
+      error && alertOf(detail ? `What stands here may be old. ${sentence(error)}` : sentence(error)),
+      !detail && !error && el("p", { class: "loading" }, "Reading …"),
+      detail && this.#body(detail, action, open),
+    );
+    if (focused) this.element.querySelector(`[data-action="${focused}"]`)?.focus();
+  }
+
+  #body(detail, action, open) {
+    const { namespace, name } = this.of;
+    const lease = detail.lease ?? this.#on.leaseOf(namespace, name);
+    const { replicas, rollout, lastSetBy, conditions, containers, labels } = detail;
+    const { changes, since, wrong } = this.#changes;
+    this.#bar.show(rollout);
+    const owner = ownerInWords(lastSetBy);
+    const part = (id, title, ...content) =>
+      el("details", { "data-part": id, open: open.includes(id) }, el("summary", { "data-action": `part-${id}` }, title), ...content);
+    return [
+      el(
+        "div",
+        { class: "count" },
+        el("p", {}, el("strong", { class: "big" }, replicas.desired), " desired"),
+        el("p", {}, el("strong", { class: "big" }, replicas.ready), " ready"),
+        action("change", "Change count…", () => this.change(), { class: "primary" }),
+      ),
+      this.#bar.element,
+      facts(
+        owner && ["Set by", `${owner}${lastSetBy.principal ? "" : " (not through headcount)"}${lastSetBy.at ? `, ${ago(Date.parse(lastSetBy.at))}` : ""}`],
+        ["Bounds", detail.bounds ? boundsInWords(detail.bounds) || "none" : "you may not set it"],
+        detail.paused && ["Rollout", "Paused."],
+        detail.revision !== null && ["Revision", detail.revision],
+      ),
+      othersInWords(detail).map((words) => warning(words)),
+      lease && this.#lease(lease, action),
+      el("h3", {}, "Changes"),
+      changes.length
+        ? el(
+            "ul",
+            { class: "changes" },
+            changes.map((one) => el("li", {}, el("span", { class: "time", title: clock(one.time) }, ago(Date.parse(one.time))), el("span", {}, ...changeOf(one)), el("span", {}, madeBy(one.by)))),
+          )
+        : el("p", { class: "hint" }, wrong ?? `None that this server has seen since ${clock(since)}.`),
+      conditions.length > 0 && [
+        el("h3", {}, "Conditions"),
+        el(
+          "ul",
+          { class: "conditions" },
+          conditions.map((one) => el("li", {}, el("strong", {}, `${one.type}: ${one.status}`), ` ${one.message || one.reason}`)),
+        ),
+      ],
+      part("images", "Images", el("ul", {}, containers.map((one) => el("li", {}, `${one.name}: ${one.image}`)))),
+      part("labels", "Labels", el("ul", {}, Object.entries(labels).map(([key, value]) => el("li", {}, `${key}=${value}`)))),
+    ];
+  }
+
+  #lease(lease, action) {
+    const { namespace, name } = this.of;
+    const of = { namespace, name, ...lease };
+    const changed = () => this.#on.leasesChanged();
+    return el(
+      "div",
+      { class: "lease" },
+      el("p", {}, `Leased by ${lease.holder}: ${lease.replicaCount} until ${clock(lease.until)} (${duration((Date.parse(lease.until) - Date.now()) / 1000)} left), then ${lease.previousReplicaCount} again.`),
+      lease.reason && el("p", { class: "hint" }, lease.reason),
+      el("p", {}, action("extend", "Extend…", () => extendLease(of, changed)), " ", action("cancel", "End…", () => cancelLease(of, changed))),
+    );
+  }
+}
+
+function facts(...all) {
+  const known = all.filter(Boolean);
+  return el("dl", {}, known.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+}

@@ -1,0 +1,106 @@
+// Dialogs: the browser's own, which keep the focus inside and give it back.
+
+import { button, el, fill } from "./dom.js";
+import { pathOf, read } from "./api.js";
+
+/** Opens one with a title; its content is what `show` is called with. */
+export function openDialog(title, { wide = false } = {}) {
+  const heading = el("h2", { id: "dialog-title" }, title);
+  const content = el("div", { class: "content" });
+  const close = () => element.close();
+  const element = el(
+    "dialog",
+    { "aria-labelledby": "dialog-title", class: wide ? "wide" : null },
+    el("header", {}, heading, button("✕", close, { class: "quiet", "aria-label": "Close" })),
+    content,
+  );
+  const ended = new AbortController();
+  element.addEventListener("close", () => {
+    ended.abort(new DOMException("the dialog was closed", "AbortError"));
+    element.remove();
+  });
+  document.body.append(element);
+  element.showModal();
+  const show = (...children) => {
+    fill(content, ...children);
+    content.querySelector("[autofocus]")?.focus();
+  };
+  return { element, close, show, signal: ended.signal };
+}
+
+/** A form whose submission stays in the page. */
+export function form(onsubmit, ...children) {
+  const submit = (event) => {
+    event.preventDefault();
+    onsubmit();
+  };
+  return el("form", { onsubmit: submit, novalidate: true }, ...children);
+}
+
+/** An input with its label, and what is to be known of it. */
+export function field(label, input, hint) {
+  const id = input.id || `field-${label.toLowerCase().replaceAll(/\W+/g, "-")}`;
+  input.id = id;
+  const described = hint && el("p", { class: "hint", id: `${id}-hint` }, hint);
+  if (described) input.setAttribute("aria-describedby", described.id);
+  return el("div", { class: "field" }, el("label", { for: id }, label), input.parentElement ?? input, described);
+}
+
+/** What is wrong, told at once to those who can't see it. */
+export const alertOf = (...words) => el("p", { class: "wrong", role: "alert" }, ...words);
+
+/** What may go otherwise than meant. */
+export const warning = (...words) => el("p", { class: "warning" }, ...words);
+
+/** The row of buttons at a dialog's end; the last one is the one that is meant. */
+export const buttons = (...all) => el("footer", {}, ...all);
+
+/** An input that has to be filled with exactly this text before `confirm` is enabled. */
+export function typed(text, label, confirm) {
+  confirm.disabled = true;
+  const input = el("input", { type: "text", autocomplete: "off", autocapitalize: "off", spellcheck: "false", autofocus: true });
+  input.addEventListener("input", () => (confirm.disabled = input.value.trim() !== text));
+  return field(label, input);
+}
+
+/** Which counts may be set, in a sentence; an empty text if all may. */
+export function allowedInWords(bounds) {
+  if (!bounds) return "You may not set this count.";
+  const words = boundsInWords(bounds);
+  return words && `Allowed: ${words}.`;
+}
+
+/** The bounds of the API, in words; an empty text if there are none. */
+export function boundsInWords(bounds) {
+  const { min, max, maxStep, allowZero } = bounds;
+  const words = [];
+  if (min !== undefined && max !== undefined) words.push(`${min} to ${max}`);
+  else if (max !== undefined) words.push(`up to ${max}`);
+  else if (min !== undefined) words.push(`${min} or more`);
+  if (allowZero === true) words.push("or 0");
+  if (allowZero === false) words.push("not 0");
+  if (maxStep !== undefined) words.push(`at most ${maxStep} away from the present count`);
+  return words.join(", ");
+}
+
+/** Who set a count, in words; an empty text where nobody knows. */
+export function ownerInWords(owner) {
+  if (!owner) return "";
+  return owner.principal ?? owner.manager ?? "";
+}
+
+/** What else sets a count, in a sentence each. */
+export function othersInWords({ alsoSetBy = [], willStick } = {}) {
+  return alsoSetBy.map((one) => {
+    const name = one.namespace ? `${one.namespace}/${one.name}` : one.name;
+    const range = one.minReplicas === undefined ? "" : ` (${one.minReplicas} to ${one.maxReplicas})`;
+    const undone = willStick === false ? " and will undo another one" : "";
+    return `${one.kind} ${name}${range} also sets this count${undone}.`;
+  });
+}
+
+/** A Deployment's detail. */
+export const detailOf = (namespace, name, signal) => read(pathOf(namespace, name), { signal }).then(({ body }) => body);
+
+/** A headers' value of any text: bytes of UTF-8, which is what the API reads. */
+export const headerText = (text) => String.fromCharCode(...new TextEncoder().encode(text));

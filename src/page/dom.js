@@ -1,0 +1,61 @@
+// Elements made by hand. All text becomes text nodes: nothing that comes from a cluster is ever markup.
+
+// Controls, and characters that turn or hide the text around them.
+const TURNING = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
+
+/** The text with whatever could make it look like another one made visible. */
+export function plain(text) {
+  return String(text).replace(TURNING, "\ufffd");
+}
+
+/** An element with attributes, `on…` listeners, properties (`.name`) and children. */
+export function el(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name.startsWith(".")) element[name.slice(1)] = value;
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  put(element, ...children);
+  return element;
+}
+
+/** Appends children: elements, texts, lists of them; what is null or false is left out. */
+export function put(element, ...children) {
+  for (const child of children.flat(Infinity)) {
+    if (child === null || child === undefined || child === false) continue;
+    element.append(child instanceof Node ? child : plain(child));
+  }
+  return element;
+}
+
+/** The same with these children alone. */
+export function fill(element, ...children) {
+  element.replaceChildren();
+  return put(element, ...children);
+}
+
+/** Sets a text only where it is another one: the layout of what didn't change stays. */
+export function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/** A button. */
+export function button(label, onclick, attributes = {}) {
+  return el("button", { type: "button", onclick, ...attributes }, label);
+}
+
+/** Comes back when the browser has dealt with what waits: input and painting first. */
+export const nextTask = globalThis.scheduler?.yield
+  ? () => globalThis.scheduler.yield()
+  : () => new Promise((resolve) => setTimeout(resolve));
+
+/** Tells those who don't see the page, and shows it to the others for a while. */
+export function announce(text, kind = "info") {
+  const region = document.getElementById(kind === "error" ? "alerts" : "status");
+  const note = el("p", { class: `note ${kind}` }, text);
+  region.append(note);
+  while (region.children.length > 4) region.firstChild.remove();
+  setTimeout(() => note.remove(), kind === "error" ? 15_000 : 6_000);
+}

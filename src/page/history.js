@@ -1,0 +1,124 @@
+// The latest changes of counts: the view of them, and what the table knows of who set what.
+
+import { read, sentence } from "./api.js";
+import { button, el, fill, plain } from "./dom.js";
+import { MINE } from "./rows.js";
+import { ago, clock } from "./times.js";
+
+/** Milliseconds between two looks, while something changes. */
+const EVERY = 2_000;
+
+/** Who made a change, as it is shown. */
+export const madeBy = (by) => by?.principal ?? by?.manager?.split(/[:@]/)[0] ?? "unknown";
+
+export class History {
+  changes = [];
+  /** From when on the server knows. */
+  since = null;
+  wrong = null;
+  element = el("section", { class: "view", "aria-labelledby": "history-title" });
+  #table;
+  #note;
+  #timer = null;
+  #notBefore = 0;
+  #rows;
+  #me;
+  #on;
+  #words = [];
+
+  /** `on` has `open(namespace, name)` and `learnt()`; `me()` is the caller's principal. */
+  constructor(rows, me, on) {
+    this.#rows = rows;
+    this.#me = me;
+    this.#on = on;
+    this.#table = el("tbody");
+    this.#note = el("p", { class: "hint" }, "Reading …");
+    const search = el("input", { type: "search", placeholder: "Deployment or who", "aria-label": "Search the changes", autocomplete: "off" });
+    search.addEventListener("input", () => {
+      this.#words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+      this.#draw();
+    });
+    this.element.append(
+      el("div", { class: "viewhead" }, el("h2", { id: "history-title" }, "Latest changes"), search),
+      this.#note,
+      el(
+        "div",
+        { class: "scroll", tabindex: 0, role: "region", "aria-label": "All changes" },
+        el("table", {}, el("thead", {}, el("tr", {}, ...["When", "Deployment", "Change", "By"].map((head) => el("th", { scope: "col" }, head)))), this.#table),
+      ),
+    );
+  }
+
+  /** Something has changed: it is asked for soon. */
+  soon() {
+    this.#timer ??= setTimeout(() => this.load(), Math.max(300, this.#notBefore - Date.now()));
+  }
+
+  async load() {
+    clearTimeout(this.#timer);
+    this.#timer = null;
+    this.#notBefore = Date.now() + EVERY;
+    try {
+      const { body } = await read(`/history?limit=${this.element.hidden ? 200 : 1000}`);
+      ({ changes: this.changes, since: this.since } = body);
+      this.wrong = null;
+      this.#learn();
+    } catch (error) {
+      this.wrong = sentence(error);
+      // Not to be seen, or not to be had: that rarely changes.
+      this.#notBefore = Date.now() + ([403, 404].includes(error.status) ? 60_000 : 5_000);
+    }
+    if (!this.element.hidden) this.#draw();
+  }
+
+  show() {
+    this.#draw();
+    this.load();
+  }
+
+  #learn() {
+    const seen = new Set();
+    // Newest first: an older change of the same Deployment says nothing of its count.
+    for (const { namespace, name, to, time, by } of this.changes) {
+      const row = this.#rows.find(namespace, name);
+      if (row === undefined || seen.has(row)) continue;
+      seen.add(row);
+      if (this.#rows.desired[row] !== to) continue;
+      this.#rows.changedAt[row] = Date.parse(time);
+      if (!by?.principal && !by?.manager) continue;
+      this.#rows.setBy[row] = plain(madeBy(by));
+      this.#rows.flag(row, MINE, by.principal !== undefined && by.principal === this.#me());
+    }
+    this.#on.learnt();
+  }
+
+  #draw() {
+    const now = Date.now();
+    const found = this.changes.filter((one) => {
+      const text = `${one.namespace}/${one.name} ${madeBy(one.by)}`.toLowerCase();
+      return this.#words.every((word) => text.includes(word));
+    });
+    this.#note.textContent = this.wrong ?? (this.since ? `All that this server has seen since ${clock(this.since)}, at most the latest 1,000.` : "Reading …");
+    fill(
+      this.#table,
+      found.map((one) =>
+        el(
+          "tr",
+          {},
+          el("td", { class: "time", title: clock(one.time) }, ago(Date.parse(one.time), now)),
+          el("td", {}, button(`${one.namespace}/${one.name}`, () => this.#on.open(one.namespace, one.name), { class: "link" })),
+          el("td", { class: "number" }, changeOf(one)),
+          el("td", {}, madeBy(one.by)),
+        ),
+      ),
+      found.length === 0 && !this.wrong && el("tr", {}, el("td", { colspan: 4, class: "empty" }, "No changes.")),
+    );
+  }
+}
+
+/** `3 → 10`, with a sign of where it goes. */
+export function changeOf({ from, to }) {
+  const up = to > from;
+  return [`${from} → `, el("strong", {}, to), el("span", { class: up ? "up" : "down", "aria-hidden": "true" }, up ? " ▲" : " ▼")];
+}
+

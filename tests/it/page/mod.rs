@@ -1,0 +1,206 @@
+//! The page: what is served, and what people see and do in real Chromium with a client certificate.
+
+mod browser;
+mod faults;
+mod many;
+mod pictures;
+
+use std::time::Duration;
+
+use headcount::access::{Authorization, Verb, Verbs};
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+use simkube::NewDeployment;
+
+use crate::support::{Client, Setup, SimCluster, TestServer};
+use browser::{play, world};
+
+/// A cluster in which something can be seen, and a server of it.
+async fn served() -> (SimCluster, TestServer) {
+    let sim = SimCluster::start().await;
+    for (namespace, name, count) in [
+        ("web", "shop", 3),
+        ("web", "cart", 2),
+        ("batch", "reports", 0),
+        ("batch", "worker", 5),
+    ] {
+        let new = NewDeployment::new(namespace, name).label("app", name);
+        let made = sim.cluster.create(new.replicas(count));
+        assert!(made.is_some());
+    }
+    let setup = Setup {
+        kubernetes_events: true,
+        ..Setup::new(sim.kubeconfig())
+    };
+    let server = setup.healthy().await;
+    (sim, server)
+}
+
+/// Another caller than the browser's.
+fn another(server: &TestServer) -> Client {
+    let pair = &server.files.client2;
+    Client::with_files(
+        server.address,
+        &server.files.ca,
+        &pair.certificate,
+        &pair.key,
+    )
+}
+
+/// The count of a step's details: namespace, name, count.
+fn count(details: &[Value]) -> (&str, &str, i32) {
+    let text = |at: usize| details[at].as_str().unwrap();
+    let count = i32::try_from(details[2].as_i64().unwrap()).unwrap();
+    (text(0), text(1), count)
+}
+
+/// What any case may ask for.
+async fn usual(sim: &SimCluster, server: &TestServer, step: &str, details: &[Value]) -> Value {
+    match step {
+        "kubectl scales" => {
+            let (namespace, name, count) = count(details);
+            json!(sim.cluster.scale(namespace, name, count).is_some())
+        }
+        "another caller scales" => {
+            let (namespace, name, count) = count(details);
+            let answer = another(server)
+                .scale(namespace, name, count.into(), &[])
+                .await;
+            json!(answer.status.as_u16())
+        }
+        "create" => {
+            let (namespace, name, count) = count(details);
+            sim.create(namespace, name, count);
+            Value::Null
+        }
+        "delete" => {
+            let [namespace, name] = [0, 1].map(|at| details[at].as_str().unwrap());
+            json!(sim.cluster.delete(namespace, name).is_some())
+        }
+        "ready" => {
+            let (namespace, name, count) = count(details);
+            json!(sim.cluster.set_ready(namespace, name, count).is_some())
+        }
+        "rollouts take" => {
+            let time = details[0].as_u64().map(Duration::from_millis);
+            sim.cluster.set_rollout(time);
+            json!(true)
+        }
+        "an autoscaler" => {
+            let [namespace, name] = [0, 1].map(|at| details[at].as_str().unwrap());
+            let target = json!({
+                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
+                "minReplicas": 2,
+                "maxReplicas": 6,
+            });
+            sim.cluster
+                .set_autoscaler(namespace, name, target, json!([]));
+            Value::Null
+        }
+        "an Event says" => {
+            let words = details[0].as_str().unwrap();
+            let events = sim.cluster.events();
+            json!(events.iter().any(|one| one.to_string().contains(words)))
+        }
+        "count" => json!(sim.count(details[0].as_str().unwrap(), details[1].as_str().unwrap())),
+        _ => panic!("no test does {step:?}"),
+    }
+}
+
+async fn plays(case: &str) {
+    let (sim, server) = served().await;
+    let world = world(server.address, &server.files);
+    play(case, &world, async |step, details| {
+        usual(&sim, &server, step, details).await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_page_and_its_files_are_served_to_everybody_with_a_certificate_and_not_again_to_whom_has_them()
+ {
+    let sim = SimCluster::start().await;
+    let setup = Setup {
+        authorization: Authorization::Any(Verbs::default()),
+        ..Setup::new(sim.kubeconfig())
+    };
+    let server = setup.healthy().await;
+    let send = async |method: Method, path: &str, headers: &[(&str, &str)]| {
+        let mut request = server.client.request(method, "", headers, "");
+        *request.uri_mut() = path.parse().unwrap();
+        server.client.try_send(request).await.unwrap()
+    };
+    let get = async |path: &str, headers: &[(&str, &str)]| send(Method::GET, path, headers).await;
+    let page = get("/", &[]).await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
+    let text = page.text();
+    assert!(text.contains(env!("CARGO_PKG_VERSION")));
+    let mut paths = vec!["/".to_owned()];
+    let linked = text.split('"').filter(|part| part.starts_with("/page/"));
+    paths.extend(linked.map(str::to_owned));
+    assert!(paths.len() > 4, "{paths:?}");
+    for path in paths {
+        let found = get(&path, &[]).await;
+        assert_eq!(found.status, StatusCode::OK, "{path}");
+        let policy = found.header("content-security-policy");
+        assert!(policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self'"));
+        assert!(!policy.contains("unsafe"), "{policy}");
+        assert_eq!(found.header("x-content-type-options"), "nosniff");
+        assert_eq!(found.header("referrer-policy"), "no-referrer");
+        assert_eq!(found.header("cross-origin-opener-policy"), "same-origin");
+        assert_eq!(found.header("cache-control"), "no-cache");
+        let tag = found.header("etag");
+        let again = get(&path, &[("if-none-match", tag)]).await;
+        assert_eq!(again.status, StatusCode::NOT_MODIFIED, "{path}");
+        let zipped = get(&path, &[("accept-encoding", "gzip")]).await;
+        assert_eq!(zipped.header("content-encoding"), "gzip", "{path}");
+        let other = send(Method::PUT, &path, &[]).await;
+        assert_eq!(other.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
+    }
+    for path in ["/page/", "/page/none.js", "/page/../page/app.js", "/page"] {
+        assert_eq!(get(path, &[]).await.status, StatusCode::NOT_FOUND, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_table_shows_finds_sorts_and_follows() {
+    plays("table.mjs").await;
+}
+
+#[tokio::test]
+async fn a_count_is_checked_confirmed_and_set_and_its_rollout_is_seen_to_move() {
+    plays("change.mjs").await;
+}
+
+#[tokio::test]
+async fn whoever_was_faster_is_named_and_nothing_is_overwritten() {
+    plays("conflict.mjs").await;
+}
+
+#[tokio::test]
+async fn everything_can_be_done_without_a_mouse() {
+    plays("keyboard.mjs").await;
+}
+
+#[tokio::test]
+async fn no_view_is_inaccessible_in_dark_in_light_or_on_a_phone() {
+    plays("accessible.mjs").await;
+}
+
+#[tokio::test]
+async fn who_may_only_list_and_look_sees_changes_and_is_told_what_else_needs() {
+    let sim = SimCluster::start().await;
+    sim.create("web", "shop", 3);
+    let looking = [Verb::List, Verb::Get].into_iter().collect();
+    let setup = Setup {
+        authorization: Authorization::Any(looking),
+        ..Setup::new(sim.kubeconfig())
+    };
+    let server = setup.healthy().await;
+    let world = world(server.address, &server.files);
+    play("looking.mjs", &world, async |step, details| {
+        usual(&sim, &server, step, details).await
+    })
+    .await;
+}

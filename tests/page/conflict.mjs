@@ -1,0 +1,27 @@
+// Somebody else changes the count between the look and the write.
+
+import { expect, open, run, same, step, until } from "./browser.mjs";
+
+expect(/status of 412/);
+run(async () => {
+  const page = await open();
+  const dialog = page.locator("dialog");
+  const says = (words) => until(words, async () => (await dialog.innerText()).includes(words));
+  await page.locator("#grid .row", { hasText: "cart" }).click();
+  await page.getByRole("button", { name: "Change count…" }).click();
+  await says("Now 2");
+  await page.getByLabel("New count").fill("4");
+  await page.getByRole("button", { name: "Check" }).click();
+  await says("2 → 4");
+  same(await step("another caller scales", "web", "cart", 7), 200, "the other's write");
+  await page.getByRole("button", { name: "Set to 4" }).click();
+  await says("ci-pipeline was faster: it is 7 now");
+  same(await step("count", "web", "cart"), 7, "the count");
+  await page.getByRole("button", { name: "Go on from there" }).click();
+  await says("Now 7");
+  same(await page.getByLabel("New count").inputValue(), "4", "what was wished");
+  await page.getByRole("button", { name: "Check" }).click();
+  await says("7 → 4");
+  await page.getByRole("button", { name: "Set to 4" }).click();
+  await until("the count", async () => (await step("count", "web", "cart")) === 4);
+});

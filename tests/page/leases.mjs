@@ -1,0 +1,42 @@
+// A count for a time: taken, seen, extended, ended.
+
+import { open, row, run, same, step, until } from "./browser.mjs";
+
+run(async () => {
+  const page = await open();
+  const dialog = page.locator("dialog");
+  const says = (words) => until(words, async () => (await dialog.innerText()).includes(words));
+  await page.locator("#grid .row", { hasText: "shop" }).click();
+  await page.getByRole("button", { name: "Change count…" }).click();
+  await page.getByLabel("New count").fill("10");
+  await page.getByLabel("For how long").fill("soon");
+  await page.getByRole("button", { name: "Check" }).click();
+  await says("The time is written");
+  await page.getByLabel("For how long").fill("2h");
+  await page.getByLabel("Reason").fill("<b>a sale</b>");
+  await page.getByRole("button", { name: "Check" }).click();
+  await says("for 2h");
+  await page.getByRole("button", { name: "Set to 10" }).click();
+  await until("the count", async () => (await step("count", "web", "shop")) === 10);
+  await until("the dialog's end", async () => (await dialog.innerText()).includes("until"));
+  await page.keyboard.press("Escape");
+  await until("the lease in the panel", async () => (await page.locator(".details .lease").innerText()).includes("Leased by alice: 10 until"));
+  await until("the badge", async () => (await row(page, "web/shop")).badges.includes("lease"));
+  await page.locator("[data-filter=leased]").click();
+  await until("leased alone", async () => (await page.locator("#size").innerText()) === "1 of 4");
+  await page.locator("[data-filter=leased]").click();
+  await page.keyboard.press("Escape");
+
+  await page.keyboard.press("2");
+  const table = page.locator("section.view:not([hidden]) tbody");
+  await until("the list", async () => /web\/shop\s+10, then 3\s+1h 5\dm\s+alice\s+<b>a sale<\/b>/.test((await table.innerText()).replaceAll(/\s+/g, " ")));
+  await page.getByRole("button", { name: "Extend the lease of web/shop" }).click();
+  await page.getByLabel("For how long from now").fill("5h");
+  await page.getByRole("button", { name: "Extend", exact: true }).click();
+  await until("a longer one", async () => /4h 5\dm|5h/.test(await table.innerText()));
+  await page.getByRole("button", { name: "End the lease of web/shop" }).click();
+  await page.getByRole("button", { name: "Back to 3" }).click();
+  await until("what was", async () => (await step("count", "web", "shop")) === 3);
+  await until("no lease", async () => (await table.innerText()).includes("No leases."));
+  same((await row(page, "web/shop")).desired, 3, "the row");
+});

@@ -1,0 +1,60 @@
+// The table shows all Deployments, finds some, sorts them, and follows what changes.
+
+import { check, expect, open, row, rows, run, same, step, until } from "./browser.mjs";
+
+const names = async (page) => (await rows(page)).map(({ name }) => name);
+const all = ["batch/reports", "batch/worker", "web/cart", "web/shop"];
+
+expect(/400 .*labelSelector/);
+run(async () => {
+  const page = await open();
+  await until("all rows", async () => (await rows(page)).length === 4);
+  same(await names(page), all, "the order");
+  same((await row(page, "web/shop")).desired, 3, "a count");
+  same(await page.locator("#size").innerText(), "4 Deployments", "how many there are");
+  same(await page.locator("#who").innerText(), "alice", "who looks");
+  same(await page.locator("#grid").getAttribute("aria-rowcount"), "5", "the rows with the head");
+
+  await page.keyboard.press("/");
+  await page.keyboard.type("web sh");
+  await until("what is searched", async () => (await names(page)).join() === "web/shop");
+  same(await page.locator("#size").innerText(), "1 of 4", "how many were found");
+  await page.locator("#search").fill("nothing");
+  await until("nothing is found", async () => (await names(page)).length === 0);
+  await page.locator("#search").fill("");
+
+  await page.locator("#namespace").selectOption("batch");
+  await until("one namespace", async () => (await names(page)).join() === "batch/reports,batch/worker");
+  await page.locator("#namespace").selectOption("");
+  await page.locator("#labels").fill("app in (shop,worker)");
+  await until("what labels select", async () => (await names(page)).join() === "batch/worker,web/shop");
+  await page.locator("#labels").fill("app in (shop");
+  await until("what is wrong with labels", async () => (await page.locator("#labels-wrong").innerText()).length > 20);
+  await page.locator("#labels").fill("");
+  await until("no selector", async () => (await names(page)).length === 4);
+
+  await page.locator("[data-filter=zero]").click();
+  await until("zero alone", async () => (await names(page)).join() === "batch/reports");
+  await page.locator("[data-filter=zero]").click();
+
+  await page.getByRole("button", { name: "Desired" }).click();
+  await until("by count", async () => (await names(page)).join() === "batch/worker,web/shop,web/cart,batch/reports");
+  same(await page.locator(".head .desired").getAttribute("aria-sort"), "descending", "what is sorted by");
+  await page.getByRole("button", { name: "Desired" }).click();
+  await until("the other way", async () => (await names(page)).join() === "batch/reports,web/cart,web/shop,batch/worker");
+  await step("kubectl scales", "web", "cart", 9);
+  await until("a new count finds its place", async () => (await names(page)).at(-1) === "web/cart");
+  check(await page.locator(".row.fresh").count(), "a new count is marked");
+  await page.getByRole("button", { name: "Deployment", exact: true }).click();
+  await until("by name", async () => (await names(page)).join() === "web/cart,batch/reports,web/shop,batch/worker");
+  await page.getByRole("button", { name: "Namespace" }).click();
+
+  await step("another caller scales", "web", "shop", 6);
+  await until("who set it", async () => (await row(page, "web/shop")).by.startsWith("ci-pipeline"));
+  same((await row(page, "web/shop")).desired, 6, "what was set");
+  await step("create", "aaa", "first", 1);
+  await until("a new Deployment", async () => (await names(page))[0] === "aaa/first");
+  await step("delete", "aaa", "first");
+  await until("one less", async () => (await names(page)).join() === all.join());
+  check((await page.locator("#namespace option").allInnerTexts()).join() === "All namespaces,batch,web", "the namespaces");
+});
