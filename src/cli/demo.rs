@@ -175,6 +175,7 @@ fn inhabited() -> Cluster {
             );
         }
     }
+    cluster.create_namespace("headcount");
     cluster
 }
 

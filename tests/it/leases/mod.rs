@@ -36,6 +36,7 @@ fn cluster() -> Cluster {
     let cluster = Cluster::new(Options::default());
     let shop = NewDeployment::new("web", "shop").replicas(3);
     cluster.create(shop).unwrap();
+    cluster.create_namespace("headcount");
     cluster
 }
 
