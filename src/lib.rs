@@ -41,7 +41,10 @@ use tokio::{
     sync::{oneshot, watch},
     time::{sleep, timeout},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
 use tracing::{info, warn};
 
 use api::Api;
@@ -238,7 +241,7 @@ impl Headcount {
         );
         let api = Arc::new(api.audited(audit.clone()).closed_by(closing.clone()));
         let stop_reverting = closing.child_token();
-        let _following_ends = stop_reverting.clone().drop_guard();
+        let _reverting_ends = stop_reverting.clone().drop_guard();
         let reverter = leases.map(|leases| {
             let generations = Arc::clone(&generations);
             let reverter = Reverter::new(
@@ -248,13 +251,9 @@ impl Headcount {
                 audit.clone(),
                 Arc::clone(&metrics.leases),
             );
-            let stop = stop_reverting.clone();
-            tokio::spawn(async move {
-                tokio::select! {
-                    () = leases.follow() => {}
-                    () = reverter.run(stop) => {}
-                }
-            })
+            // Writes under way wait for the copy until the end.
+            let following = AbortOnDropHandle::new(tokio::spawn(leases.follow()));
+            (following, tokio::spawn(reverter.run(stop_reverting)))
         });
         let reloading = Arc::new(ReloadStatus::default());
         let reloader = Reloader::new(
@@ -310,7 +309,7 @@ impl Headcount {
             connections.wait().await;
             writes.close();
             writes.wait().await;
-            if let Some(reverter) = reverter {
+            if let Some((_following, reverter)) = reverter {
                 let _ = reverter.await;
             }
         })

@@ -3,15 +3,11 @@
 //! Of several servers one does, by [`Election`]; what it leaves half done the next one goes on with, since each step is
 //! decided on the lease's object and the Deployment alone ([`crate::leases::settle`]).
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::{
-    task::JoinSet,
+    task::{Id, JoinSet},
     time::{Instant, interval, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -56,8 +52,8 @@ struct Parts {
 pub struct Reverter {
     parts: Arc<Parts>,
     election: Election,
-    under_way: JoinSet<(Key, Result<Settled, Unsettled>)>,
-    busy: HashSet<Key>,
+    under_way: JoinSet<Result<Settled, Unsettled>>,
+    busy: HashMap<Id, Key>,
     /// Those that couldn't be settled, until when, and how long they waited.
     later: HashMap<Key, (Instant, Duration)>,
     /// The version of the Deployment at which a lease was looked at last.
@@ -83,7 +79,7 @@ impl Reverter {
                 metrics,
             }),
             under_way: JoinSet::new(),
-            busy: HashSet::new(),
+            busy: HashMap::new(),
             later: HashMap::new(),
             looked: HashMap::new(),
         }
@@ -98,10 +94,12 @@ impl Reverter {
                 biased;
                 () = stop.cancelled() => break,
                 _ = elect.tick() => self.election.attempt().await,
-                Some(done) = self.under_way.join_next() => {
-                    if let Ok((key, settled)) = done {
-                        self.done(key, &settled);
-                    }
+                Some(done) = self.under_way.join_next_with_id() => {
+                    // One that panicked is tried again, as others that failed.
+                    let (id, settled) = done.unwrap_or_else(|error| {
+                        (error.id(), Err(Unsettled("it met a defect of this server".into())))
+                    });
+                    self.done(id, &settled);
                 }
                 _ = tick.tick() => self.look(),
             }
@@ -128,15 +126,15 @@ impl Reverter {
             let key = key(&stored.lease);
             let waits = self.later.get(&key);
             let waits = waits.is_some_and(|(until, _)| Instant::now() < *until);
-            if waits || self.busy.contains(&key) || !self.needs_a_look(&key, &stored.lease, now) {
+            let busy = self.busy.values().any(|busy| *busy == key);
+            if waits || busy || !self.needs_a_look(&key, &stored.lease, now) {
                 continue;
             }
             let (parts, stored) = (Arc::clone(&self.parts), Stored::clone(stored));
-            self.busy.insert(key.clone());
-            self.under_way.spawn(async move {
-                let settled = parts.settle(stored).await;
-                (key, settled)
-            });
+            let settling = self
+                .under_way
+                .spawn(async move { parts.settle(stored).await });
+            self.busy.insert(settling.id(), key);
         }
     }
 
@@ -162,16 +160,18 @@ impl Reverter {
         true
     }
 
-    fn done(&mut self, key: Key, settled: &Result<Settled, Unsettled>) {
-        self.busy.remove(&key);
+    fn done(&mut self, id: Id, settled: &Result<Settled, Unsettled>) {
+        let Some(key) = self.busy.remove(&id) else {
+            return;
+        };
         let waits = match settled {
             Ok(Settled::Unmanaged) => LONGEST_WAIT,
-            Ok(Settled::Ended(..) | Settled::Refused(_) | Settled::Waits(_)) => {
+            Ok(Settled::Ended(..) | Settled::Refused(_)) => {
                 self.later.remove(&key);
                 return;
             }
             // The copy has it in a moment.
-            Ok(Settled::Changed) => FIRST_WAIT,
+            Ok(Settled::Changed | Settled::Waits(_)) => FIRST_WAIT,
             Err(_) => {
                 let before = self.later.get(&key).map(|(_, waited)| *waited);
                 before.map_or(FIRST_WAIT, |waited| LONGEST_WAIT.min(waited * 2))

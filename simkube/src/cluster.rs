@@ -260,6 +260,12 @@ impl Cluster {
         Some(object.resource_version)
     }
 
+    /// Creates a namespace, unless it is there; Deployments create theirs.
+    pub fn create_namespace(&self, name: &str) {
+        let now = self.shared.now();
+        self.shared.state().ensure_namespace(name, now);
+    }
+
     /// Sets `spec.replicas` (`None` removes the field); the object's version afterwards, or `None` if it is absent.
     pub fn scale(
         &self,

@@ -18,7 +18,7 @@ use crate::list::Token;
 use crate::log::SeenRequest;
 use crate::negotiate::{Encoding, JSON};
 use crate::object::Object;
-use crate::patch::Patch;
+use crate::patch::{APPLY, Patch};
 use crate::request::Expected;
 use crate::route::{Query, Route};
 use crate::serve::TransportError;
@@ -437,6 +437,7 @@ impl Exchange {
         Ok(write::Options {
             dry: self.query.dry_run(&self.parts.method)?,
             manager: self.query.get("fieldManager"),
+            applies: self.media_type() == APPLY,
         })
     }
 

@@ -183,9 +183,9 @@ pub(crate) fn deployment(object: &Object, managed: &ManagedFields) -> Value {
             "manager": "simkube", "operation": "Update", "apiVersion": "apps/v1", "time": rfc3339(object.created),
             "fieldsType": "FieldsV1", "fieldsV1": managed.value,
         })];
-        all.extend(object.set_by.as_deref().map(|by| {
+        all.extend(object.set_by.iter().map(|by| {
             let mut entry = json!({
-                "manager": by.manager, "operation": "Update", "apiVersion": "apps/v1",
+                "manager": by.manager, "operation": by.operation(), "apiVersion": "apps/v1",
                 "fieldsType": "FieldsV1", "fieldsV1": { "f:spec": { "f:replicas": {} } }, "subresource": by.subresource,
             });
             // kube-apiserver keeps no time of what came through a subresource.

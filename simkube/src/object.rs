@@ -72,13 +72,22 @@ pub(crate) struct Rollout {
 }
 
 /// Who set a count, as managed fields say it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct SetBy {
     pub(crate) manager: String,
+    /// Whether it was applied.
+    pub(crate) applied: bool,
     /// `scale`, or empty for a write of the Deployment itself.
     pub(crate) subresource: &'static str,
     /// Seconds since the epoch.
     pub(crate) at: i64,
+}
+
+impl SetBy {
+    /// As managed fields call it.
+    pub(crate) fn operation(&self) -> &'static str {
+        if self.applied { "Apply" } else { "Update" }
+    }
 }
 
 /// One version of a Deployment.
@@ -91,8 +100,8 @@ pub(crate) struct Object {
     pub(crate) generation: i64,
     /// The number of its Pod template among its revisions.
     pub(crate) revision: u32,
-    /// Who set the count last over HTTP.
-    pub(crate) set_by: Option<Arc<SetBy>>,
+    /// Who set the count last over HTTP, and those who applied the same since.
+    pub(crate) set_by: Arc<[SetBy]>,
     /// Seconds since the epoch.
     pub(crate) created: i64,
     /// Seconds since the epoch; set while finalizers hold the object.

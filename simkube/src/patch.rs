@@ -7,6 +7,9 @@ use crate::json;
 /// Lists whose items are merged by their `name`; others are replaced. Of the directives, `$patch: replace` alone is simulated.
 const BY_NAME: &[&str] = &["containers", "initContainers", "env", "volumes"];
 
+/// The media type of what is applied server-side.
+pub(crate) const APPLY: &str = "application/apply-patch+yaml";
+
 /// A change to an object.
 #[derive(Clone, Debug)]
 pub(crate) enum Patch {
@@ -21,7 +24,7 @@ impl Patch {
     pub(crate) fn of(media_type: &str) -> Option<fn(Value) -> Self> {
         match media_type {
             // What is applied to a Scale is one number.
-            "application/merge-patch+json" | "application/apply-patch+yaml" => Some(Self::Merge),
+            "application/merge-patch+json" | APPLY => Some(Self::Merge),
             "application/strategic-merge-patch+json" => Some(Self::Strategic),
             _ => None,
         }

@@ -99,7 +99,7 @@ impl State {
             resource_version: 0,
             generation: 1,
             revision: 1,
-            set_by: None,
+            set_by: Arc::default(),
             created: now,
             deleted: None,
             replicas: new.replicas,
@@ -184,19 +184,28 @@ impl State {
         self.commit(marked, Some(object))
     }
 
-    /// Sets `spec.replicas`, whatever it was.
+    /// Sets `spec.replicas`, whatever it was; who applies what is there already owns it too.
     pub(crate) fn scale(
         &mut self,
         object: Arc<Object>,
         replicas: Option<i32>,
         by: Option<SetBy>,
     ) -> Arc<Object> {
-        if object.replicas == replicas {
-            return object;
-        }
         let mut scaled = Object::clone(&object);
+        if object.replicas == replicas {
+            let known = |by: &SetBy| {
+                let mut owners = object.set_by.iter();
+                owners.any(|own| own.applied && own.manager == by.manager)
+            };
+            let Some(by) = by.filter(|by| by.applied && !known(by)) else {
+                return object;
+            };
+            // One owner more is another version, of the same generation.
+            scaled.set_by = object.set_by.iter().cloned().chain([by]).collect();
+            return self.commit(scaled, Some(object));
+        }
         scaled.replicas = replicas;
-        scaled.set_by = by.map(Arc::new);
+        scaled.set_by = by.into_iter().collect();
         scaled.generation += 1;
         self.commit(scaled, Some(object))
     }

@@ -136,10 +136,10 @@ fn object_meta(w: &mut Writer<'_>, object: &Object, managed: &ManagedFields) {
             w.message(7, |w| w.bytes(1, managed.raw()));
             w.string(8, "");
         });
-        if let Some(by) = object.set_by.as_deref() {
+        for by in object.set_by.iter() {
             w.message(17, |w| {
                 w.string(1, &by.manager);
-                w.string(2, "Update");
+                w.string(2, by.operation());
                 w.string(3, "apps/v1");
                 // kube-apiserver keeps no time of what came through a subresource.
                 if by.subresource.is_empty() {

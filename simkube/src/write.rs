@@ -19,6 +19,8 @@ pub(crate) struct Options<'a> {
     pub(crate) dry: bool,
     /// `fieldManager`.
     pub(crate) manager: &'a str,
+    /// Whether what is written is applied.
+    pub(crate) applies: bool,
 }
 
 impl Options<'_> {
@@ -30,6 +32,7 @@ impl Options<'_> {
         };
         SetBy {
             manager: manager.to_owned(),
+            applied: self.applies,
             subresource,
             at,
         }
@@ -214,7 +217,7 @@ fn update(
     after.finalizers = desired.finalizers;
     after.replicas = Some(desired.replicas.unwrap_or(1));
     if after.replicas != before.replicas {
-        after.set_by = Some(Arc::new(options.set_by("", now)));
+        after.set_by = [options.set_by("", now)].into();
     }
     let spec_changed = desired.spec != json::spec(&before);
     if spec_changed {

@@ -15,7 +15,7 @@ use super::{
     authorization,
     deployments::{caught_up, not_modified},
     headers::{self, describe},
-    limits,
+    lease, limits,
     path::valid_names,
     preconditions,
     replicas::{no_such, version_in},
@@ -25,6 +25,7 @@ use super::{
 use crate::{
     access::{Bounds, Caller, Verb},
     kubernetes::{Condition, Container, Details, FieldOwner},
+    leases::Lease,
 };
 
 pub(super) async fn get(
@@ -67,7 +68,10 @@ pub(super) async fn get(
     };
     let sticking = Sticking::of(api, names, &found);
     let bounds = authorization::bounds(caller, names, &found);
-    let detail = Detail::of(names, &found, rollout, sticking, bounds);
+    let leases = api.deployments.leases().and_then(|leases| leases.known());
+    let stored = leases.as_ref().and_then(|known| known.of(namespace, name));
+    let lease = stored.map(|stored| &stored.lease);
+    let detail = Detail::of(names, &found, rollout, sticking, bounds, lease);
     // A struct of strings and numbers always has a JSON form.
     let body = serde_json::to_vec(&detail).unwrap_or_default();
     let tag = preconditions::detail_tag(found.uid, found.resource_version, &body);
@@ -106,6 +110,8 @@ struct Detail<'a> {
     conditions: &'a [Condition],
     last_set_by: Option<SetBy<'a>>,
     also_set_by: Vec<AlsoSetBy>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lease: Option<lease::Shown<'a>>,
     will_stick: Option<bool>,
     /// Left out for a caller that may set no count of it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -130,6 +136,7 @@ impl<'a> Detail<'a> {
         rollout: Rollout,
         sticking: Sticking,
         bounds: Option<Bounds>,
+        lease: Option<&'a Lease>,
     ) -> Self {
         let status = &found.status;
         Self {
@@ -149,6 +156,7 @@ impl<'a> Detail<'a> {
             conditions: &status.conditions,
             last_set_by: found.last_set_by.as_ref().map(SetBy::of),
             also_set_by: sticking.also_set_by,
+            lease: lease.map(|lease| lease::Shown::of(lease, None)),
             will_stick: sticking.will_stick,
             bounds,
         }

@@ -18,7 +18,7 @@ use crate::{
     Headcount,
     access::{Authorization, Verb},
     client::contexts::{Context, Contexts, ContextsError},
-    config::Config,
+    config::{Config, LeaseSettings},
     pki::{self, DemoFiles},
     telemetry::log::{Format, LogSettings, Severity},
     tls::TlsFiles,
@@ -93,6 +93,10 @@ async fn demo(args: &DemoArgs) -> ExitCode {
         log: args.log(),
         // Everything is there to be tried.
         authorization: Authorization::Any(Verb::ALL.into_iter().collect()),
+        leases: LeaseSettings {
+            namespace: Some("headcount".into()),
+            ..LeaseSettings::default()
+        },
         // Nobody sends clients here but the person who ends it.
         drain_delay: Duration::ZERO,
         ..Config::of(TlsFiles {
@@ -171,6 +175,7 @@ fn inhabited() -> Cluster {
             );
         }
     }
+    cluster.create_namespace("headcount");
     cluster
 }
 

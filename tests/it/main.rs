@@ -24,6 +24,7 @@ mod http;
 mod image;
 mod images;
 mod informer;
+mod leases;
 mod lifecycle;
 mod limits;
 mod lists;

@@ -32,6 +32,11 @@
     {{- $wrong = append $wrong (printf "config.%s is decided by the chart: %s" $key $where) }}
   {{- end }}
 {{- end }}
+{{- range $key, $where := dict "enabled" "see leases.enabled, outside config" "namespace" "leases are kept where the release is" }}
+  {{- if hasKey ($.Values.config.leases | default dict) $key }}
+    {{- $wrong = append $wrong (printf "config.leases.%s is decided by the chart: %s" $key $where) }}
+  {{- end }}
+{{- end }}
 {{- range $section := list "logging" "audit" }}
   {{- $path := dig $section "file" "path" "/var/log/headcount/" $.Values.config }}
   {{- if not (or (hasPrefix "/var/log/headcount/" $path) $.Values.extraVolumeMounts) }}

@@ -14,6 +14,9 @@
     {{- $_ := set $config "audit" (merge (dict "file" (dict "path" "/var/log/headcount/audit.log" "maxSize" "16Mi" "keep" 6)) $audit) }}
   {{- end }}
 {{- end }}
+{{- if not .Values.leases.enabled }}
+  {{- $_ := set $config "leases" (merge (dict "enabled" false) ($config.leases | default dict)) }}
+{{- end }}
 {{- mustMerge $file $config | toJson }}
 {{- end }}
 
@@ -26,7 +29,7 @@
 {{/* What of the file a running server can't change: when that changes, the Pods are replaced. All else is reloaded. */}}
 {{- define "headcount.fixedConfiguration" -}}
 {{- $config := include "headcount.configuration" . | fromJson }}
-{{- $fixed := pick $config "kubeconfig" "context" "labelSelector" "audit" "kubernetesEvents" "logFormat" }}
+{{- $fixed := pick $config "kubeconfig" "context" "labelSelector" "audit" "kubernetesEvents" "leases" "logFormat" }}
 {{- $logging := $config.logging | default dict }}
 {{- mustMerge $fixed (dict "logging" (omit $logging "level" "levels")) | toJson }}
 {{- end }}

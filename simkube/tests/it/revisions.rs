@@ -115,3 +115,44 @@ async fn managed_fields_tell_who_set_a_count_last() {
         (&json!("somebody"), &json!("scale"))
     );
 }
+
+#[tokio::test]
+async fn who_applies_the_count_that_is_there_owns_it_too_and_another_count_is_its_writers_alone() {
+    let cluster = cart();
+    let apply = async |manager: &str, replicas: i32| {
+        let uri = format!("{CART}/scale?fieldManager={manager}&force=true");
+        let headers = [("content-type", "application/apply-patch+yaml")];
+        let body = json!({ "apiVersion": "autoscaling/v1", "kind": "Scale", "spec": { "replicas": replicas } });
+        let applied = send(&cluster, request("PATCH", &uri, &headers, body.to_string())).await;
+        assert_eq!(applied.status, 200);
+    };
+    let owners = async || {
+        let cart = get(&cluster, CART).await.json();
+        let entries = cart["metadata"]["managedFields"]
+            .as_array()
+            .unwrap()
+            .clone();
+        let owners = entries
+            .into_iter()
+            .filter(|one| one["fieldsV1"]["f:spec"]["f:replicas"].is_object());
+        let owners: Vec<_> = owners
+            .map(|one| format!("{} {}", one["operation"], one["manager"]).replace('"', ""))
+            .collect();
+        (owners, cart["metadata"]["resourceVersion"].clone())
+    };
+    apply("one", 4).await;
+    let (of_one, first) = owners().await;
+    assert_eq!(of_one, ["Apply one"]);
+    apply("one", 4).await;
+    assert_eq!(
+        owners().await.1,
+        first,
+        "the same once more changes nothing"
+    );
+    apply("two", 4).await;
+    let (of_both, second) = owners().await;
+    assert_eq!(of_both, ["Apply one", "Apply two"]);
+    assert_ne!(second, first);
+    apply("two", 5).await;
+    assert_eq!(owners().await.0, ["Apply two"]);
+}

@@ -1,6 +1,6 @@
 //! The calls that read.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use utoipa::openapi::{ArrayBuilder, Content, HttpMethod, ObjectBuilder, Response, Type};
 
 use super::{
@@ -97,6 +97,12 @@ const LIST_PARAMETERS: [&str; 8] = [
 ];
 
 pub(super) fn of_deployments() -> Vec<Call> {
+    let mut all = counts();
+    all.extend(leases());
+    all
+}
+
+fn counts() -> Vec<Call> {
     vec![
         Call {
             description: LIST,
@@ -181,6 +187,47 @@ pub(super) fn of_deployments() -> Vec<Call> {
                 "getContainers",
                 "Read the containers",
             )
+        },
+    ]
+}
+
+/// A lease, for examples.
+fn lease() -> Value {
+    json!({
+        "namespace": "web", "name": "shop", "replicaCount": 10, "previousReplicaCount": 3, "holder": "alice", "state": "held",
+        "takenAt": "2026-06-01T10:00:00Z", "until": "2026-06-01T12:00:00Z", "remainingSeconds": 5400, "reason": "a sale",
+    })
+}
+
+fn leases() -> [Call; 2] {
+    let array = ArrayBuilder::new().items(schema("Lease")).build();
+    let mut content = Content::new(Some(array));
+    content.example = Some(json!([lease()]));
+    let mut listed = answer(
+        "Those whose Deployments the caller may see; the one that ends first is first.",
+        &["Warning"],
+    );
+    listed
+        .content
+        .insert("application/json".into(), content.into());
+    [
+        Call {
+            description: "For how long its count is leased, and what it goes back to, out of this server's copy. 404 if it has no lease.",
+            parameters: vec!["namespace", "name", "X-Min-Resource-Version"],
+            answers: vec![(200, json_answer("The lease.", &[], "Lease", lease()))],
+            failures: vec![403, 404, 502],
+            ..read(
+                "/namespaces/{namespace}/deployments/{name}/lease",
+                "getLease",
+                "Read the lease of a count",
+            )
+        },
+        Call {
+            description: "The leases of counts, out of this server's copy.",
+            parameters: vec!["namespace.query"],
+            answers: vec![(200, listed)],
+            failures: vec![403, 404, 502],
+            ..read("/leases", "listLeases", "List the leases of counts")
         },
     ]
 }

@@ -5,6 +5,7 @@
 mod batches;
 mod caller;
 mod history;
+mod leases;
 
 use std::collections::BTreeMap;
 
@@ -19,6 +20,7 @@ use batches::{
 };
 use caller::{Bounds, Certificate, ClusterUser, Effect, Mode, NameKind, Permission, WhoAmI};
 use history::{CountChange, History, SetBy};
+use leases::{ExtendLease, Lease, LeaseEnded, LeaseState, Leased, TakeLease};
 
 /// Every failure.
 #[derive(ToSchema)]
@@ -274,6 +276,9 @@ pub(super) struct Deployment {
     /// Autoscalers and GitOps tools that own the count too.
     #[schema(nullable = false)]
     also_set_by: Option<Vec<AlsoSetBy>>,
+    /// The lease of its count, if it has one; without `remainingSeconds`.
+    #[schema(nullable = false)]
+    lease: Option<Lease>,
     /// Whether a count that is set stays; `null` where this server doesn't see autoscalers.
     will_stick: Option<bool>,
     /// The counts that the caller may set, by server, policy and annotations; left out if it may set none.
@@ -395,6 +400,12 @@ pub(super) fn add(components: &mut Components) {
         of::<SetReplicas>(),
         of::<StepReplicas>(),
         of::<ReplicasWritten>(),
+        of::<TakeLease>(),
+        of::<ExtendLease>(),
+        of::<Lease>(),
+        of::<LeaseState>(),
+        of::<Leased>(),
+        of::<LeaseEnded>(),
         of::<Deployment>(),
         of::<Counts>(),
         of::<Rollout>(),

@@ -25,6 +25,15 @@ const PAUSED: &str = "Pauses the rollout, or resumes it. A paused one still scal
 const ROLLBACK: &str = "Goes back to the Pod template of the revision before, or of the one that is given, as `kubectl rollout undo` does. \
 It needs the permission `rollback`.";
 
+const LEASE: &str = "Sets the count for so many seconds, after which it goes back to what it was, unless somebody else has set it meanwhile. A \
+Deployment has one lease at most: sent again, it is renewed, with this count and this time from now on, and goes back to what it was before \
+the first. Needs the permission `scale`; with every condition and bound of a count that is set.";
+
+const EXTEND: &str = "The lease ends so many seconds from now, later than before or sooner. 409 if it is over or somebody else has set the count.";
+
+const CANCEL: &str = "Ends the lease now and goes back to the count before it, or, with `keep`, leaves its count as it is. A count that somebody \
+else has set meanwhile is left alone: `reverted` is `false` then.";
+
 /// What a write answers: the sentence, or what was done.
 fn written(status: &str, message: &str, schema_name: &str, representation: Value) -> Response {
     let headers = [
@@ -75,9 +84,13 @@ impl Write {
             "Prefer",
             "X-Reason",
         ]);
-        if matches!(method, HttpMethod::Patch) {
+        if matches!(method, HttpMethod::Patch) && path.ends_with("/replicas") {
             parameters.push("Idempotency-Key");
         }
+        if matches!(method, HttpMethod::Delete) {
+            parameters.push("keep");
+        }
+        let body = (!matches!(method, HttpMethod::Delete)).then_some(self.body);
         let taken = written(
             "Kubernetes has taken it, and this server's copy has it.",
             self.done,
@@ -98,7 +111,7 @@ impl Write {
             summary: self.summary,
             description: self.description,
             parameters,
-            body: Some(self.body),
+            body,
             answers: vec![(200, taken), (202, unseen)],
             failures: vec![403, 404, 409, 412, 415, 422, 502, 504],
         }
@@ -123,6 +136,14 @@ fn may_take(schema: &'static str, examples: Vec<(&'static str, Value)>) -> Reque
 pub(super) fn all() -> Vec<Call> {
     let count = json!({
         "namespace": "web", "name": "shop", "replicaCount": 3, "previousReplicaCount": 2, "changed": true, "resourceVersion": "1029",
+    });
+    let lease = json!({
+        "namespace": "web", "name": "shop", "replicaCount": 10, "previousReplicaCount": 3, "holder": "alice", "state": "held",
+        "takenAt": "2026-06-01T10:00:00Z", "until": "2026-06-01T12:00:00Z", "remainingSeconds": 7200,
+    });
+    let leased = json!({
+        "namespace": "web", "name": "shop", "replicaCount": 10, "previousReplicaCount": 3, "changed": true, "resourceVersion": "1029",
+        "lease": lease,
     });
     [
         Write {
@@ -156,6 +177,54 @@ pub(super) fn all() -> Vec<Call> {
             done: "Replica count updated successfully.",
             schema: "ReplicasWritten",
             representation: count,
+        },
+        Write {
+            call: (
+                HttpMethod::Put,
+                "/namespaces/{namespace}/deployments/{name}/lease",
+                "takeLease",
+            ),
+            summary: "Lease a count, or renew its lease",
+            description: LEASE,
+            body: takes(
+                "TakeLease",
+                vec![("two hours", json!({"replicaCount": 10, "durationSeconds": 7200}))],
+            ),
+            done: "Replica count leased until 2026-06-01T12:00:00Z.",
+            schema: "Leased",
+            representation: leased.clone(),
+        },
+        Write {
+            call: (
+                HttpMethod::Patch,
+                "/namespaces/{namespace}/deployments/{name}/lease",
+                "extendLease",
+            ),
+            summary: "Extend a lease",
+            description: EXTEND,
+            body: takes(
+                "ExtendLease",
+                vec![("an hour", json!({"durationSeconds": 3600}))],
+            ),
+            done: "Lease extended until 2026-06-01T12:00:00Z.",
+            schema: "Leased",
+            representation: leased,
+        },
+        Write {
+            call: (
+                HttpMethod::Delete,
+                "/namespaces/{namespace}/deployments/{name}/lease",
+                "cancelLease",
+            ),
+            summary: "End a lease",
+            description: CANCEL,
+            body: may_take("Nothing", Vec::new()),
+            done: "Lease ended; the replica count is as it was before.",
+            schema: "LeaseEnded",
+            representation: json!({
+                "namespace": "web", "name": "shop", "replicaCount": 3, "previousReplicaCount": 10, "changed": true,
+                "resourceVersion": "1031", "reverted": true,
+            }),
         },
         Write {
             call: (

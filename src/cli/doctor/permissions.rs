@@ -1,6 +1,6 @@
 //! What the server's account may do in the cluster: whether it is what this configuration needs, and what is beyond that.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, slice, time::Duration};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::time::timeout;
@@ -30,10 +30,36 @@ struct Need {
     purpose: &'static str,
     /// The chart's value that gives it.
     value: &'static str,
-    /// Whether it isn't a namespace's.
-    cluster_wide: bool,
+    place: Place,
     /// What happens without it, where that isn't everybody's loss.
     otherwise: Option<&'static str>,
+}
+
+/// Where a right is needed.
+#[derive(PartialEq, Eq)]
+enum Place {
+    /// In the managed namespaces.
+    Managed,
+    /// It isn't a namespace's.
+    Cluster,
+    /// In this namespace, and in no other.
+    One(String),
+}
+
+impl Need {
+    /// The namespaces where it is needed; none are the whole cluster.
+    fn namespaces<'a>(&'a self, managed: &'a [String]) -> &'a [String] {
+        match &self.place {
+            Place::Managed => managed,
+            Place::Cluster => &[],
+            Place::One(namespace) => slice::from_ref(namespace),
+        }
+    }
+
+    /// Whether it is needed in this namespace, which is a managed one or the account's own.
+    fn is_of(&self, namespace: &str) -> bool {
+        !matches!(&self.place, Place::One(only) if only != namespace)
+    }
 }
 
 const RBAC: &str = "rbac.create";
@@ -49,7 +75,7 @@ fn need(right: Right, purpose: &'static str, value: &'static str) -> Need {
         right,
         purpose,
         value,
-        cluster_wide: false,
+        place: Place::Managed,
         otherwise: None,
     }
 }
@@ -93,6 +119,21 @@ fn needs(config: &Config) -> Vec<Need> {
     if !config.writes.read_only && may(Verb::Scale) {
         for verb in ["patch", "update"] {
             needs.push(need(deployments(verb, "scale"), "setting counts", RBAC));
+        }
+    }
+    if let Some(rules) = config.leases.rules() {
+        for verb in ["create", "delete", "get", "list", "update", "watch"] {
+            let leases = Right {
+                verb,
+                group: "coordination.k8s.io",
+                resource: "leases",
+                subresource: "",
+            };
+            needs.push(Need {
+                place: Place::One(rules.namespace.clone()),
+                otherwise: Some("no count is leased, and none goes back"),
+                ..need(leases, "leases of counts", "leases.enabled")
+            });
         }
     }
     let kubernetes = matches!(config.authorization, Authorization::Kubernetes(_));
@@ -147,7 +188,7 @@ fn needs(config: &Config) -> Vec<Need> {
         };
         let value = "config.authorization.mode: kubernetes";
         needs.push(Need {
-            cluster_wide: true,
+            place: Place::Cluster,
             ..need(create, "asking the cluster who may do what", value)
         });
     }
@@ -186,9 +227,9 @@ async fn lacking(
     rights: &OwnRights,
 ) -> Result<Vec<String>, NoAnswer> {
     let everywhere = [String::new()];
-    let namespaces = match &config.managed.namespaces[..] {
-        some if !some.is_empty() && !need.cluster_wide => some,
-        _ => &everywhere,
+    let namespaces = match need.namespaces(&config.managed.namespaces) {
+        [] => &everywhere,
+        some => some,
     };
     let questions = namespaces.iter().map(|namespace| async move {
         let within = Some(namespace.as_str()).filter(|name| !name.is_empty());
@@ -206,9 +247,9 @@ fn tell(report: &mut Report, need: &Need, lacking: &[String], managed: &[String]
     let what = format!("{} {}", need.right.verb, need.right.resource());
     let purpose = need.purpose;
     if lacking.is_empty() {
-        let place = match managed {
-            some if !some.is_empty() && !need.cluster_wide => format!("in {}", some.join(", ")),
-            _ => "in the whole cluster".into(),
+        let place = match need.namespaces(managed) {
+            [] => "in the whole cluster".into(),
+            some => format!("in {}", some.join(", ")),
         };
         report.ok(
             NEEDED,
@@ -228,7 +269,7 @@ fn tell(report: &mut Report, need: &Need, lacking: &[String], managed: &[String]
         "{{apiGroups: [\"{group}\"], resources: [{resource}{slash}{subresource}], verbs: [{verb}]}}"
     );
     let (place, fix) = if lacking.iter().any(String::is_empty) {
-        let or = if need.cluster_wide {
+        let or = if need.place == Place::Cluster {
             ""
         } else {
             "; or name with --namespace where it has a Role"
@@ -238,8 +279,12 @@ fn tell(report: &mut Report, need: &Need, lacking: &[String], managed: &[String]
         );
         ("in the whole cluster".to_owned(), fix)
     } else {
+        let there = match lacking {
+            [_] => "that namespace",
+            _ => "each of these namespaces",
+        };
         let fix = format!(
-            "bind a Role with the rule {rule} to the account in each of these namespaces, as the chart does with {value}"
+            "bind a Role with the rule {rule} to the account in {there}, as the chart does with {value}"
         );
         (format!("in {}", lacking.join(", ")), fix)
     };
@@ -278,7 +323,8 @@ async fn beyond(
         match rights.rules(namespace).await {
             Ok(held) => {
                 incomplete |= held.incomplete;
-                more.extend(held.rules.iter().flat_map(|rule| unneeded(rule, needs)));
+                let needs: Vec<_> = needs.iter().filter(|need| need.is_of(namespace)).collect();
+                more.extend(held.rules.iter().flat_map(|rule| unneeded(rule, &needs)));
             }
             Err(error) => return report.skip(BEYOND, &error.to_string()),
         }
@@ -312,7 +358,7 @@ async fn beyond(
 }
 
 /// What a rule allows that nobody needs, in kubectl's words.
-fn unneeded(rule: &HeldRule, needs: &[Need]) -> Vec<String> {
+fn unneeded(rule: &HeldRule, needs: &[&Need]) -> Vec<String> {
     let mut found = Vec::new();
     for group in &rule.api_groups {
         for resource in &rule.resources {

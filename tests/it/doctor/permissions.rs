@@ -139,6 +139,56 @@ async fn without_the_right_to_see_autoscalers_it_warns_and_says_what_gives_it() 
 }
 
 #[tokio::test]
+async fn leases_need_their_rights_in_the_namespace_that_keeps_them_and_in_no_other() {
+    let verbs = ["create", "delete", "get", "list", "update", "watch"];
+    let rule = OwnRule::new("coordination.k8s.io", "leases", &verbs);
+    let of_leases = |found: &Diagnosis| {
+        let all = told(found).into_iter();
+        let own = all.filter(|right| right.ends_with("leases.coordination.k8s.io"));
+        own.collect::<Vec<_>>()
+    };
+    let with = |rule: OwnRule| [needed(), vec![rule]].concat();
+    // A server that isn't a Pod is told where, or has none.
+    let kept = "leases: {namespace: default}";
+    let cluster = cluster_with(with(rule.clone().within("default"))).await;
+    let patient = || Patient::of(cluster.kubeconfig());
+    let found = patient().configured(kept).examined().await;
+    let expected = verbs.map(|verb| format!("ok {verb} leases.coordination.k8s.io"));
+    assert_eq!(of_leases(&found), expected);
+    found.finds(
+        "permissions.needed",
+        "ok",
+        "coordination.k8s.io in default, for",
+    );
+    found.finds("permissions.beyond", "ok", "nothing that isn't needed");
+    for off in ["", "leases: {enabled: false, namespace: default}"] {
+        let found = patient().configured(off).examined().await;
+        assert_eq!(of_leases(&found), [""; 0], "{off}");
+        let unneeded = "create, delete, get, list, update, watch leases.coordination.k8s.io";
+        found.finds("permissions.beyond", "warning", unneeded);
+    }
+    // It has them where they are of no use.
+    let found = patient()
+        .configured("leases: {namespace: headcount}")
+        .examined()
+        .await;
+    let expected = verbs.map(|verb| format!("warning {verb} leases.coordination.k8s.io"));
+    assert_eq!(of_leases(&found), expected);
+    for words in [
+        "may not update leases.coordination.k8s.io in headcount,",
+        "leases.enabled",
+    ] {
+        found.finds("permissions.needed", "warning", words);
+    }
+    found.finds(
+        "permissions.beyond",
+        "warning",
+        "leases.coordination.k8s.io",
+    );
+    assert_eq!(found.code, Some(0), "all else works");
+}
+
+#[tokio::test]
 async fn of_several_namespaces_those_are_named_where_a_right_is_lacking() {
     let in_web = needed().into_iter().map(|rule| rule.within("web"));
     let cluster = cluster_with(in_web.collect()).await;
@@ -156,11 +206,7 @@ async fn of_several_namespaces_those_are_named_where_a_right_is_lacking() {
         "failed",
         "may not list deployments.apps in shop,",
     );
-    found.finds(
-        "permissions.needed",
-        "failed",
-        "in each of these namespaces",
-    );
+    found.finds("permissions.needed", "failed", "in that namespace");
     // All namespaces are more than some.
     let found = Patient::of(cluster.kubeconfig()).examined().await;
     found.finds(
@@ -242,7 +288,8 @@ async fn on_a_real_cluster_the_base_gives_what_is_needed_and_nothing_beyond() {
         .serviceaccount_kubeconfig("headcount", "headcount")
         .await
         .unwrap();
-    let examined = async || Patient::of(&kubeconfig).examined().await;
+    let leases = "leases: {namespace: headcount}";
+    let examined = async || Patient::of(&kubeconfig).configured(leases).examined().await;
     let found = examined().await;
     found.finds("kubernetes.api", "ok", "Kubernetes v1.");
     found.finds("clock", "ok", "clock");
@@ -255,6 +302,12 @@ async fn on_a_real_cluster_the_base_gives_what_is_needed_and_nothing_beyond() {
             "warning watch horizontalpodautoscalers.autoscaling",
             "failed patch deployments.apps/scale",
             "failed update deployments.apps/scale",
+            "warning create leases.coordination.k8s.io",
+            "warning delete leases.coordination.k8s.io",
+            "warning get leases.coordination.k8s.io",
+            "warning list leases.coordination.k8s.io",
+            "warning update leases.coordination.k8s.io",
+            "warning watch leases.coordination.k8s.io",
         ]
     );
     let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kustomize/base");
@@ -281,7 +334,8 @@ async fn on_a_real_cluster_the_base_gives_what_is_needed_and_nothing_beyond() {
     // The account that may do everything may do too much.
     let found = Patient::of(cluster.kubeconfig()).examined().await;
     found.finds("permissions.beyond", "warning", "* *");
-    let kubernetes = Patient::of(&kubeconfig).configured("authorization: {mode: kubernetes}");
+    let kubernetes = format!("authorization: {{mode: kubernetes}}\n{leases}");
+    let kubernetes = Patient::of(&kubeconfig).configured(&kubernetes);
     let found = kubernetes.examined().await;
     found.finds(
         "permissions.needed",

@@ -3,6 +3,7 @@
 mod batches;
 mod following;
 mod images;
+mod leases;
 mod outages;
 mod owners;
 mod rollouts;
@@ -52,6 +53,7 @@ const TOGETHER: &[(&str, Scenario)] = scenarios![
     rollouts::a_step_is_made_once_by_whichever_server_is_asked,
     batches::a_batch_is_restored_but_for_what_others_changed_by_whichever_server_is_asked,
     batches::a_batch_as_large_as_it_may_be_is_set_and_restored,
+    leases::a_leased_count_goes_back_and_one_that_others_set_is_left_to_them,
 ];
 
 /// What only a real control plane has: revisions, autoscalers that act, and server-side apply.

@@ -8,11 +8,17 @@ use std::{
 
 use bytes::Bytes;
 use headcount::{
+    access::WriteRules,
     access::{Authorization, Caller, NameKind, Principal, Rules, Verbs},
     api::Api,
+    audit::Audit,
     generation::Session,
-    kubernetes::{Autoscaling, Connection, Deployments, Informer, InformerStatus, Managed},
+    kubernetes::{
+        Autoscaling, Clock as LeaseClock, Connection, Deployments, Informer, InformerStatus,
+        LeaseObjects, LeaseRules, Managed,
+    },
     limits::{Limiter, Limits},
+    reverter::Reverter,
     store::{LabelKeys, Store},
     telemetry::metrics::Metrics,
     tls::Identity,
@@ -24,7 +30,10 @@ use tokio::{
     sync::watch,
     time::{Instant, sleep},
 };
-use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
 use tower::{Service as _, service_fn};
 
 use super::{
@@ -104,6 +113,15 @@ pub(crate) struct InProcess {
     informer: AbortOnDropHandle<()>,
     client: kube::Client,
     autoscaling: Option<AbortOnDropHandle<()>>,
+    metrics: Arc<Metrics>,
+    leases: Option<Leasing>,
+}
+
+/// The leases of one server, followed and brought back.
+struct Leasing {
+    objects: Arc<LeaseObjects>,
+    _following: AbortOnDropHandle<()>,
+    reverting: Option<(CancellationToken, AbortOnDropHandle<()>)>,
 }
 
 impl InProcess {
@@ -121,6 +139,50 @@ impl InProcess {
 
     /// Starts on what is managed.
     pub(crate) fn managing(cluster: &Cluster, managed: Managed) -> Self {
+        Self::begin(cluster, managed, None)
+    }
+
+    /// Starts with leases, which are told the time by this clock, and waits until all is known; none goes back yet.
+    pub(crate) async fn leasing(cluster: &Cluster, rules: &LeaseRules, clock: &LeaseClock) -> Self {
+        let leases = Some((rules.clone(), clock.clone()));
+        let this = Self::begin(cluster, Managed::default(), leases);
+        this.becomes_synced().await;
+        let objects = &this.leases.as_ref().unwrap().objects;
+        this.until("leases", Duration::from_secs(30), || {
+            objects.known().is_some()
+        })
+        .await;
+        this
+    }
+
+    /// From now on it stands for election, and brings counts back.
+    pub(crate) fn reverts(&mut self, rules: impl Fn() -> WriteRules + Send + Sync + 'static) {
+        let leasing = self.leases.as_mut().unwrap();
+        let reverter = Reverter::new(
+            Arc::clone(self.api.deployments()),
+            Arc::clone(&leasing.objects),
+            rules,
+            Audit::default(),
+            Arc::clone(&self.metrics.leases),
+        );
+        let stop = CancellationToken::new();
+        let running = AbortOnDropHandle::new(tokio::spawn(reverter.run(stop.clone())));
+        leasing.reverting = Some((stop, running));
+    }
+
+    /// Ends that as a shutdown does.
+    pub(crate) async fn stops_reverting(&mut self) {
+        let leasing = self.leases.as_mut().unwrap();
+        let (stop, running) = leasing.reverting.take().unwrap();
+        stop.cancel();
+        running.await.unwrap();
+    }
+
+    fn begin(
+        cluster: &Cluster,
+        managed: Managed,
+        leases: Option<(LeaseRules, LeaseClock)>,
+    ) -> Self {
         let sent = Arc::new(Mutex::new(Vec::new()));
         let detour = Arc::new(Mutex::new(None::<Detour>));
         let shaping = Arc::new(Mutex::new(None::<Shaping>));
@@ -163,8 +225,19 @@ impl InProcess {
         ))));
         let metrics = Arc::new(Metrics::default());
         let limiter = Arc::new(Limiter::default());
+        let leases = leases.map(|(rules, clock)| {
+            let objects = LeaseObjects::new(client.clone(), Arc::clone(&status), rules, clock);
+            let objects = Arc::new(objects);
+            let following = tokio::spawn(Arc::clone(&objects).follow());
+            Leasing {
+                objects,
+                _following: AbortOnDropHandle::new(following),
+                reverting: None,
+            }
+        });
         let deployments = Deployments::new(client.clone(), Arc::clone(&status), managed.clone())
-            .limited_by(Arc::clone(&limiter));
+            .limited_by(Arc::clone(&limiter))
+            .with_leases(leases.as_ref().map(|leases| Arc::clone(&leases.objects)));
         let labels = watch::Sender::new(Arc::default());
         let informer = Informer::new(
             client.clone(),
@@ -178,7 +251,7 @@ impl InProcess {
             api: Arc::new(Api::new(
                 Arc::clone(&status),
                 deployments,
-                metrics,
+                Arc::clone(&metrics),
                 TaskTracker::new(),
             )),
             status,
@@ -192,6 +265,8 @@ impl InProcess {
             informer: AbortOnDropHandle::new(tokio::spawn(informer.run())),
             client,
             autoscaling: None,
+            metrics,
+            leases,
         }
     }
 

@@ -11,7 +11,7 @@ use headcount::{
     Headcount,
     access::{Authorization, Verbs, WriteRules},
     audit::AuditSettings,
-    config::Config,
+    config::{Config, LeaseSettings},
     kubernetes::Managed,
     limits::Limits,
     pki::{self, DemoFiles},
@@ -36,6 +36,7 @@ pub(crate) struct Setup {
     pub(crate) limits: Limits,
     pub(crate) audit: AuditSettings,
     pub(crate) kubernetes_events: bool,
+    pub(crate) leases: LeaseSettings,
 }
 
 impl Setup {
@@ -49,6 +50,7 @@ impl Setup {
             limits: Limits::default(),
             audit: AuditSettings::default(),
             kubernetes_events: false,
+            leases: LeaseSettings::default(),
         }
     }
 
@@ -68,6 +70,7 @@ impl Setup {
             limits: self.limits,
             audit: self.audit,
             kubernetes_events: self.kubernetes_events,
+            leases: self.leases,
             ..Config::of(TlsFiles {
                 cert: files.server.certificate.clone(),
                 key: files.server.key.clone(),
