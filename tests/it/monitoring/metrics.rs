@@ -128,6 +128,8 @@ async fn busy(cluster: &SimCluster) -> (Serving, tempfile::TempDir) {
     for path in [
         shop,
         "/namespaces/web/deployments",
+        "/batches",
+        "/batches/restore",
         "/openapi.json",
         "/docs",
     ] {
