@@ -290,6 +290,7 @@ impl Cluster {
             manager: manager.to_owned(),
             subresource,
             at: self.shared.now(),
+            applied: false,
         };
         self.change(namespace, name, |state, object| {
             state.scale(object, Some(replicas), Some(by))
