@@ -3,6 +3,7 @@
 use std::{
     io::{self, Write as _},
     process::ExitCode,
+    time::Instant,
 };
 
 use clap::Args;
@@ -11,11 +12,11 @@ use serde_json::Value;
 
 use super::{
     BAD_CONFIGURATION,
-    client::{Failed, OutputArgs, ServerArgs},
+    client::{Failed, OutputArgs, ServerArgs, tell},
     core_dumps, say,
 };
 use crate::{
-    client::{Answer, ClientError, ServerAddress},
+    client::{Answer, Call, ClientError, ServerAddress},
     pki::printable,
 };
 
@@ -73,10 +74,15 @@ fn ask(args: HealthArgs) -> Result<(), HealthError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
+    let began = Instant::now();
     let asked = runtime.block_on(target.client.get(PATH));
     // A resolver of names that hangs is waited for no longer.
     runtime.shutdown_background();
-    let Answer { status, body, .. } = asked?;
+    let answer = asked?;
+    if target.verbose {
+        tell(&Call::get(PATH.into()), &answer, began);
+    }
+    let Answer { status, body, .. } = answer;
     let body = String::from_utf8_lossy(&body);
     let told: Value = serde_json::from_str(&body).unwrap_or_default();
     // A closed stdout changes nothing about the answer.

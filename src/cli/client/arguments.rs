@@ -18,6 +18,8 @@ use crate::{
 const READ: Duration = Duration::from_secs(10);
 /// How long that of a write: longer than the server itself takes for one (15 s), which then says what became of it.
 const WRITE: Duration = Duration::from_secs(30);
+/// How long that of many writes: a server begins the last one within 20 s, and takes 15 s for it.
+const WRITES: Duration = Duration::from_secs(60);
 /// The longest time to wait.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -54,7 +56,7 @@ pub(in crate::cli) struct Target {
     pub(in crate::cli) server: ServerAddress,
     pub(in crate::cli) timeout: Duration,
     pub(super) namespace: Option<String>,
-    pub(super) verbose: bool,
+    pub(in crate::cli) verbose: bool,
 }
 
 impl ServerArgs {
@@ -66,6 +68,11 @@ impl ServerArgs {
     /// The same, to write to.
     pub(super) fn target_of_writes(&self) -> Result<Target, Failed> {
         self.target_within(WRITE)
+    }
+
+    /// The same, to write to many Deployments at once.
+    pub(super) fn target_of_batches(&self) -> Result<Target, Failed> {
+        self.target_within(WRITES)
     }
 
     fn target_within(&self, usual: Duration) -> Result<Target, Failed> {
@@ -249,6 +256,22 @@ pub(super) fn namespace(text: &str) -> Result<String, &'static str> {
     name::is_namespace(text)
         .then(|| text.to_owned())
         .ok_or("a namespace is 1 to 63 characters of a-z, 0-9 and '-'")
+}
+
+/// How long a count is leased, in whole seconds: the longest time is the server's to say.
+pub(super) fn lease_time(text: &str) -> Result<u32, &'static str> {
+    const WRONG: &str = "give a time of 10s or more in whole seconds, like 30m, 2h or 1h30m";
+    let time = text.parse::<SignedDuration>().map_err(|_| WRONG)?;
+    let seconds = u32::try_from(time.as_secs()).map_err(|_| WRONG)?;
+    let whole = time.subsec_nanos() == 0 && seconds >= 10;
+    whole.then_some(seconds).ok_or(WRONG)
+}
+
+/// Text that can stand in a header and in one line of a log.
+pub(super) fn one_line(text: &str) -> Result<String, &'static str> {
+    let fits = !text.is_empty() && !text.chars().any(char::is_control);
+    fits.then(|| text.to_owned())
+        .ok_or("it must be some text without control characters")
 }
 
 /// A time to wait.

@@ -73,14 +73,7 @@ impl<'t> Asker<'t> {
         let began = Instant::now();
         let answer = self.session.send(call, self.timeout).await?;
         if self.verbose {
-            let took = began.elapsed().as_millis();
-            let id = answer.header("x-request-id").unwrap_or("none");
-            let tag = answer.header("etag");
-            let tag = tag.map_or_else(String::new, |tag| format!(", ETag {tag}"));
-            words(&format!(
-                "{} {} {} in {took} ms (request id {id}{tag})",
-                call.method, call.path, answer.status
-            ));
+            tell(call, &answer, began);
         }
         let failed = (!answer.status.is_success()).then(|| Failed::of(&answer));
         Ok((answer, failed))
@@ -173,6 +166,18 @@ impl<'t> Asker<'t> {
         let names: Vec<_> = near.into_iter().take(3).map(|(_, name)| name).collect();
         (!names.is_empty()).then(|| format!("did you mean {}?", names.join(" or ")))
     }
+}
+
+/// Says that a call was answered.
+pub(in crate::cli) fn tell(call: &Call, answer: &Answer, began: Instant) {
+    let took = began.elapsed().as_millis();
+    let id = answer.header("x-request-id").unwrap_or("none");
+    let tag = answer.header("etag");
+    let tag = tag.map_or_else(String::new, |tag| format!(", ETag {tag}"));
+    words(&format!(
+        "{} {} {} in {took} ms (request id {id}{tag})",
+        call.method, call.path, answer.status
+    ));
 }
 
 /// What an answer says, if it can be understood.

@@ -37,6 +37,8 @@ pub(super) struct Change {
     pub(super) what: What,
     pub(super) key: Key,
     pub(super) count: i64,
+    /// How many are ready, where that is shown.
+    pub(super) ready: Option<i64>,
     pub(super) before: Option<i64>,
     pub(super) version: Option<String>,
 }
@@ -64,6 +66,7 @@ impl Shown {
                 "NAME",
                 "DESIRED",
                 "BEFORE",
+                "READY",
                 "VERSION",
             ])),
             Format::Json | Format::Yaml => Self::Values(format),
@@ -72,8 +75,8 @@ impl Shown {
     }
 
     /// Writes changes; whether somebody reads them.
-    pub(super) fn show(&mut self, changes: &[Change]) -> Result<bool, Failed> {
-        match self {
+    pub(super) async fn show(&mut self, changes: &[Change]) -> Result<bool, Failed> {
+        let text = match self {
             Self::Rows(rows) => {
                 let cells = changes.iter().map(|change| {
                     let mood = match change.what {
@@ -90,30 +93,32 @@ impl Shown {
                         name,
                         change.count.to_string(),
                         or_none(change.before.map(|before| before.to_string())),
+                        or_none(change.ready.map(|ready| ready.to_string())),
                         or_none(change.version.clone()),
                     ];
                     (cells, mood)
                 });
-                output::written(&rows.text(cells.collect()))
+                rows.text(cells.collect())
             }
             Self::Values(format) => {
-                let text = changes.iter().map(|change| {
+                let values = changes.iter().map(|change| {
                     let value = change.value();
                     match format {
                         Format::Yaml => format!("---\n{}", crate::yaml::written(&value)),
                         _ => crate::pki::json_escaped(&format!("{value}\n")),
                     }
                 });
-                output::written(&text.collect::<String>())
+                values.collect()
             }
             Self::Names => {
                 let lines = changes.iter().map(|change| {
                     let (namespace, name) = &change.key;
                     format!("{}\n", printable(&format!("{namespace}/{name}")))
                 });
-                output::written(&lines.collect::<String>())
+                lines.collect()
             }
-        }
+        };
+        output::written_aside(text).await
     }
 }
 

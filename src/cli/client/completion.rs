@@ -10,6 +10,7 @@ use super::{
     arguments::{LeadingArgs, NamespaceArgs, ServerArgs, Target, flag_of, named, namespace},
     asker::{Asker, Counted, MOST},
     output,
+    snapshot::PREFIX,
 };
 use crate::client::contexts::Contexts;
 
@@ -129,7 +130,7 @@ async fn candidates(program: &Command, last: &str, before: &[String]) -> (Vec<St
         return match argument.get_id().as_str() {
             "context" => (contexts(), Whence::Names),
             "namespace" => (namespaces(before).await, Whence::Names),
-            "ca" | "cert" | "key" | "pki" => (Vec::new(), Whence::Files),
+            "ca" | "cert" | "key" | "pki" | "file" | "snapshot" => (Vec::new(), Whence::Files),
             _ => (Vec::new(), Whence::Commands),
         };
     }
@@ -155,7 +156,20 @@ async fn candidates(program: &Command, last: &str, before: &[String]) -> (Vec<St
         });
     let found = match takes.map(|argument| argument.get_id().as_str()) {
         Some("name") if ["use", "remove", "show"].contains(&command.get_name()) => contexts(),
-        Some("name" | "names") if command.get_name() != "add" => deployments(before, last).await,
+        // Of those that are selected by labels there is one count, and no names.
+        Some("counts") if flag(before, &["-l", "--selector"]).is_some() => Vec::new(),
+        Some("counts") => {
+            let all = deployments(before, last).await.into_iter();
+            all.map(|(name, count)| format!("{name}={count}")).collect()
+        }
+        Some("file") => match snapshots(last) {
+            none if none.is_empty() => return (none, Whence::Files),
+            some => some,
+        },
+        Some("name" | "names") if command.get_name() != "add" => {
+            let all = deployments(before, last).await.into_iter();
+            all.map(|(name, _)| name).collect()
+        }
         Some("image") => match positionals.first() {
             Some(name) => images(before, name).await,
             None => Vec::new(),
@@ -184,13 +198,13 @@ fn contexts() -> Vec<String> {
         .unwrap_or_default()
 }
 
-/// Names of Deployments: those of the namespace that is meant, and then all others with theirs.
-async fn deployments(before: &[String], last: &str) -> Vec<String> {
+/// Names of Deployments with their counts: those of the namespace that is meant, and then all others with theirs.
+async fn deployments(before: &[String], last: &str) -> Vec<(String, i32)> {
     let Some(target) = target(before) else {
         return Vec::new();
     };
     let mut asker = Asker::new(&target);
-    let with_namespace = |d: Counted| format!("{}/{}", d.namespace, d.name);
+    let with_namespace = |d: Counted| (format!("{}/{}", d.namespace, d.name), d.replica_count);
     if let Some((begun, _)) = last.split_once('/') {
         let Ok(begun) = namespace(begun) else {
             return Vec::new();
@@ -203,7 +217,7 @@ async fn deployments(before: &[String], last: &str) -> Vec<String> {
     let mut found = Vec::new();
     if let Some(own) = own {
         let all = asker.listed(Some(own), MOST).await;
-        found.extend(all.into_iter().map(|d| d.name));
+        found.extend(all.into_iter().map(|d| (d.name, d.replica_count)));
     }
     if given.is_none() {
         let all = asker.listed(None, MOST).await;
@@ -213,6 +227,17 @@ async fn deployments(before: &[String], last: &str) -> Vec<String> {
         found.extend(others.map(with_namespace));
     }
     found
+}
+
+/// Snapshots of batches in this folder, the newest first.
+fn snapshots(last: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(".").into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let is_one = |name: &String| {
+        name.starts_with(PREFIX) && name.ends_with(".json") && name.starts_with(last)
+    };
+    let found: BTreeSet<_> = names.filter(is_one).collect();
+    found.into_iter().rev().collect()
 }
 
 async fn namespaces(before: &[String]) -> Vec<String> {

@@ -22,6 +22,23 @@ pub(in crate::cli) enum Code {
     Interrupted = 130,
 }
 
+impl Code {
+    /// What a status means that isn't a success.
+    pub(super) fn of(status: StatusCode) -> Self {
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Self::Forbidden,
+            StatusCode::NOT_FOUND => Self::NotFound,
+            StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED => Self::Conflict,
+            StatusCode::GATEWAY_TIMEOUT => Self::Late,
+            StatusCode::UNPROCESSABLE_ENTITY => Self::Refused,
+            StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE => Self::Away,
+            _ => Self::Failed,
+        }
+    }
+}
+
 /// A failure, in words.
 #[derive(Debug)]
 pub(in crate::cli) struct Failed {
@@ -60,17 +77,7 @@ impl Failed {
     /// What an answer means that isn't a success.
     pub(super) fn of(answer: &Answer) -> Self {
         let status = answer.status;
-        let code = match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Code::Forbidden,
-            StatusCode::NOT_FOUND => Code::NotFound,
-            StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED => Code::Conflict,
-            StatusCode::GATEWAY_TIMEOUT => Code::Late,
-            StatusCode::UNPROCESSABLE_ENTITY => Code::Refused,
-            StatusCode::TOO_MANY_REQUESTS
-            | StatusCode::BAD_GATEWAY
-            | StatusCode::SERVICE_UNAVAILABLE => Code::Away,
-            _ => Code::Failed,
-        };
+        let code = Code::of(status);
         let told: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
         let Some(said) = told["error"].as_str() else {
             return Self::new(

@@ -9,14 +9,16 @@ use std::{
 use clap::Args;
 use http::{StatusCode, Uri};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::sleep;
 
 use super::{
     Failed,
     arguments::{Deployment, OutputArgs, ServerArgs, Target, namespace},
-    asker::{Asker, Counted, understood},
+    asker::{Asker, understood},
     failed::Code,
+    lease::{self, Lease},
     output::{self, Format, Table, words},
     read::{Detail, WIDE},
 };
@@ -52,6 +54,22 @@ pub(in crate::cli) struct ListArgs {
     server: ServerArgs,
 }
 
+/// A Deployment of a list.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Listed {
+    namespace: String,
+    name: String,
+    replica_count: i32,
+    ready_replicas: Option<i32>,
+}
+
+impl Listed {
+    fn full_name(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+}
+
 /// Lists Deployments.
 pub(super) async fn list(args: &ListArgs) -> Result<(), Failed> {
     let target = args.server.target()?;
@@ -75,17 +93,16 @@ pub(super) async fn list(args: &ListArgs) -> Result<(), Failed> {
         words(&format!("no Deployments{}", meant(args)));
         return Ok(());
     }
-    let all: Vec<Counted> = serde_json::from_value(Value::Array(all)).map_err(|error| {
+    let all: Vec<Listed> = serde_json::from_value(Value::Array(all)).map_err(|error| {
         Failed::new(
             Code::Failed,
             format!("failed to understand the server's list: {error}; see that it is headcount, of a version that this client knows"),
         )
     })?;
     if format == Format::Name {
-        let lines = all.iter().map(|one| {
-            let name = format!("{}/{}", one.namespace, one.name);
-            format!("{}\n", printable(&name))
-        });
+        let lines = all
+            .iter()
+            .map(|one| format!("{}\n", printable(&one.full_name())));
         return output::data(&lines.collect::<String>());
     }
     if format == Format::Wide && all.len() <= MOST_WIDE {
@@ -97,15 +114,41 @@ pub(super) async fn list(args: &ListArgs) -> Result<(), Failed> {
             all.len()
         ));
     }
-    let mut table = Table::new(&["NAMESPACE", "NAME", "DESIRED"]);
+    let leases = leases(&mut asker, args).await;
+    let mut headers = vec!["NAMESPACE", "NAME", "DESIRED"];
+    let with_ready = all.iter().any(|one| one.ready_replicas.is_some());
+    if with_ready {
+        headers.push("READY");
+    }
+    if !leases.is_empty() {
+        headers.push("LEASED-UNTIL");
+    }
+    let mut table = Table::new(&headers);
     for one in all {
-        table.row([one.namespace, one.name, one.replica_count.to_string()]);
+        let lease = leases.get(&one.full_name());
+        let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".into());
+        let mut cells = vec![one.namespace, one.name, one.replica_count.to_string()];
+        if with_ready {
+            cells.push(or_none(one.ready_replicas.map(|n| n.to_string())));
+        }
+        if !leases.is_empty() {
+            cells.push(or_none(lease.map(Lease::short)));
+        }
+        table.row(cells);
     }
     output::table(&table)
 }
 
+/// The leases of those that are listed; none where the server has none, or doesn't know of any: they are beside the counts.
+async fn leases(asker: &mut Asker<'_>, args: &ListArgs) -> BTreeMap<String, Lease> {
+    let path = lease::path(args.namespace.as_deref());
+    let all: Vec<lease::Listed> = asker.read(path).await.unwrap_or_default();
+    let named = all.into_iter().map(|one| (one.full_name(), one.lease));
+    named.collect()
+}
+
 /// Lists them in detail, each by a read of its own; those that have gone meanwhile are left out.
-async fn wide(target: &Target, all: &[Counted]) -> Result<(), Failed> {
+async fn wide(target: &Target, all: &[Listed]) -> Result<(), Failed> {
     let untaken = Cell::new(0);
     let rows = RefCell::new(BTreeMap::new());
     let read = || async {
@@ -161,6 +204,9 @@ fn path(args: &ListArgs) -> String {
     };
     if let Some(selector) = &args.selector {
         parameter("labelSelector=", selector);
+    }
+    if args.output.output == Format::Wide {
+        parameter("status=", "true");
     }
     if args.chunk_size > 0 {
         parameter("limit=", &args.chunk_size.to_string());

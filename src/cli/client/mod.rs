@@ -2,14 +2,19 @@
 
 mod arguments;
 mod asker;
+mod batch;
 mod changes;
 mod completion;
 mod context;
+mod counts;
 mod failed;
+mod history;
+mod lease;
 mod list;
 mod output;
 mod read;
 mod rollout;
+mod snapshot;
 mod watch;
 mod write;
 
@@ -19,6 +24,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 pub(super) use self::{
     arguments::{OutputArgs, ServerArgs},
+    asker::tell,
     failed::Failed,
 };
 use super::{core_dumps, say};
@@ -45,6 +51,7 @@ pub(super) fn examples(command: &str) -> &'static [&'static str] {
         "set" => &[
             "headcount set shop 5 --wait",
             "headcount set shop 5 --current 3 --reason 'after the fair'",
+            "headcount set shop 10 --for 2h",
         ],
         "step" => &["headcount step shop +2", "headcount step shop -1 --dry-run"],
         "image" => &["headcount image shop app=registry.example/shop:2 --wait"],
@@ -52,6 +59,22 @@ pub(super) fn examples(command: &str) -> &'static [&'static str] {
         "pause" => &["headcount pause shop --reason 'a look first'"],
         "resume" => &["headcount resume shop --wait"],
         "rollback" => &["headcount rollback shop", "headcount rollback shop --to 3"],
+        "batch" => &[
+            "headcount batch shop=10 cart=6 jobs/mailer=0 --for 1h",
+            "headcount batch -l tier=front 10 --dry-run",
+            "headcount list -n web -o json | headcount batch -f - --snapshot before-the-fair.json",
+        ],
+        "restore" => &[
+            "headcount restore headcount-snapshot-20261128T170000Z.json --dry-run",
+            "headcount restore headcount-snapshot-20261128T170000Z.json",
+        ],
+        "leases" => &["headcount leases", "headcount leases -n web -o wide"],
+        "extend" => &["headcount extend shop 1h"],
+        "cancel" => &["headcount cancel shop", "headcount cancel shop --keep"],
+        "history" => &[
+            "headcount history shop",
+            "headcount history -n web --limit 20",
+        ],
         "wait" => &["headcount wait shop --for 2m"],
         "whoami" => &["headcount whoami -o name"],
         "add" => &[
@@ -79,6 +102,24 @@ pub(super) enum ClientCommand {
     /// Make a count so many replicas larger or smaller
     #[command(after_help = EXIT_CODES)]
     Step(write::StepArgs),
+    /// Set the counts of many Deployments, by name or by labels, and keep what was
+    #[command(after_help = EXIT_CODES)]
+    Batch(Box<batch::BatchArgs>),
+    /// Bring back the counts from before a batch, where nobody else has changed them since
+    #[command(after_help = EXIT_CODES)]
+    Restore(batch::RestoreArgs),
+    /// List the counts that are leased for a time
+    #[command(after_help = EXIT_CODES)]
+    Leases(lease::LeasesArgs),
+    /// Have a lease end so long from now on
+    #[command(after_help = EXIT_CODES)]
+    Extend(lease::ExtendArgs),
+    /// End a lease now, and go back to the count from before
+    #[command(after_help = EXIT_CODES)]
+    Cancel(lease::CancelArgs),
+    /// Show who changed which count
+    #[command(after_help = EXIT_CODES)]
+    History(history::HistoryArgs),
     /// Set the image of a container
     #[command(after_help = EXIT_CODES)]
     Image(write::ImageArgs),
@@ -186,6 +227,12 @@ pub(super) fn run(command: ClientCommand) -> ExitCode {
             ClientCommand::Watch(args) => watch::watch(&args).await,
             ClientCommand::Set(args) => write::set(&args).await,
             ClientCommand::Step(args) => write::step(&args).await,
+            ClientCommand::Batch(args) => batch::batch(&args).await,
+            ClientCommand::Restore(args) => batch::restore(&args).await,
+            ClientCommand::Leases(args) => lease::leases(&args).await,
+            ClientCommand::Extend(args) => lease::extend(&args).await,
+            ClientCommand::Cancel(args) => lease::cancel(&args).await,
+            ClientCommand::History(args) => history::history(&args).await,
             ClientCommand::Image(args) => write::image(&args).await,
             ClientCommand::Restart(args) => write::restart(&args).await,
             ClientCommand::Pause(args) => write::pause(&args, true).await,

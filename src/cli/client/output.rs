@@ -172,6 +172,18 @@ pub(super) fn moves(stream: &impl io::IsTerminal) -> bool {
     stream.is_terminal() && env::var_os("TERM").is_some_and(|terminal| terminal != "dumb")
 }
 
+/// A time as it is typed: `1h30m`, `45s`.
+pub(super) fn span(seconds: u64) -> String {
+    let parts = [
+        (seconds / 3600, 'h'),
+        (seconds / 60 % 60, 'm'),
+        (seconds % 60, 's'),
+    ];
+    let parts = parts.iter().filter(|(n, _)| *n > 0);
+    let text: String = parts.map(|(n, unit)| format!("{n}{unit}")).collect();
+    if text.is_empty() { "0s".into() } else { text }
+}
+
 /// Writes a table.
 pub(super) fn table(table: &Table) -> Result<(), Failed> {
     data(&table.text(colours(&io::stdout())))
@@ -205,6 +217,17 @@ pub(super) fn written(text: &str) -> Result<bool, Failed> {
             format!("failed to write the output: {error}"),
         )),
     }
+}
+
+/// The same on another thread, so that signals are heard while nobody reads.
+pub(super) async fn written_aside(text: String) -> Result<bool, Failed> {
+    let written = tokio::task::spawn_blocking(move || written(&text)).await;
+    written.unwrap_or_else(|error| {
+        Err(Failed::new(
+            Code::Failed,
+            format!("failed to write the output: {error}"),
+        ))
+    })
 }
 
 /// Waits until nobody reads stdout any more, which a pipe alone tells.

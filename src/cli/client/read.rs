@@ -11,6 +11,7 @@ use super::{
     arguments::{Deployment, Named, NamespaceArgs, OutputArgs, ServerArgs, named, time},
     asker::{Asker, understood},
     failed::Code,
+    lease::Lease,
     output::{self, Format, Mood, Table, words},
     rollout::{self, Awaited},
 };
@@ -64,7 +65,7 @@ pub(in crate::cli) struct WhoamiArgs {
 }
 
 /// The columns of `-o wide`.
-pub(super) const WIDE: [&str; 13] = [
+pub(super) const WIDE: [&str; 14] = [
     "NAMESPACE",
     "NAME",
     "DESIRED",
@@ -76,6 +77,7 @@ pub(super) const WIDE: [&str; 13] = [
     "REVISION",
     "SET-AT",
     "ALSO-SET-BY",
+    "LEASED-UNTIL",
     "IMAGES",
     "SET-BY",
 ];
@@ -110,6 +112,7 @@ pub(super) struct Detail {
     also_set_by: Vec<AlsoSetBy>,
     /// Nothing if it can't be known who else sets the count.
     will_stick: Option<bool>,
+    lease: Option<Lease>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -230,6 +233,7 @@ impl Detail {
             or_none(self.revision.map(|r| r.to_string())),
             or_none(self.last_set_by.as_ref().and_then(|by| by.at.clone())),
             self.others(ToString::to_string),
+            or_none(self.lease.as_ref().map(Lease::short)),
             or_none(Some(images.collect::<Vec<_>>().join(","))),
             set_by,
         ]
@@ -296,6 +300,9 @@ pub(super) async fn get(args: &GetArgs) -> Result<(), Failed> {
             notes.push(format!(
                 "{name}: its count is also set by {others}, which may undo what is set here"
             ));
+        }
+        if let Some(lease) = detail.lease.as_ref().filter(|_| format == Format::Table) {
+            notes.push(format!("{name}: its count is {}", lease.words()));
         }
         if args.show_etags {
             match tags(&mut asker, name, &answer).await {
@@ -424,6 +431,7 @@ mod tests {
             "revision": 2, "containers": [{"name": "app", "image": "a:2"}, {"name": "log", "image": "l:1"}], "labels": {},
             "lastSetBy": {"manager": "headcount", "principal": "alice", "at": "2026-11-28T09:00:00Z", "subresource": "scale"},
             "alsoSetBy": [{"kind": "HorizontalPodAutoscaler", "name": "shop", "minReplicas": 2, "maxReplicas": 10}],
+            "lease": {"replicaCount": 5, "previousReplicaCount": 3, "holder": "bob", "until": "2026-11-28T11:00:00Z", "remainingSeconds": 5400},
         });
         let read = |value: &Value| serde_json::from_value::<Detail>(value.clone()).unwrap();
         let of = |value: &Value, wide| read(value).cells(&named, wide).join(" ");
@@ -433,20 +441,24 @@ mod tests {
         );
         assert_eq!(
             of(&detail, true),
-            "web shop 5 4 3 2 1 progressing 2 2026-11-28T09:00:00Z HorizontalPodAutoscaler/shop(2-10) app=a:2,log=l:1 alice"
+            "web shop 5 4 3 2 1 progressing 2 2026-11-28T09:00:00Z HorizontalPodAutoscaler/shop(2-10) 2026-11-28T11:00:00Z by bob app=a:2,log=l:1 alice"
         );
         detail["lastSetBy"] = serde_json::json!({"manager": "kubectl", "principal": null, "at": null, "subresource": ""});
         assert_eq!(
             of(&detail, false),
             "web shop 5 2 progressing HPA 2-10 kubectl"
         );
-        for gone in ["lastSetBy", "alsoSetBy", "revision"] {
+        assert_eq!(
+            read(&detail).lease.unwrap().words(),
+            "leased by bob until 2026-11-28T11:00:00Z (1h30m), and 3 again then"
+        );
+        for gone in ["lastSetBy", "alsoSetBy", "revision", "lease"] {
             detail.as_object_mut().unwrap().remove(gone);
         }
         detail["containers"] = serde_json::json!([]);
         assert_eq!(
             of(&detail, true),
-            "web shop 5 4 3 2 1 progressing - - unknown - -"
+            "web shop 5 4 3 2 1 progressing - - unknown - - -"
         );
         detail["willStick"] = serde_json::json!(true);
         assert_eq!(of(&detail, false), "web shop 5 2 progressing - -");

@@ -14,7 +14,7 @@ use super::{
     arguments::{Named, NamespaceArgs, OutputArgs, ServerArgs, Target, named, time},
     changes::{Change, Key, Shown, What},
     failed::Code,
-    output::{self, words},
+    output::{self, Format, words},
 };
 use crate::client::{Call, Client, Event, Events, Followed};
 
@@ -52,7 +52,16 @@ struct Told {
     namespace: String,
     name: String,
     replica_count: i64,
+    ready_replicas: Option<i64>,
     resource_version: Option<String>,
+}
+
+/// What is known of a Deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Known {
+    count: i64,
+    /// How many are ready, where that is shown.
+    ready: Option<i64>,
 }
 
 /// Watches Deployments.
@@ -105,9 +114,14 @@ fn path(args: &WatchArgs, names: &[Key]) -> String {
         Some(first) => namespaces.all(|n| n == first).then_some(first),
         None => args.namespace.namespace.as_ref(),
     };
+    let status = if args.output.output == Format::Wide {
+        "&status=true"
+    } else {
+        ""
+    };
     match one {
-        Some(namespace) => format!("/api/v1/namespaces/{namespace}/deployments?watch"),
-        None => "/api/v1/deployments?watch".into(),
+        Some(namespace) => format!("/api/v1/namespaces/{namespace}/deployments?watch{status}"),
+        None => format!("/api/v1/deployments?watch{status}"),
     }
 }
 
@@ -118,7 +132,7 @@ struct Watching {
     names: Vec<Key>,
     once: bool,
     /// What is there, as far as was told; nothing before the first snapshot.
-    known: Option<BTreeMap<Key, i64>>,
+    known: Option<BTreeMap<Key, Known>>,
     shown: Shown,
     events: Events,
     /// How long the next attempt to come back waits.
@@ -187,7 +201,7 @@ impl Watching {
             self.pause = FIRST_PAUSE;
             let read = self.events.read(&bytes, &mut found);
             for event in found.drain(..) {
-                if !self.tell(&event)? {
+                if !self.tell(&event).await? {
                     return Ok(Ended::Enough);
                 }
             }
@@ -199,7 +213,7 @@ impl Watching {
     }
 
     /// Shows what an event says; whether there is to be more.
-    fn tell(&mut self, event: &Event) -> Result<bool, Failed> {
+    async fn tell(&mut self, event: &Event) -> Result<bool, Failed> {
         let first = self.known.is_none();
         let changes = match event.kind.as_str() {
             "snapshot" => self.replace(understood(&event.data)?),
@@ -208,7 +222,7 @@ impl Watching {
             // What a later server says besides.
             _ => return Ok(true),
         };
-        if !self.shown.show(&changes)? {
+        if !self.shown.show(&changes).await? {
             return Ok(false);
         }
         if first {
@@ -237,30 +251,32 @@ impl Watching {
 
     /// All that is there now: what it changes of what was known.
     fn replace(&mut self, all: Vec<Told>) -> Vec<Change> {
-        let now: BTreeMap<Key, i64> = all
+        let now: BTreeMap<Key, Known> = all
             .into_iter()
-            .map(|one| ((one.namespace, one.name), one.replica_count))
+            .map(Told::parted)
+            .map(|(key, now, _)| (key, now))
             .filter(|(key, _)| self.is_meant(key))
             .collect();
-        let change = |what, key: &Key, count, before| Change {
+        let change = |what, key: &Key, now: &Known, before| Change {
             what,
             key: key.clone(),
-            count,
+            count: now.count,
+            ready: now.ready,
             before,
             version: None,
         };
         let changes = match &self.known {
             None => now
                 .iter()
-                .map(|(key, count)| change(What::Listed, key, *count, None))
+                .map(|(key, now)| change(What::Listed, key, now, None))
                 .collect(),
             Some(known) => {
                 let gone = known.iter().filter(|(key, _)| !now.contains_key(*key));
-                let gone = gone.map(|(key, count)| change(What::Deleted, key, *count, None));
-                let there = now.iter().filter_map(|(key, count)| match known.get(key) {
-                    None => Some(change(What::Added, key, *count, None)),
-                    Some(before) if before != count => {
-                        Some(change(What::Changed, key, *count, Some(*before)))
+                let gone = gone.map(|(key, last)| change(What::Deleted, key, last, None));
+                let there = now.iter().filter_map(|(key, now)| match known.get(key) {
+                    None => Some(change(What::Added, key, now, None)),
+                    Some(before) if before != now => {
+                        Some(change(What::Changed, key, now, Some(before.count)))
                     }
                     Some(_) => None,
                 });
@@ -278,32 +294,43 @@ impl Watching {
 
     /// One that is there now; nothing if that was known, since events may come twice.
     fn set(&mut self, told: Told) -> Option<Change> {
-        let key = (told.namespace, told.name);
-        let count = told.replica_count;
+        let (key, now, version) = told.parted();
         if !self.is_meant(&key) {
             return None;
         }
         let known = self.known.get_or_insert_default();
-        let before = known.insert(key.clone(), count);
-        (before != Some(count)).then(|| Change {
+        let before = known.insert(key.clone(), now);
+        (before != Some(now)).then(|| Change {
             what: before.map_or(What::Added, |_| What::Changed),
             key,
-            count,
-            before,
-            version: told.resource_version,
+            count: now.count,
+            ready: now.ready,
+            before: before.map(|before| before.count),
+            version,
         })
     }
 
     fn delete(&mut self, told: Told) -> Option<Change> {
-        let key = (told.namespace, told.name);
-        let count = self.known.as_mut()?.remove(&key)?;
+        let (key, _, version) = told.parted();
+        let last = self.known.as_mut()?.remove(&key)?;
         Some(Change {
             what: What::Deleted,
             key,
-            count,
+            count: last.count,
+            ready: last.ready,
             before: None,
-            version: told.resource_version,
+            version,
         })
+    }
+}
+
+impl Told {
+    fn parted(self) -> (Key, Known, Option<String>) {
+        let known = Known {
+            count: self.replica_count,
+            ready: self.ready_replicas,
+        };
+        ((self.namespace, self.name), known, self.resource_version)
     }
 }
 
@@ -351,6 +378,7 @@ mod tests {
             namespace: "web".into(),
             name: name.into(),
             replica_count: count,
+            ready_replicas: None,
             resource_version: Some("7".into()),
         }
     }
@@ -387,6 +415,14 @@ mod tests {
         assert_eq!(said(watching.set(told("b", 2))), [""; 0]);
         assert_eq!(said(watching.delete(told("b", 2))), ["deleted b 2"]);
         assert_eq!(said(watching.delete(told("b", 2))), [""; 0]);
+        // Another one is ready, where that is shown.
+        let ready = |n| Told {
+            ready_replicas: Some(n),
+            ..told("a", 2)
+        };
+        watching.set(ready(0));
+        assert_eq!(said(watching.set(ready(1))), ["changed a 2 before 2"]);
+        assert_eq!(said(watching.set(ready(1))), [""; 0]);
     }
 
     #[test]

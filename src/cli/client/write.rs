@@ -9,10 +9,13 @@ use tokio::time::sleep;
 
 use super::{
     Failed,
-    arguments::{Deployment, Named, NamespaceArgs, OutputArgs, ServerArgs, Target, named, time},
+    arguments::{
+        Deployment, Named, NamespaceArgs, OutputArgs, ServerArgs, Target, lease_time, named,
+        one_line, time,
+    },
     asker::{Asker, understood},
     failed::Code,
-    output::{self, Format, words},
+    output::{self, Format, span, words},
     rollout::{self, Awaited},
 };
 use crate::{
@@ -39,10 +42,10 @@ pub(in crate::cli) struct WriteArgs {
     #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "5m", value_parser = time)]
     wait: Option<Duration>,
     /// Why, for the log, the audit trail and the Deployment's Events
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = one_line)]
     reason: Option<String>,
     /// Only if the entity tag is still this one
-    #[arg(long, value_name = "ETAG")]
+    #[arg(long, value_name = "ETAG", value_parser = one_line)]
     if_match: Option<String>,
     /// Say nothing of what was done
     #[arg(short, long)]
@@ -65,6 +68,9 @@ pub(in crate::cli) struct SetArgs {
     /// Only if the count is this one now
     #[arg(long, value_name = "COUNT", conflicts_with = "if_match")]
     current: Option<i32>,
+    /// Lease the count for so long: then it is again what it was, unless somebody else has set another
+    #[arg(long = "for", value_name = "TIME", value_parser = lease_time)]
+    lease: Option<u32>,
     #[command(flatten)]
     write: WriteArgs,
 }
@@ -126,10 +132,20 @@ pub(super) async fn set(args: &SetArgs) -> Result<(), Failed> {
     let target = args.write.server.target_of_writes()?;
     let mut write = Writing::new(&args.name, &args.write, &target)?;
     write.only_if_now(args.current).await?;
-    let body = json!({ "replicaCount": args.count });
+    let Some(seconds) = args.lease else {
+        let body = json!({ "replicaCount": args.count });
+        return write
+            .send(Method::PUT, "replicas", &body, |done| {
+                count_words(&done["previousReplicaCount"], &done["replicaCount"])
+            })
+            .await;
+    };
+    write.leases = true;
+    let body = json!({ "replicaCount": args.count, "durationSeconds": seconds });
     write
-        .send(Method::PUT, "replicas", &body, |done| {
-            count_words(&done["previousReplicaCount"], &done["replicaCount"])
+        .send(Method::PUT, "lease", &body, |done| {
+            let counts = count_words(&done["previousReplicaCount"], &done["replicaCount"]);
+            format!("{counts}{}", lease_words(&done["lease"], seconds))
         })
         .await
 }
@@ -156,6 +172,15 @@ fn count_words(before: &Value, now: &Value) -> String {
         return format!("has {now} replicas already");
     }
     format!("scaled from {before} to {now}")
+}
+
+/// Until when a count is leased, as far as the server says it.
+fn lease_words(lease: &Value, seconds: u32) -> String {
+    match (lease["until"].as_str(), &lease["previousReplicaCount"]) {
+        (Some(until), Value::Number(before)) => format!(" until {until}, and {before} again then"),
+        (Some(until), _) => format!(" until {until}"),
+        (None, _) => format!(" for {}", span(seconds.into())),
+    }
 }
 
 /// Sets an image.
@@ -240,6 +265,8 @@ struct Writing<'a> {
     precondition: Option<String>,
     /// By which a server knows a repetition from another write.
     key: Option<String>,
+    /// Whether it is a count for a time.
+    leases: bool,
 }
 
 impl<'a> Writing<'a> {
@@ -249,22 +276,13 @@ impl<'a> Writing<'a> {
                 "--dry-run changes nothing, so there is nothing to --wait for; leave out one of them",
             ));
         }
-        let text = |flag: &str, value: &Option<String>| match value {
-            Some(value) if value.is_empty() || value.chars().any(char::is_control) => {
-                Err(Failed::usage(format!(
-                    "the value of {flag} must be some text without control characters"
-                )))
-            }
-            _ => Ok(()),
-        };
-        text("--reason", &args.reason)?;
-        text("--if-match", &args.if_match)?;
         Ok(Self {
             asker: Asker::new(target),
             args,
             deployment: name.in_namespace(&args.namespace, target)?,
             precondition: args.if_match.clone(),
             key: None,
+            leases: false,
         })
     }
 
@@ -361,11 +379,17 @@ impl<'a> Writing<'a> {
 
     /// Who got no answer has to know what may have happened.
     fn unsettled(&self, mut failed: Failed) -> Failed {
+        let name = &self.deployment;
+        let see = if self.leases {
+            // It may take hold later, and then ends by itself.
+            format!("`headcount get {name}` and `headcount leases`")
+        } else {
+            format!("`headcount get {name}`")
+        };
         if !failed.answered && failed.sent {
-            failed.sentence = format!(
-                "{}; whether it was done isn't known: see with `headcount get {}`",
-                failed.sentence, self.deployment
-            );
+            failed.sentence = format!("{failed}; whether it was done isn't known: see with {see}");
+        } else if self.leases && failed.answered && failed.code == Code::Late {
+            failed.sentence = format!("{}; see with {see}", failed.sentence.trim_end_matches('.'));
         }
         failed
     }
@@ -400,7 +424,7 @@ impl<'a> Writing<'a> {
 }
 
 /// What the server warns of: in the representation, or else in the headers.
-fn warnings(answer: &Answer, done: &Value) -> Vec<String> {
+pub(super) fn warnings(answer: &Answer, done: &Value) -> Vec<String> {
     if let Some(all) = done["warnings"].as_array() {
         let text = |warning: &Value| warning.as_str().map(str::to_owned);
         return all.iter().filter_map(text).collect();

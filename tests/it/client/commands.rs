@@ -78,6 +78,11 @@ async fn deployments_are_found_and_shown_in_each_format() {
     assert_eq!(site.says(&["whoami", "-o", "name"]).await, ["alice"]);
     let told = site.says(&["health"]).await;
     assert_eq!(told, [r#"{"status":"healthy","kubernetes":"connected"}"#]);
+    let told = site.run(&["health", "-v"]).await;
+    assert!(
+        told.stderr[0].starts_with("GET /api/v1/health 200 OK in "),
+        "{told:#?}"
+    );
     let yaml = site
         .says(&["--context", "dev", "health", "-o", "yaml"])
         .await;

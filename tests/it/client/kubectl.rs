@@ -56,7 +56,7 @@ async fn the_plugin_has_the_clients_commands_and_completes_their_words() {
     );
 
     for (words, expected) in [
-        (&["re"][..], "restart resume :4"),
+        (&["re"][..], "restart restore resume :4"),
         (&["get", ""], "admin shop jobs/mailer :36"),
         (&["get", "web/shop", "web/a"], "web/admin :36"),
         (&["set", "-n", "web", "s"], "shop :36"),
@@ -68,9 +68,17 @@ async fn the_plugin_has_the_clients_commands_and_completes_their_words() {
         (&["get", "--context", ""], "dev :36"),
         (&["--context", ""], "dev :36"),
         (&["-n", "jobs", "get", ""], "mailer :36"),
-        (&["-n", "jobs", "re"], "restart resume :4"),
+        (&["-n", "jobs", "re"], "restart restore resume :4"),
         (&["--verb"], "--verbose :4"),
         (&["image", "shop", ""], "main=example.org/app:1 :36"),
+        (&["batch", ""], "admin=1 shop=3 jobs/mailer=1 :36"),
+        (&["batch", "shop=4", "ad"], "admin=1 :36"),
+        (&["batch", "-l", "a=b", ""], ":36"),
+        (&["batch", "-f", ""], ":0"),
+        (&["restore", ""], ":0"),
+        (&["extend", "s"], "shop :36"),
+        (&["cancel", "s"], "shop :36"),
+        (&["history", "s"], "shop :36"),
         (&["context", "use", ""], "dev :36"),
         (&["list", "-o", "j"], "json :4"),
         (&["set", "--dry"], "--dry-run :4"),
@@ -78,7 +86,7 @@ async fn the_plugin_has_the_clients_commands_and_completes_their_words() {
         (&["get", "--context", "nowhere", ""], ":36"),
         (
             &[],
-            "context get image list pause restart resume rollback set step wait watch whoami :4",
+            "batch cancel context extend get history image leases list pause restart restore resume rollback set step wait watch whoami :4",
         ),
     ] {
         let output = called(&site, "kubectl_complete-headcount", words);

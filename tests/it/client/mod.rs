@@ -1,9 +1,12 @@
 //! The commands of a client, run as the real program against the real server on a simulated cluster.
 
+mod batches;
 mod commands;
 mod contexts;
 mod failures;
+mod incident;
 mod kubectl;
+mod leases;
 mod lists;
 mod real;
 mod terminal;

@@ -1,9 +1,14 @@
 //! What is written where there is a terminal, by `script` of util-linux, and where nobody wants colours.
 
-use std::process::{Command, Stdio};
+use std::{
+    io::Write as _,
+    process::{Command, Stdio},
+};
+
+use simkube::NewDeployment;
 
 use super::Site;
-use crate::support::skipped;
+use crate::support::{eventually, skipped};
 
 /// What a terminal gets of a command, or nothing where there is none to be had.
 fn on_a_terminal(site: &Site, args: &str, variables: &[(&str, &str)]) -> Option<String> {
@@ -49,4 +54,55 @@ async fn a_terminal_gets_colours_and_a_bar_unless_it_is_dumb_or_nobody_wants_the
         let dumb = on_a_terminal(&site, args, &[("TERM", "dumb")]).unwrap();
         assert!(!dumb.contains('\x1b'), "{dumb:?}");
     }
+}
+
+/// What a terminal shows of a command in the site's folder when this is typed, and whether it succeeded; nothing where there is none.
+fn typed(site: &Site, args: &str, keys: &str) -> Option<(bool, String)> {
+    let mut command = Command::new("script");
+    let line = format!("{} {args}", env!("CARGO_BIN_EXE_headcount"));
+    command.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+    command.env(
+        "HEADCOUNT_CONTEXTS",
+        site.folder.path().join("contexts.yaml"),
+    );
+    command.current_dir(site.folder.path()).env("TERM", "dumb");
+    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut child = child.ok()?;
+    let mut stdin = child.stdin.take()?;
+    stdin.write_all(keys.as_bytes()).ok()?;
+    let output = child.wait_with_output().ok()?;
+    drop(stdin);
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    Some((output.status.success(), shown))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_selector_selects_is_shown_at_a_terminal_and_set_once_somebody_agrees() {
+    let site = Site::start().await;
+    let new = NewDeployment::new("web", "front").label("tier", "front");
+    site.cluster.cluster.create(new).unwrap();
+    let count = async || site.serving.client.count("web", "front").await;
+    eventually(std::time::Duration::from_secs(20), "it", async || {
+        count().await == Ok(1)
+    })
+    .await;
+    let Some((done, shown)) = typed(&site, "batch -l tier=front 3", "n\n") else {
+        return skipped("nobody is asked at a terminal, because script is missing");
+    };
+    assert!(
+        !done && shown.contains("Set this Deployment? [y/N]"),
+        "{shown}"
+    );
+    assert!(shown.contains("nothing was changed"), "{shown}");
+    assert_eq!(count().await, Ok(1));
+    let (done, shown) = typed(&site, "batch -l tier=front 3", "y\n").unwrap();
+    // The table of what would become of it, and that of what has.
+    assert!(done && shown.matches("scaled").count() == 2, "{shown}");
+    assert_eq!(count().await, Ok(3));
+    let (done, shown) = typed(&site, "batch -l tier=front 4 --yes", "").unwrap();
+    assert!(done && !shown.contains("[y/N]"), "{shown}");
+    // Few that are named are nothing to ask about.
+    let (done, shown) = typed(&site, "batch front=5", "").unwrap();
+    assert!(done && !shown.contains("[y/N]"), "{shown}");
+    assert_eq!(count().await, Ok(5));
 }

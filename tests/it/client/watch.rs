@@ -183,3 +183,44 @@ async fn a_watch_that_nobody_may_or_can_serve_fails_at_once() {
         .await;
     failed(&ended, 8, &["failed to connect"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_that_nobody_reads_ends_at_ctrl_c_all_the_same() {
+    let cluster = SimCluster::start().await;
+    // More than a pipe holds.
+    let long = "x".repeat(60);
+    for n in 0..1500 {
+        let new = NewDeployment::new("web", &format!("{long}-{n}"));
+        cluster.cluster.create(new).unwrap();
+    }
+    cluster
+        .cluster
+        .create(NewDeployment::new("web", "shop"))
+        .unwrap();
+    let serving = Serving::healthy(cluster.kubeconfig(), &[]).await;
+    let site = Site::of(cluster, serving).await;
+    let mut child = site
+        .command(&["watch", "-o", "json"])
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    let first = tokio::task::spawn_blocking(move || {
+        let mut some = [0; 8];
+        std::io::Read::read_exact(&mut stdout, &mut some).unwrap();
+        stdout
+    });
+    let unread = first.await.unwrap();
+    let id = child.id().to_string();
+    let sent = std::process::Command::new("/bin/sh")
+        .args(["-c", r#"kill -s INT "$0""#, &id])
+        .status();
+    assert!(sent.unwrap().success());
+    let ended = timeout(
+        Duration::from_secs(20),
+        tokio::task::spawn_blocking(move || child.wait()),
+    );
+    assert!(ended.await.unwrap().unwrap().unwrap().success());
+    drop(unread);
+}

@@ -1,0 +1,121 @@
+//! `history`: who changed which count, as far back as the server knows.
+
+use clap::Args;
+use serde::Deserialize;
+
+use super::{
+    Failed,
+    arguments::{Named, NamespaceArgs, OutputArgs, ServerArgs, named},
+    asker::{Asker, understood},
+    output::{self, Format, Table, words},
+};
+use crate::{client::Call, pki::printable};
+
+/// The arguments of `headcount history`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct HistoryArgs {
+    /// The changes of this Deployment alone; without it those of the namespace, or else of all that you may see
+    #[arg(value_name = "[NAMESPACE/]NAME", value_parser = named)]
+    name: Option<Named>,
+    #[command(flatten)]
+    namespace: NamespaceArgs,
+    /// The latest so many alone
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    limit: Option<u32>,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+#[derive(Deserialize)]
+struct History {
+    /// From when on nothing is missing.
+    since: Option<String>,
+    changes: Vec<Change>,
+}
+
+/// A count that was another before.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Change {
+    time: String,
+    namespace: String,
+    name: String,
+    from: i64,
+    to: i64,
+    by: Option<Author>,
+    resource_version: Option<String>,
+}
+
+/// Who changed it, as far as that is known.
+#[derive(Default, Deserialize)]
+struct Author {
+    principal: Option<String>,
+    manager: Option<String>,
+}
+
+/// Shows changes of counts, the newest first.
+pub(super) async fn history(args: &HistoryArgs) -> Result<(), Failed> {
+    let target = args.server.target()?;
+    let mut query = Vec::new();
+    match &args.name {
+        Some(name) => {
+            let deployment = name.in_namespace(&args.namespace, &target)?;
+            query.push(format!("namespace={}", deployment.namespace));
+            query.push(format!("name={}", deployment.name));
+        }
+        None => query.extend(
+            args.namespace
+                .namespace
+                .iter()
+                .map(|n| format!("namespace={n}")),
+        ),
+    }
+    query.extend(args.limit.map(|limit| format!("limit={limit}")));
+    let mark = if query.is_empty() { "" } else { "?" };
+    let path = format!("/api/v1/history{mark}{}", query.join("&"));
+    let answer = Asker::new(&target).send(&Call::get(path)).await?;
+    let format = args.output.output;
+    if matches!(format, Format::Json | Format::Yaml) {
+        return output::value(format, &understood(&answer)?);
+    }
+    let History { since, changes } = understood(&answer)?;
+    if changes.is_empty() {
+        let since = since.unwrap_or_else(|| "this server has begun".into());
+        words(&format!(
+            "no count that you may see was changed since {since}, from when on this server knows"
+        ));
+        return Ok(());
+    }
+    if format == Format::Name {
+        let lines = changes
+            .iter()
+            .map(|one| printable(&format!("{}/{}", one.namespace, one.name)) + "\n");
+        return output::data(&lines.collect::<String>());
+    }
+    let wide = format == Format::Wide;
+    let mut headers = vec!["TIME", "NAMESPACE", "NAME", "FROM", "TO", "BY"];
+    if wide {
+        headers.extend(["MANAGER", "VERSION"]);
+    }
+    let mut table = Table::new(&headers);
+    for one in changes {
+        let Author { principal, manager } = one.by.unwrap_or_default();
+        let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".into());
+        let by = principal.or_else(|| manager.clone());
+        let mut cells = vec![
+            one.time,
+            one.namespace,
+            one.name,
+            one.from.to_string(),
+            one.to.to_string(),
+            by.unwrap_or_else(|| "unknown".into()),
+        ];
+        if wide {
+            cells.extend([or_none(manager), or_none(one.resource_version)]);
+        }
+        table.row(cells);
+    }
+    output::table(&table)
+}

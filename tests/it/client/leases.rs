@@ -1,0 +1,154 @@
+//! `headcount set --for`, `leases`, `extend` and `cancel`.
+
+use std::{io::Write as _, time::Duration};
+
+use serde_json::{Value, json};
+use tempfile::NamedTempFile;
+
+use super::{Site, failed};
+use crate::support::eventually;
+
+/// A site whose server keeps leases, as the file says that has to stay while it runs.
+pub(super) async fn leasing() -> (Site, NamedTempFile) {
+    let mut file = NamedTempFile::with_suffix(".yaml").unwrap();
+    file.write_all(b"leases: {namespace: headcount}\n").unwrap();
+    let site = Site::with(&[&format!("--config={}", file.path().display())]).await;
+    (site, file)
+}
+
+fn parsed(lines: &[String]) -> Value {
+    serde_json::from_str(&lines.join("\n")).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_count_is_leased_shown_extended_and_ended_in_either_way() {
+    let (site, _file) = leasing().await;
+    let none = site.run(&["leases"]).await;
+    assert_eq!((none.code, none.stdout.len()), (Some(0), 0), "{none:#?}");
+    assert!(none.stderr[0].contains("no leases"), "{none:#?}");
+    let dry = site
+        .says(&["set", "shop", "5", "--for=2h", "--dry-run"])
+        .await;
+    assert!(
+        dry[0].starts_with("web/shop scaled from 1 to 5 ")
+            && dry[0].ends_with("(dry run: nothing was changed)"),
+        "{dry:#?}"
+    );
+    assert_eq!(site.count().await, 1);
+
+    let said = site
+        .says(&["set", "shop", "5", "--for=2h", "--reason=the fair"])
+        .await;
+    assert!(
+        said[0].starts_with("web/shop scaled from 1 to 5 until 20")
+            && said[0].ends_with(", and 1 again then"),
+        "{said:#?}"
+    );
+    let table = site.says(&["leases", "-o", "wide"]).await;
+    let cells: Vec<_> = table[1].split_whitespace().collect();
+    assert_eq!(
+        table[0],
+        "NAMESPACE  NAME  LEASED  BEFORE  HOLDER  UNTIL                 LEFT      STATE  TAKEN                 REASON"
+    );
+    assert_eq!(
+        (&cells[..5], cells[7]),
+        (&["web", "shop", "5", "1", "alice"][..], "held"),
+        "{table:#?}"
+    );
+    assert!(
+        table[1].ends_with("the fair") && cells[6].starts_with("1h59m"),
+        "{table:#?}"
+    );
+    assert_eq!(
+        site.says(&["leases", "-n", "web", "-o", "name"]).await,
+        ["web/shop"]
+    );
+    assert!(site.run(&["leases", "-n", "jobs"]).await.stdout.is_empty());
+    // Wherever the count is shown, so is how long.
+    let until = cells[5];
+    let shown = site.run(&["get", "shop"]).await;
+    assert!(
+        shown.stderr[0].starts_with("web/shop: its count is leased by alice until ")
+            && shown.stderr[0].contains(until),
+        "{shown:#?}"
+    );
+    for words in [
+        &["get", "shop", "-o", "wide"][..],
+        &["list"],
+        &["list", "-o", "wide"],
+    ] {
+        let shown = site.says(words).await;
+        assert!(shown[0].contains("LEASED-UNTIL"), "{shown:#?}");
+        assert!(
+            shown
+                .iter()
+                .any(|line| line.contains(&format!("{until} by alice"))),
+            "{shown:#?}"
+        );
+    }
+
+    let said = site.says(&["extend", "shop", "3h"]).await;
+    assert!(
+        said[0].starts_with("web/shop leased until 20") && !said[0].contains(until),
+        "{said:#?}"
+    );
+    let all = parsed(&site.says(&["leases", "-o", "json"]).await);
+    assert!(
+        all[0]["remainingSeconds"].as_i64().unwrap() > 10_000,
+        "{all:#}"
+    );
+    let said = site.says(&["cancel", "shop"]).await;
+    assert_eq!(
+        said,
+        ["web/shop is leased no longer, and has 1 replicas again"]
+    );
+    assert_eq!(site.count().await, 1);
+
+    site.says(&["set", "shop", "4", "--for=1h", "-q"]).await;
+    let said = site.says(&["cancel", "shop", "--keep"]).await;
+    assert_eq!(
+        said,
+        ["web/shop is leased no longer, and keeps its 4 replicas"]
+    );
+    assert_eq!(site.count().await, 4);
+    failed(&site.run(&["cancel", "shop"]).await, 4, &["lease"]);
+    failed(&site.run(&["extend", "shop", "1h"]).await, 4, &["lease"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_is_over_gives_the_count_back() {
+    let (site, _file) = leasing().await;
+    let done = parsed(
+        &site
+            .says(&["set", "shop", "7", "--for=10s", "-o", "json"])
+            .await,
+    );
+    assert_eq!(
+        (
+            &done["replicaCount"],
+            &done["lease"]["previousReplicaCount"]
+        ),
+        (&json!(7), &json!(1)),
+        "{done:#}"
+    );
+    eventually(
+        Duration::from_secs(60),
+        "the count from before",
+        async || site.count().await == 1,
+    )
+    .await;
+    eventually(
+        Duration::from_secs(20),
+        "the end of the lease",
+        async || site.run(&["leases"]).await.stdout.is_empty(),
+    )
+    .await;
+    let history = site.says(&["history", "shop"]).await;
+    assert!(
+        history[0].starts_with("TIME") && history.len() == 3,
+        "{history:#?}"
+    );
+    for line in &history[1..] {
+        assert!(line.contains("  alice"), "{history:#?}");
+    }
+}
