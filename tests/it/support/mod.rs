@@ -11,7 +11,7 @@ mod kubelet_volume;
 pub(crate) mod lines;
 mod output;
 pub(crate) mod program;
-mod proxy;
+pub(crate) mod proxy;
 pub(crate) mod secured;
 mod server;
 mod shape;
