@@ -18,11 +18,12 @@ use tracing::warn;
 use super::{
     Api, ApiError, Body, authorization,
     idempotency::{self, Mark},
+    lease::{self, Count, LeasedReplicas, Wish, second},
     limits,
     replicas::Replicas,
     request::{dry_run, json_content, whole_body},
     standing,
-    write::{Incoming, Origin, Parameter, writable},
+    write::{Incoming, Origin, writable},
 };
 use crate::{
     access::{Caller, Verb},
@@ -30,8 +31,8 @@ use crate::{
     kubernetes::new_mark,
     limits::Turn,
 };
-use body::Wanted;
-use run::{Item, Run};
+use body::{Counts, Names, Wanted};
+use run::{Item, Run, SetsCount};
 
 /// The most Deployments of one batch.
 const MOST: usize = 250;
@@ -62,13 +63,16 @@ where
 
     async fn set_many(mut self) -> Result<Response<Body>, ApiError> {
         let (body, mut turn) = self.body().await?;
-        let wanted = Wanted::read(&body)?;
+        let Wanted { counts, seconds } = Wanted::read(&body)?;
         let key = idempotency::key(&self.request.headers)?;
         let dry_run = dry_run(self.request.uri.query(), &[])?;
         let caller = self.still_admitted()?;
-        let counts = match wanted {
-            Wanted::Listed(counts) => counts,
-            Wanted::Selected {
+        if let Some(seconds) = seconds {
+            lease::length(lease::leases(self.api)?, seconds)?;
+        }
+        let counts: Vec<(Names, i32)> = match counts {
+            Counts::Listed(counts) => counts,
+            Counts::Selected {
                 selector,
                 namespace,
                 count,
@@ -81,15 +85,24 @@ where
                 names.into_iter().map(|names| (names, count)).collect()
             }
         };
-        let items = counts.into_iter().map(|(names, count)| Item {
-            mark: mark(&caller, &names, count, key.as_deref()),
+        let Some(seconds) = seconds else {
+            let items = counts.into_iter().map(|(names, count)| Item {
+                mark: mark(&caller, &names, count, key.as_deref()),
+                names,
+                parameter: Replicas,
+                wish: count,
+            });
+            // By a key the marks are known before anything is set.
+            let snapshot = !dry_run || key.is_some();
+            return self.run(items.collect(), turn, dry_run, snapshot).await;
+        };
+        let items = counts.into_iter().map(|(names, replicas)| Item {
+            mark: new_mark(),
             names,
-            parameter: Replicas,
-            wish: count,
+            parameter: LeasedReplicas,
+            wish: Wish { replicas, seconds },
         });
-        // By a key the marks are known before anything is set.
-        let snapshot = !dry_run || key.is_some();
-        self.run(items.collect(), turn, dry_run, snapshot).await
+        self.run(items.collect(), turn, dry_run, !dry_run).await
     }
 
     async fn bring_back(mut self) -> Result<Response<Body>, ApiError> {
@@ -138,7 +151,7 @@ where
         snapshot: bool,
     ) -> Result<Response<Body>, ApiError>
     where
-        P: Parameter<Wish = i32, State = i32>,
+        P: SetsCount,
     {
         let reserved = self.api.reserve(ANSWER)?;
         let ids = self.origin.ids.clone();
@@ -150,6 +163,35 @@ where
         let all = self.api.tasks.spawn(ids.scope(all)).await;
         let done = all.map_err(|_| ApiError::Panicked)?;
         Ok(answer::answer(done, dry_run, snapshot, reserved))
+    }
+}
+
+impl SetsCount for Replicas {
+    fn asked(wish: &i32) -> i32 {
+        *wish
+    }
+
+    fn counted(state: &i32) -> i32 {
+        *state
+    }
+}
+
+impl SetsCount for LeasedReplicas {
+    fn asked(wish: &Wish) -> i32 {
+        wish.replicas
+    }
+
+    fn counted(state: &Count) -> i32 {
+        state.replicas
+    }
+
+    /// Its mark is the lease's, which goes back by itself if nothing is known of it.
+    fn recognised(_: String, state: Option<&Count>) -> Option<String> {
+        Some(state?.lease.as_ref()?.mark.clone())
+    }
+
+    fn until(state: &Count) -> Option<String> {
+        Some(second(state.lease.as_ref()?.until()))
     }
 }
 

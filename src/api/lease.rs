@@ -27,7 +27,7 @@ use crate::{
 
 pub(super) use cancel::Cancellation;
 pub(super) use extend::Extension;
-pub(super) use take::LeasedReplicas;
+pub(super) use take::{LeasedReplicas, Wish};
 
 /// A lease, as its callers see it.
 #[derive(Debug, Serialize)]
@@ -199,7 +199,7 @@ fn there(found: Found) -> Option<Details> {
 }
 
 /// So many seconds, if a lease may be that long.
-fn length(leases: &LeaseObjects, seconds: u32) -> Result<(), ApiError> {
+pub(super) fn length(leases: &LeaseObjects, seconds: u32) -> Result<(), ApiError> {
     let longest = leases.rules().longest;
     if (SHORTEST..=longest).contains(&seconds) {
         Ok(())

@@ -45,6 +45,9 @@ pub(super) enum Outcome {
         previous_replica_count: i32,
         changed: bool,
         resource_version: String,
+        /// Of a lease: when it ends.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        until: Option<String>,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         warnings: Vec<String>,
         #[serde(skip)]
@@ -61,7 +64,11 @@ pub(super) enum Outcome {
 }
 
 impl Outcome {
-    pub(super) fn made(written: &Written<i32>, warnings: Vec<String>) -> Self {
+    pub(super) fn made(
+        written: &Written<i32>,
+        warnings: Vec<String>,
+        until: Option<String>,
+    ) -> Self {
         let status = if written.seen {
             StatusCode::OK
         } else {
@@ -73,6 +80,7 @@ impl Outcome {
             previous_replica_count: written.previous,
             changed: written.now != written.previous,
             resource_version: written.resource_version.to_string(),
+            until,
             warnings,
             version: written.resource_version,
         }

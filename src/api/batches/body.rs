@@ -17,7 +17,14 @@ use crate::selector::LabelSelector;
 pub(super) type Names = (String, String);
 
 /// Counts to set.
-pub(super) enum Wanted {
+pub(super) struct Wanted {
+    pub(super) counts: Counts,
+    /// How long they are to stay, if not for good.
+    pub(super) seconds: Option<u32>,
+}
+
+/// Which counts.
+pub(super) enum Counts {
     /// Of these Deployments, each with its own.
     Listed(Vec<(Names, i32)>),
     /// Of those that are selected, in one namespace or in all, the same.
@@ -40,7 +47,7 @@ struct Asked {
     #[serde(default, deserialize_with = "given")]
     replica_count: Option<i32>,
     #[serde(default, deserialize_with = "given")]
-    duration_seconds: Option<u64>,
+    duration_seconds: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -63,11 +70,12 @@ fn listed<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Vec<Count>>, D::
 impl Wanted {
     pub(super) fn read(body: &[u8]) -> Result<Self, ApiError> {
         let asked: Asked = one_object(body).map_err(ApiError::BadBatchBody)?;
-        if asked.duration_seconds.is_some() {
-            return Err(ApiError::BadRequest(
-                "leases are not switched on at this server: leave out durationSeconds".into(),
-            ));
-        }
+        let seconds = asked.duration_seconds;
+        let counts = Self::counts(asked)?;
+        Ok(Self { counts, seconds })
+    }
+
+    fn counts(asked: Asked) -> Result<Counts, ApiError> {
         match asked {
             Asked {
                 items: Some(items),
@@ -91,7 +99,7 @@ impl Wanted {
                     )));
                 }
                 valid(counts.iter().map(|(names, count)| (names, [*count])))?;
-                Ok(Self::Listed(counts))
+                Ok(Counts::Listed(counts))
             }
             Asked {
                 items: None,
@@ -111,7 +119,7 @@ impl Wanted {
                     ));
                 }
                 valid_count(count).map_err(ApiError::BadBatchBody)?;
-                Ok(Self::Selected {
+                Ok(Counts::Selected {
                     selector,
                     namespace,
                     count,

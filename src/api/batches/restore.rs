@@ -12,7 +12,7 @@ use super::{
         replicas::{self, Replicas},
         write::{Failure, Parameter, Write},
     },
-    run::Item,
+    run::{Item, SetsCount},
     snapshot::Before,
 };
 use crate::{
@@ -61,7 +61,8 @@ impl Restore {
             return Err(ApiError::ReplacedSince);
         }
         let has = |mark: &Option<String>| mark.is_some() && found.sole_mark == *mark;
-        if has(&Some(self.mark.clone())) && found.replicas != write.wish {
+        let ours = has(&Some(self.mark.clone())) && found.replicas == self.set_to;
+        if ours && found.replicas != write.wish {
             return Ok(None);
         }
         // What was is there again, by an earlier restoration or by anybody else.
@@ -97,6 +98,16 @@ impl Restore {
             }
             None => to,
         }
+    }
+}
+
+impl SetsCount for Restore {
+    fn asked(wish: &i32) -> i32 {
+        *wish
+    }
+
+    fn counted(state: &i32) -> i32 {
+        *state
     }
 }
 

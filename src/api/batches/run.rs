@@ -14,18 +14,36 @@ use super::{
     super::{
         Api, ApiError,
         limits::{self, Charged, Planned},
-        write::{Asked, Origin, Parameter, Write, refused},
+        write::{Asked, Origin, Parameter, refused},
     },
     answer::Outcome,
     body::Names,
     snapshot::Before,
 };
-use crate::kubernetes::Written;
 
 /// Writes of one batch at once, unless `limits.writesAtOnce` gives a caller fewer.
 const AT_ONCE: usize = 8;
 /// How long the last one may wait for its beginning: a client waits for all of them, and a shutdown no longer than this.
 const BEGUN_WITHIN: Duration = Duration::from_secs(20);
+
+/// A parameter whose writes set counts, of which a batch may be.
+pub(super) trait SetsCount: Parameter {
+    /// The count that is asked for.
+    fn asked(wish: &Self::Wish) -> i32;
+
+    /// The count that there is.
+    fn counted(state: &Self::State) -> i32;
+
+    /// By what a write is recognised later that was `given` a mark; nothing where that isn't known.
+    fn recognised(given: String, _: Option<&Self::State>) -> Option<String> {
+        Some(given)
+    }
+
+    /// How long the count is to stay.
+    fn until(_: &Self::State) -> Option<String> {
+        None
+    }
+}
 
 /// One count of a batch.
 pub(super) struct Item<P: Parameter> {
@@ -66,10 +84,7 @@ impl Run {
     }
 
     /// Makes all of them, and says what became of each, in their order.
-    pub(super) async fn all<P>(self, items: Vec<Item<P>>) -> Vec<Done>
-    where
-        P: Parameter<Wish = i32, State = i32>,
-    {
+    pub(super) async fn all<P: SetsCount>(self, items: Vec<Item<P>>) -> Vec<Done> {
         let limits = &self.origin.caller.rules.limits;
         // More than its share would stand in its own way.
         let at_once = AT_ONCE.min(limits.writes_at_once.get() / 4).max(1);
@@ -130,10 +145,7 @@ impl Run {
     }
 
     /// Judges one and makes it, as a request of its own.
-    async fn make<P>(self, item: Item<P>) -> Done
-    where
-        P: Parameter<Wish = i32, State = i32>,
-    {
+    async fn make<P: SetsCount>(self, item: Item<P>) -> Done {
         let Item {
             names,
             parameter,
@@ -163,44 +175,42 @@ impl Run {
         // A defect costs one of them, as it costs one request.
         let written = AssertUnwindSafe(write.run()).catch_unwind().await;
         let written = written.unwrap_or_else(|_| Err(self.panicked()));
-        let before = |uid, replica_count, set_to| Before {
-            namespace: names.0.clone(),
-            name: names.1.clone(),
-            uid,
-            replica_count,
-            set_to,
-            mark,
+        let before = |uid, (replica_count, set_to), state: Option<&P::State>| {
+            let mark = P::recognised(mark, state)?;
+            Some(Before {
+                namespace: names.0.clone(),
+                name: names.1.clone(),
+                uid,
+                replica_count,
+                set_to,
+                mark,
+            })
         };
         match written {
             Ok(written) => {
-                let changed = written.now != written.previous;
-                let before = changed.then(|| before(written.uid, written.previous, written.now));
-                self.made(names, &write, &written, before)
+                let counts = written.map(P::counted);
+                let changed = counts.now != counts.previous;
+                let before = changed.then(|| {
+                    before(
+                        counts.uid,
+                        (counts.previous, counts.now),
+                        Some(&written.now),
+                    )
+                });
+                let (warnings, until) = (write.warnings(&written), P::until(&written.now));
+                Done {
+                    outcome: Outcome::made(&counts, warnings, until),
+                    before: before.flatten(),
+                    names,
+                }
             }
             Err(error) => {
                 let maybe = matches!(error, ApiError::OutcomeUnknown(..) | ApiError::Panicked);
                 let judged = write.judged().filter(|_| maybe && !self.dry_run);
-                let before = judged.map(|(uid, previous)| before(uid, previous, wish));
+                let set_to = P::asked(&write.wish);
+                let before = judged.and_then(|(uid, was)| before(uid, (was, set_to), None));
                 self.failed(names, error, before)
             }
-        }
-    }
-
-    fn made<P>(
-        &self,
-        names: Names,
-        write: &Write<P>,
-        written: &Written<i32>,
-        before: Option<Before>,
-    ) -> Done
-    where
-        P: Parameter<State = i32>,
-    {
-        let outcome = Outcome::made(written, write.warnings(written));
-        Done {
-            names,
-            outcome,
-            before,
         }
     }
 

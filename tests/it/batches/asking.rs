@@ -286,7 +286,7 @@ async fn a_lease_for_all_is_refused_while_leases_are_off() {
     let body =
         r#"{"items":[{"namespace":"web","name":"a","replicaCount":9}],"durationSeconds":60}"#;
     let answer = post(&server, "/batches", body).await;
-    assert_eq!(answer.status, 400);
-    assert!(answer.error().contains("leases are not switched on"));
+    assert_eq!(answer.status, 404);
+    assert!(answer.error().contains("leases"), "{}", answer.error());
     assert_eq!(count(&server, "a"), 3);
 }

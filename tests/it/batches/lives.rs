@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use headcount::audit::{AuditSettings, TrailSettings};
 use http::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 use simkube::{Fault, On, Rule};
 
 use super::{JSON, answered, counts, names, serving, statuses};
@@ -177,5 +177,78 @@ async fn each_of_a_batch_has_its_lines_in_log_and_trail_with_the_requests_id() {
     assert_eq!(
         (&applied["reason"], &applied["from"], &applied["to"]),
         (&"more traffic".into(), &3.into(), &4.into())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leases_of_all_are_taken_in_one_call_and_end_with_what_restores_them() {
+    let cluster = SimCluster::start().await;
+    let (all, _) = fill(&cluster, 12);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("leases.yaml");
+    let settings =
+        "apiVersion: headcount/v1alpha1\nkind: Configuration\nleases: {namespace: headcount}\n";
+    std::fs::write(&file, settings).unwrap();
+    let flag = format!("--config={}", file.display());
+    let serving = Serving::healthy(cluster.kubeconfig(), &[&flag]).await;
+    let client = &serving.client;
+    let item = |name: &String| json!({"namespace": "web", "name": name, "replicaCount": 5});
+    let items: Vec<_> = all.iter().map(item).collect();
+    let for_long = |seconds| json!({"items": items, "durationSeconds": seconds}).to_string();
+    let known = async || {
+        client
+            .get("/leases")
+            .await
+            .json()
+            .as_array()
+            .map_or(0, Vec::len)
+    };
+    eventually(Duration::from_secs(20), "leases are known", async || {
+        client.get("/leases").await.status == 200
+    })
+    .await;
+    let dry = post(client, "/batches?dryRun=true", &[], &for_long(3600)).await;
+    assert_eq!((statuses(&dry), known().await), (vec![200; 12], 0));
+    for wrong in [0, 9, 100_000_000] {
+        let answer = client
+            .send(Method::POST, "/batches", &[JSON], &for_long(wrong))
+            .await;
+        assert_eq!(answer.status, 422, "{}", answer.text());
+    }
+    let done = post(client, "/batches", &[], &for_long(3600)).await;
+    assert_eq!(
+        (statuses(&done), known().await),
+        (vec![200; 12], 12),
+        "{done}"
+    );
+    assert!(done["results"][0]["until"].as_str().unwrap().ends_with('Z'));
+    assert!(all.iter().all(|name| cluster.count("web", name) == Some(5)));
+    // Somebody takes one over, and all others are brought back.
+    cluster.cluster.scale("web", &all[0], 8);
+    eventually(Duration::from_secs(10), "it is seen", async || {
+        client.count("web", &all[0]).await == Ok(8)
+    })
+    .await;
+    let back = post(
+        client,
+        "/batches/restore",
+        &[],
+        &done["snapshot"].to_string(),
+    )
+    .await;
+    assert_eq!(statuses(&back), [&[412][..], &[200; 11]].concat(), "{back}");
+    assert!(
+        all[1..]
+            .iter()
+            .all(|name| cluster.count("web", name) == Some(3))
+    );
+    eventually(Duration::from_secs(60), "no lease is left", async || {
+        known().await == 0
+    })
+    .await;
+    assert!(
+        all[1..]
+            .iter()
+            .all(|name| cluster.count("web", name) == Some(3))
     );
 }

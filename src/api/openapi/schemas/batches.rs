@@ -17,6 +17,9 @@ pub(super) struct BatchOfList {
     /// Each Deployment once.
     #[schema(min_items = 1, max_items = 250)]
     items: Vec<BatchItem>,
+    /// Each is a lease, for so many seconds.
+    #[schema(nullable = false, minimum = 10, maximum = 2_147_483_647)]
+    duration_seconds: Option<i32>,
 }
 
 /// One count to set.
@@ -56,6 +59,9 @@ pub(super) struct BatchOfSelector {
     namespace: Option<String>,
     #[schema(minimum = 0, maximum = 2_147_483_647)]
     replica_count: i32,
+    /// Each is a lease, for so many seconds.
+    #[schema(nullable = false, minimum = 10, maximum = 2_147_483_647)]
+    duration_seconds: Option<i32>,
 }
 
 /// What became of a batch.
@@ -96,6 +102,9 @@ pub(super) struct BatchResult {
     /// The version that the write made, or left.
     #[schema(nullable = false)]
     resource_version: Option<String>,
+    /// When the lease ends, of one (RFC 3339).
+    #[schema(nullable = false)]
+    until: Option<String>,
     /// Why the count may not stay, if something else sets it too.
     #[schema(nullable = false)]
     warnings: Option<Vec<String>>,
