@@ -118,7 +118,7 @@ async fn busy(cluster: &SimCluster) -> (Serving, tempfile::TempDir) {
         }
     }
     client.send(Method::HEAD, COUNT, &[], "").await;
-    for method in [Method::DELETE, Method::PATCH, Method::POST] {
+    for method in [Method::DELETE, Method::PATCH, Method::POST, Method::TRACE] {
         client.send(method, COUNT, &[], "").await;
     }
     let shop = "/namespaces/web/deployments/shop";
