@@ -204,3 +204,13 @@ async fn who_may_only_list_and_look_sees_changes_and_is_told_what_else_needs() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn many_are_set_in_one_go_and_undone_but_for_what_others_changed() {
+    plays("batch.mjs").await;
+}
+
+#[tokio::test]
+async fn ready_counts_move_and_the_history_names_who_changed_what() {
+    plays("history.mjs").await;
+}
