@@ -184,7 +184,7 @@ export class Details {
     const changed = () => this.#on.leasesChanged();
     return el(
       "div",
-      { class: "lease" },
+      { class: "leased" },
       el("p", {}, `Leased by ${lease.holder}: ${lease.replicaCount} until ${clock(lease.until)} (${duration((Date.parse(lease.until) - Date.now()) / 1000)} left), then ${lease.previousReplicaCount} again.`),
       lease.reason && el("p", { class: "hint" }, lease.reason),
       el("p", {}, action("extend", "Extend…", () => extendLease(of, changed)), " ", action("cancel", "End…", () => cancelLease(of, changed))),

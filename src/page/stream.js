@@ -85,10 +85,9 @@ async function list(into, signal) {
 
 /** Follows until the stream ends; returns where, and when the server wants us back. */
 async function watch(id, into, signal, alive) {
-  const asked = (query) => begin(`/deployments?watch=true${query}`, signal, { "last-event-id": id });
   let response;
   try {
-    response = await asked("&status=true").catch((error) => (error.status === 400 ? asked("") : Promise.reject(error)));
+    response = await begin("/deployments?watch=true&status=true", signal, { "last-event-id": id });
   } catch (error) {
     if (error.status !== 403) throw error;
     alive();

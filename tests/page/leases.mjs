@@ -20,7 +20,7 @@ run(async () => {
   await until("the count", async () => (await step("count", "web", "shop")) === 10);
   await until("the dialog's end", async () => (await dialog.innerText()).includes("until"));
   await page.keyboard.press("Escape");
-  await until("the lease in the panel", async () => (await page.locator(".details .lease").innerText()).includes("Leased by alice: 10 until"));
+  await until("the lease in the panel", async () => (await page.locator(".details .leased").innerText()).includes("Leased by alice: 10 until"));
   await until("the badge", async () => (await row(page, "web/shop")).badges.includes("lease"));
   await page.locator("[data-filter=leased]").click();
   await until("leased alone", async () => (await page.locator("#size").innerText()) === "1 of 4");

@@ -51,6 +51,10 @@ pub(super) fn world(address: impl ToString, files: &DemoFiles) -> Value {
 }
 
 /// Plays a case. `step` does what it asks for by a name and details, and returns what it is told.
+#[allow(
+    clippy::print_stdout,
+    reason = "figures, which are shown when asked for"
+)]
 pub(super) async fn play(
     case: &str,
     world: &Value,

@@ -7,7 +7,10 @@ mod pictures;
 
 use std::time::Duration;
 
-use headcount::access::{Authorization, Verb, Verbs};
+use headcount::{
+    access::{Authorization, Verb, Verbs},
+    config::LeaseSettings,
+};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use simkube::NewDeployment;
@@ -17,6 +20,10 @@ use browser::{play, world};
 
 /// A cluster in which something can be seen, and a server of it.
 async fn served() -> (SimCluster, TestServer) {
+    served_with(LeaseSettings::default()).await
+}
+
+async fn served_with(leases: LeaseSettings) -> (SimCluster, TestServer) {
     let sim = SimCluster::start().await;
     for (namespace, name, count) in [
         ("web", "shop", 3),
@@ -30,6 +37,7 @@ async fn served() -> (SimCluster, TestServer) {
     }
     let setup = Setup {
         kubernetes_events: true,
+        leases,
         ..Setup::new(sim.kubeconfig())
     };
     let server = setup.healthy().await;
@@ -200,6 +208,30 @@ async fn who_may_only_list_and_look_sees_changes_and_is_told_what_else_needs() {
     let server = setup.healthy().await;
     let world = world(server.address, &server.files);
     play("looking.mjs", &world, async |step, details| {
+        usual(&sim, &server, step, details).await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn many_are_set_in_one_go_and_undone_but_for_what_others_changed() {
+    plays("batch.mjs").await;
+}
+
+#[tokio::test]
+async fn ready_counts_move_and_the_history_names_who_changed_what() {
+    plays("history.mjs").await;
+}
+
+#[tokio::test]
+async fn a_count_is_leased_extended_and_given_back() {
+    let leases = LeaseSettings {
+        namespace: Some("headcount".into()),
+        ..LeaseSettings::default()
+    };
+    let (sim, server) = served_with(leases).await;
+    let world = world(server.address, &server.files);
+    play("leases.mjs", &world, async |step, details| {
         usual(&sim, &server, step, details).await
     })
     .await;
