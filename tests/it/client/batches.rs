@@ -344,7 +344,8 @@ async fn what_cannot_be_meant_or_kept_is_sixty_four_and_nothing_is_sent() {
 
 /// Kubernetes carries out what is no dry run, and takes long to say so.
 fn slow_after_a_plan_of(site: &Site, many: u64) {
-    let slow = Rule::new(On::Scale, Fault::Delay(Duration::from_secs(3)));
+    let slow = Fault::after_commit(Fault::Delay(Duration::from_secs(3)));
+    let slow = Rule::new(On::Scale, slow);
     site.cluster
         .cluster
         .faults()

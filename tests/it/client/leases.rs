@@ -11,7 +11,10 @@ use crate::support::eventually;
 /// A site whose server keeps leases, as the file says that has to stay while it runs.
 pub(super) async fn leasing() -> (Site, NamedTempFile) {
     let mut file = NamedTempFile::with_suffix(".yaml").unwrap();
-    file.write_all(b"leases: {namespace: headcount}\n").unwrap();
+    file.write_all(
+        b"apiVersion: headcount/v1alpha1\nkind: Configuration\nleases: {namespace: headcount}\n",
+    )
+    .unwrap();
     let site = Site::with(&[&format!("--config={}", file.path().display())]).await;
     (site, file)
 }
