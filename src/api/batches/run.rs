@@ -116,7 +116,9 @@ impl Run {
     ) -> Result<(), ApiError> {
         let closing = &self.api.closing;
         while under_way.len() >= at_once {
+            // What is done makes room, however late it is.
             tokio::select! {
+                biased;
                 Some(one) = under_way.join_next() => done.extend(one),
                 () = sleep_until(self.deadline) => return Err(ApiError::BatchOverdue(BEGUN_WITHIN)),
                 () = closing.cancelled() => return Err(ApiError::ShuttingDown),

@@ -184,6 +184,7 @@ async fn each_of_a_batch_has_its_lines_in_log_and_trail_with_the_requests_id() {
 async fn leases_of_all_are_taken_in_one_call_and_end_with_what_restores_them() {
     let cluster = SimCluster::start().await;
     let (all, _) = fill(&cluster, 12);
+    cluster.create("headcount", "headcount", 1);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("leases.yaml");
     let settings =
