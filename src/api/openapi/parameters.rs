@@ -33,7 +33,7 @@ fn named(longest: usize, pattern: &str) -> ObjectBuilder {
 pub(super) fn add(components: &mut Components) {
     use ParameterIn::{Header, Path, Query};
     let switch = || ObjectBuilder::new().schema_type(Type::Boolean);
-    let all: [(&str, ParameterIn, ObjectBuilder, Value, &str); 25] = [
+    let all: [(&str, ParameterIn, ObjectBuilder, Value, &str); 24] = [
         (
             "namespace",
             Path,
@@ -68,13 +68,6 @@ pub(super) fn add(components: &mut Components) {
             switch(),
             json!(true),
             "`true` leaves the count as it is.",
-        ),
-        (
-            "namespace.query",
-            Query,
-            named(63, LABEL),
-            json!("web"),
-            "Only those of this namespace.",
         ),
         (
             "labelSelector",

@@ -113,6 +113,7 @@ async fn of_several_servers_one_brings_counts_back() {
     }
     sleep(Duration::from_secs(30)).await;
     take(&servers[2], 10, HOUR).await;
+    sleep(Duration::from_secs(1)).await;
     let start = tokio::time::Instant::now();
     pass(&clock, HOUR).await;
     ends(&cluster, 6).await;

@@ -118,7 +118,7 @@ async fn busy(cluster: &SimCluster) -> (Serving, tempfile::TempDir) {
         }
     }
     client.send(Method::HEAD, COUNT, &[], "").await;
-    for method in [Method::DELETE, Method::PATCH, Method::POST, Method::TRACE] {
+    for method in [Method::DELETE, Method::PATCH, Method::POST, Method::OPTIONS] {
         client.send(method, COUNT, &[], "").await;
     }
     let shop = "/namespaces/web/deployments/shop";
@@ -128,6 +128,8 @@ async fn busy(cluster: &SimCluster) -> (Serving, tempfile::TempDir) {
     for path in [
         shop,
         "/namespaces/web/deployments",
+        "/leases",
+        "/namespaces/web/deployments/shop/lease",
         "/batches",
         "/batches/restore",
         "/openapi.json",
