@@ -12,7 +12,7 @@ use super::answers;
 
 const STYLE: &str = include_str!("page.css");
 /// Methods in the order in which they are shown.
-const METHODS: [&str; 5] = ["get", "put", "patch", "post", "delete"];
+const METHODS: [&str; 4] = ["get", "put", "patch", "post"];
 
 /// The page's content security policy: its own style, and nothing else.
 pub(super) fn policy() -> HeaderValue {
@@ -238,13 +238,14 @@ pub(super) fn command(id: &str) -> Option<&'static str> {
         "restart" => "headcount restart web/shop",
         "setPaused" => "headcount pause web/shop",
         "rollBack" => "headcount rollback web/shop",
+        "setMany" => "headcount batch web/shop=10 web/cart=4",
+        "restoreMany" => "headcount restore headcount-snapshot.json",
         "takeLease" => "headcount set web/shop 10 --for 2h",
-        "getLease" | "listLeases" => "headcount leases",
         "extendLease" => "headcount extend web/shop 1h",
         "cancelLease" => "headcount cancel web/shop",
-        "setMany" => "headcount batch web/shop=10 web/cart=4",
-        "restoreMany" => "headcount restore snapshot.json",
-        "getHistory" => "headcount history",
+        "getLease" => "headcount leases --namespace web",
+        "listLeases" => "headcount leases",
+        "getHistory" => "headcount history web/shop",
         "whoAmI" => "headcount whoami",
         "getHealth" => "headcount health",
         _ => return None,
@@ -265,7 +266,7 @@ fn curl(document: &Value, call: &Call<'_>) -> String {
     if call.method != "get" {
         let _ = write!(command, " \\\n  -X {}", call.method.to_uppercase());
     }
-    if call.operation["operationId"] == "stepReplicas" {
+    if call.method == "patch" {
         command.push_str(" -H 'Idempotency-Key: 7f3c1c6e'");
     }
     let content = &call.operation["requestBody"]["content"]["application/json"];

@@ -294,3 +294,35 @@ pub(super) fn each<'a>(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A Deployment with this status, in a few bytes.
+    fn with_status(status: &[u8]) -> Vec<u8> {
+        let field =
+            |tag: u8, content: &[u8]| [&[tag << 3 | 2, content.len() as u8], content].concat();
+        let metadata = [
+            field(1, b"shop"),
+            field(3, b"web"),
+            field(5, b"8a4d1f0c-5a3e-4f6f-9a65-0d8b5f1d2c3e"),
+            field(6, b"7"),
+        ];
+        [field(1, &metadata.concat()), field(3, status)].concat()
+    }
+
+    #[test]
+    fn ready_pods_are_read_out_of_the_status_and_fewer_than_none_are_none() {
+        let read = |status: &[u8]| deployment(&with_status(status), &LabelKeys::default());
+        let ready = |status: &[u8]| read(status).unwrap().ready;
+        assert_eq!(ready(&[]), 0);
+        // observedGeneration, a condition, readyReplicas.
+        let among_others = [1 << 3, 9, 6 << 3 | 2, 2, 1 << 3 | 2, 0, 7 << 3, 0x83, 1];
+        assert_eq!(ready(&among_others), 131);
+        assert_eq!(ready(&[7 << 3, 5, 7 << 3, 4]), 4);
+        let negative = [&[7 << 3][..], &[0xff; 9], &[1]].concat();
+        assert_eq!(ready(&negative), 0);
+        assert!(read(&[7 << 3 | 2, 0]).is_err());
+    }
+}

@@ -256,7 +256,7 @@ fn a_deployment_cut_anywhere_or_of_other_types_is_an_error_and_never_a_panic() {
             "{tag}"
         );
     }
-    for (tag, good) in [(1, false), (2, false), (3, true)] {
+    for (tag, good) in [(1, false), (2, false), (3, false), (4, true)] {
         let bytes = [with_metadata(&[]), number(tag)].concat();
         assert_eq!(object::deployment(&bytes, &keys).is_ok(), good, "{tag}");
     }
