@@ -125,17 +125,8 @@ impl Run {
             }
         }
         // The request has had that of the first one.
-        while at > 0 {
-            match limits::within_rate(&self.origin.session.caller(), true) {
-                Err(ApiError::TooOften { wait, .. }) if Instant::now() + wait <= self.deadline => {
-                    tokio::select! {
-                        () = sleep_until(Instant::now() + wait) => {}
-                        () = closing.cancelled() => break,
-                    }
-                }
-                Err(error) => return Err(error),
-                Ok(()) => break,
-            }
+        if at > 0 {
+            self.within_rate().await?;
         }
         if closing.is_cancelled() {
             return Err(ApiError::ShuttingDown);
@@ -144,6 +135,22 @@ impl Run {
             return Err(ApiError::BatchOverdue(BEGUN_WITHIN));
         }
         Ok(())
+    }
+
+    /// Waits for the caller's rate of writes; a server that closes doesn't.
+    async fn within_rate(&self) -> Result<(), ApiError> {
+        let closing = &self.api.closing;
+        loop {
+            match limits::within_rate(&self.origin.session.caller(), true) {
+                Err(ApiError::TooOften { wait, .. }) if Instant::now() + wait <= self.deadline => {
+                    tokio::select! {
+                        () = sleep_until(Instant::now() + wait) => {}
+                        () = closing.cancelled() => return Ok(()),
+                    }
+                }
+                judged => return judged,
+            }
+        }
     }
 
     /// Judges one and makes it, as a request of its own.

@@ -296,7 +296,7 @@ pub(super) async fn labels_and_annotations_are_in_the_copy(world: &World) {
 }
 
 pub(super) async fn a_watch_with_status_shows_pods_become_ready(world: &World) {
-    let ns = "ready-pods";
+    let ns = "ready-counts";
     world.create(ns, "shop", Some(0), json!({})).await;
     let server = Setup::new(world.kubeconfig()).healthy().await;
     let path = format!("/namespaces/{ns}/deployments?watch&status=true");
