@@ -190,7 +190,7 @@ async fn a_watch_that_nobody_reads_ends_at_ctrl_c_all_the_same() {
     // More than a pipe holds.
     let long = "x".repeat(60);
     for n in 0..1500 {
-        let new = NewDeployment::new("web", &format!("{long}-{n}"));
+        let new = NewDeployment::new("web", format!("{long}-{n}"));
         cluster.cluster.create(new).unwrap();
     }
     cluster
