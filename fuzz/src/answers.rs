@@ -102,6 +102,10 @@ pub(crate) fn check(status: u16, encoded: bool, body: &[u8]) {
         assert!(body.starts_with(&[0x1f, 0x8b]), "not gzip");
         return;
     }
+    if body.starts_with(b"<!doctype html>") {
+        assert_eq!(status, 200, "a page");
+        return;
+    }
     let text = String::from_utf8_lossy(body);
     let json: serde_json::Value =
         serde_json::from_slice(body).unwrap_or_else(|why| panic!("{why}: {text}"));

@@ -242,8 +242,10 @@ impl LeaseObjects {
             .call(Method::POST, &self.collection(), Some(&object))
             .await
             .map_err(|error| match error.code() {
-                // There is no such namespace.
-                404 => LeaseError::Refused(error.to_string()),
+                404 => LeaseError::Unavailable(
+                    format!("its namespace {:?}, which keeps leases (leases.namespace), isn't there: whoever runs this server has to create it", self.rules.namespace),
+                    None,
+                ),
                 _ => failed(error, true),
             })?;
         stored(&object_name(&lease.namespace, &lease.name), &body)

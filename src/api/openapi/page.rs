@@ -12,7 +12,7 @@ use super::answers;
 
 const STYLE: &str = include_str!("page.css");
 /// Methods in the order in which they are shown.
-const METHODS: [&str; 4] = ["get", "put", "patch", "post"];
+const METHODS: [&str; 5] = ["get", "put", "patch", "post", "delete"];
 
 /// The page's content security policy: its own style, and nothing else.
 pub(super) fn policy() -> HeaderValue {
@@ -266,7 +266,7 @@ fn curl(document: &Value, call: &Call<'_>) -> String {
     if call.method != "get" {
         let _ = write!(command, " \\\n  -X {}", call.method.to_uppercase());
     }
-    if call.method == "patch" {
+    if call.operation["operationId"] == "stepReplicas" {
         command.push_str(" -H 'Idempotency-Key: 7f3c1c6e'");
     }
     let content = &call.operation["requestBody"]["content"]["application/json"];

@@ -34,6 +34,7 @@ fn whole_files() -> Vec<Value> {
     let mut newest: Value = serde_saphyr::from_str(&migrated).unwrap();
     // Keys that have come since.
     newest["autoscalers"] = false.into();
+    newest["leases"] = serde_json::json!({"enabled": true, "namespace": "headcount", "longest": "8h", "most": 500});
     let with = |authorization: Value| {
         let mut file = newest.clone();
         file["authorization"] = authorization;

@@ -229,7 +229,13 @@ mod tests {
                 "patch",
                 "events",
             ),
-            ("DELETE", "/version".into(), "other", "other"),
+            (
+                "DELETE",
+                "/apis/coordination.k8s.io/v1/namespaces/a/leases/deployments".into(),
+                "delete",
+                "leases",
+            ),
+            ("OPTIONS", "/version".into(), "other", "other"),
         ] {
             assert_eq!(call(method, &uri), (verb, resource), "{method} {uri}");
         }

@@ -142,9 +142,11 @@ async fn a_batch_sets_each_count_and_what_was_comes_back_but_not_over_what_other
     assert!(again.stdout[1].ends_with("unchanged"), "{again:#?}");
     // And a restoration can be taken back as any batch.
     let others = site.snapshots();
-    let [_, of_restore] = &others[..] else {
-        panic!("{others:?}");
-    };
+    assert_eq!(others.len(), 2, "{others:?}");
+    let of_restore = others
+        .iter()
+        .find(|other| other.file_name() != snapshot.file_name());
+    let of_restore = of_restore.unwrap();
     let ended = site
         .run_here(&["restore", of_restore.to_str().unwrap(), "-o", "name"])
         .await;

@@ -12,7 +12,7 @@ use crate::support::eventually;
 pub(super) async fn leasing() -> (Site, NamedTempFile) {
     let mut file = NamedTempFile::with_suffix(".yaml").unwrap();
     file.write_all(
-        b"apiVersion: headcount/v1alpha1\nkind: Configuration\nleases: {namespace: headcount}\n",
+        b"apiVersion: headcount/v1alpha1\nkind: Configuration\nleases: {namespace: web}\n",
     )
     .unwrap();
     let site = Site::with(&[&format!("--config={}", file.path().display())]).await;

@@ -101,8 +101,8 @@ fn of(object: &Value) -> Rights {
     rights
 }
 
-/// Where the release is: what is in it names no namespace.
-const OWN: &str = "of the release";
+/// Where the release is.
+const OWN: &str = "headcount";
 
 /// What the chart gives with these values: in the cluster, and in each namespace.
 fn given(values: &[&str]) -> (Rights, Vec<(String, Rights)>) {
@@ -111,7 +111,7 @@ fn given(values: &[&str]) -> (Rights, Vec<(String, Rights)>) {
         match object["kind"].as_str() {
             Some("ClusterRole") => cluster.extend(of(&object)),
             Some("Role") => {
-                let namespace = object["metadata"]["namespace"].as_str().unwrap_or(OWN);
+                let namespace = object["metadata"]["namespace"].as_str().unwrap();
                 namespaces.push((namespace.to_owned(), of(&object)));
             }
             _ => {}
