@@ -18,6 +18,7 @@ pub struct LeaseSettings {
     pub enabled: bool,
     /// The namespace of the Lease objects that keep them; without one that of this Pod, and outside a Pod there are no leases.
     #[serde(deserialize_with = "namespace")]
+    #[schemars(with = "String", length(min = 1))]
     pub namespace: Option<String>,
     /// The longest that one may ask for: 10s to 24h.
     #[serde(with = "Time")]
@@ -58,12 +59,13 @@ impl LeaseSettings {
 }
 
 fn namespace<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    let namespace = Option::<String>::deserialize(deserializer)?;
-    match namespace {
-        Some(wrong) if !name::is_namespace(&wrong) => Err(D::Error::custom(format!(
-            "leases.namespace {wrong:?} is no name of a namespace"
-        ))),
-        namespace => Ok(namespace),
+    let namespace = String::deserialize(deserializer)?;
+    if name::is_namespace(&namespace) {
+        Ok(Some(namespace))
+    } else {
+        Err(D::Error::custom(format!(
+            "leases.namespace {namespace:?} is no name of a namespace"
+        )))
     }
 }
 

@@ -43,7 +43,7 @@ scenario_names_at_the_limits_are_looked_up() {
 
 scenario_a_path_that_does_not_exist_is_404() {
 	local path
-	for path in / /api /api/v1 /api/v1/ /api/v1/deployment /api/v1/deployments/ /api/v1/healthz /api/v2/deployments \
+	for path in /api /api/v1 /api/v1/ /api/v1/deployment /api/v1/deployments/ /api/v1/healthz /api/v2/deployments \
 		"/api/v1$replicas/" "/api/v1${replicas%s}" /api/v1/namespaces /API/v1/deployments //api/v1/deployments /metrics \
 		/livez /readyz; do
 		get "$address$path"

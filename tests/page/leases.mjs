@@ -34,7 +34,7 @@ run(async () => {
   await page.getByLabel("For how long from now").fill("5h");
   await page.getByRole("button", { name: "Extend", exact: true }).click();
   await until("a longer one", async () => /4h 5\dm|5h/.test(await table.innerText()));
-  await page.getByRole("button", { name: "End the lease of web/shop" }).click();
+  await page.getByRole("button", { name: "End the lease of web/shop", exact: true }).click();
   await page.getByRole("button", { name: "Back to 3" }).click();
   await until("what was", async () => (await step("count", "web", "shop")) === 3);
   await until("no lease", async () => (await table.innerText()).includes("No leases."));

@@ -1,7 +1,7 @@
 //! What a batch found before it changed it: enough to bring that back, and to leave alone what others have changed since.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use uuid::Uuid;
 
 use super::{
@@ -16,7 +16,7 @@ use super::{
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Snapshot {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "time")]
     taken_at: String,
     #[serde(deserialize_with = "objects")]
     items: Vec<Before>,
@@ -49,14 +49,19 @@ impl Snapshot {
     }
 }
 
+fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let time = String::deserialize(deserializer)?;
+    match time.parse::<Timestamp>() {
+        Ok(_) => Ok(time),
+        Err(_) => Err(D::Error::custom(
+            "takenAt is a time, such as 2026-11-28T17:00:00Z",
+        )),
+    }
+}
+
 /// What a body says was there before.
 pub(super) fn read(body: &[u8]) -> Result<Vec<Before>, ApiError> {
-    let Snapshot { taken_at, items } = one_object(body).map_err(ApiError::BadSnapshotBody)?;
-    if !taken_at.is_empty() && taken_at.parse::<Timestamp>().is_err() {
-        return Err(ApiError::BadRequest(
-            "takenAt is a time, such as 2026-11-28T17:00:00Z".into(),
-        ));
-    }
+    let Snapshot { items, .. } = one_object(body).map_err(ApiError::BadSnapshotBody)?;
     let names: Vec<Names> = items
         .iter()
         .map(|one| (one.namespace.clone(), one.name.clone()))

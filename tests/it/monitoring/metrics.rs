@@ -118,6 +118,11 @@ async fn busy(cluster: &SimCluster) -> (Serving, tempfile::TempDir) {
         }
     }
     client.send(Method::HEAD, COUNT, &[], "").await;
+    for path in ["/", "/page/app.js"] {
+        let mut request = client.request(Method::GET, "", &[], "");
+        *request.uri_mut() = path.parse().unwrap();
+        assert_eq!(client.try_send(request).await.unwrap().status, 200);
+    }
     for method in [Method::DELETE, Method::PATCH, Method::POST, Method::OPTIONS] {
         client.send(method, COUNT, &[], "").await;
     }

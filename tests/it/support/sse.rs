@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::{Answer, Client, documented};
 
 /// Longer than this nothing that is expected takes.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One event.
 #[derive(Debug, Clone, PartialEq)]

@@ -36,8 +36,8 @@ const DEFECTS: &[Defect] = &[
             ),
             (
                 INFORMER,
-                "let page = self.calls.page(&token, &labels).await?;",
-                "let page = match self.calls.page(&token, &labels).await {
+                "let page = self.calls.page(&token, &labels, compared).await?;",
+                "let page = match self.calls.page(&token, &labels, compared).await {
                     Err(error) if DEFECT && error.code() == 410 && !token.is_empty() => break listed,
                     page => page?,
                 };
