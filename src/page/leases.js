@@ -1,7 +1,7 @@
 // Leases: counts that go back by themselves. The view of them; what extends and ends them.
 
 import { call, NoAnswer, pathOf, read, sentence } from "./api.js";
-import { alertOf, buttons, field, form, openDialog } from "./dialog.js";
+import { alertOf, buttons, field, form, openDialog, typed } from "./dialog.js";
 import { announce, button, el, fill, setText } from "./dom.js";
 import { LEASED } from "./rows.js";
 import { clock, duration, seconds } from "./times.js";
@@ -120,7 +120,8 @@ export function extendLease(lease, changed) {
       const length = seconds(time.value);
       if (!(length > 0)) return ask(time.value, alertOf("The time is written 2h, 90m or 1d."));
       const path = pathOf(lease.namespace, lease.name, "/lease");
-      send(dialog, "PATCH", path, { durationSeconds: length }, `${title}: leased for ${duration(length)} from now`, changed, (words) => ask(time.value, words));
+      const told = ({ replicaCount, lease: now }) => `${title}: ${replicaCount} until ${clock(now.until)}, ${duration(now.remainingSeconds ?? length)} from now`;
+      send(dialog, title, "PATCH", path, { durationSeconds: length }, told, changed, (words) => ask(time.value, words));
     };
     dialog.show(
       form(
@@ -140,31 +141,44 @@ export function cancelLease(lease, changed) {
   const title = `${lease.namespace}/${lease.name}`;
   const dialog = openDialog(`End the lease of ${title}`);
   const path = pathOf(lease.namespace, lease.name, "/lease");
-  const ask = (wrong) =>
+  const { replicaCount, previousReplicaCount: before } = lease;
+  const end = (keep) => {
+    const told = (ended) => endInWords(title, lease, keep, ended);
+    send(dialog, title, "DELETE", keep ? `${path}?keep=true` : path, undefined, told, changed, ask);
+  };
+  const ask = (wrong) => {
+    const back = button(`Back to ${before}`, () => end(false), { class: before === 0 ? "primary danger" : "primary", autofocus: true });
+    const zero = before === 0 && replicaCount !== 0 && typed(lease.name, `Going back to 0 stops every Pod. Type ${lease.name} to do so`, back);
     dialog.show(
-      el("p", {}, `${lease.replicaCount} replicas until ${clock(lease.until)}. What shall be the count from now on?`),
+      el("p", {}, `${replicaCount} replicas until ${clock(lease.until)}. What shall be the count from now on?`),
       wrong,
-      buttons(
-        button("Cancel", dialog.close),
-        button(`Keep ${lease.replicaCount}`, () => send(dialog, "DELETE", `${path}?keep=true`, undefined, `${title} keeps ${lease.replicaCount}`, changed, ask)),
-        button(`Back to ${lease.previousReplicaCount}`, () => send(dialog, "DELETE", path, undefined, `${title} goes back to ${lease.previousReplicaCount}`, changed, ask), {
-          class: "primary",
-          autofocus: true,
-        }),
-      ),
+      zero,
+      buttons(button("Cancel", dialog.close), button(`Keep ${replicaCount}`, () => end(true)), back),
     );
+  };
   ask();
 }
 
-async function send(dialog, method, path, body, done, changed, again) {
+/** What became of a count whose lease has ended, by the server's answer. */
+function endInWords(title, lease, keep, { replicaCount, reverted }) {
+  const ended = `The lease of ${title} has ended:`;
+  if (replicaCount === lease.replicaCount && keep) return `${ended} ${replicaCount} stays`;
+  if (reverted && !keep) return `${ended} the count is ${replicaCount} again`;
+  if (replicaCount === lease.replicaCount) return `${ended} the count did not go back to ${lease.previousReplicaCount}, it is ${replicaCount}`;
+  return `${ended} somebody else had set the count, which was left as it was, ${replicaCount}`;
+}
+
+async function send(dialog, title, method, path, body, told, changed, again) {
   dialog.show(el("p", { class: "loading" }, "Asking the server …"));
   try {
-    await call(method, path, { body });
+    const answer = await call(method, path, { body, headers: { prefer: "return=representation" } });
     dialog.close();
-    announce(done);
+    announce(`${told(answer.body)}${answer.status === 202 ? "; this server's copy hasn't caught up yet" : ""}.`);
   } catch (error) {
     const unknown = error instanceof NoAnswer || error.status === 504;
-    again(alertOf(unknown ? `It isn't known whether that was done. ${sentence(error)} Look at the lease before you try again.` : sentence(error)));
+    const words = unknown ? `It isn't known whether that was done. ${sentence(error)} Look at the lease before you try again.` : sentence(error);
+    if (dialog.signal.aborted) announce(`The lease of ${title}: ${words}`, "error");
+    else again(alertOf(words));
   }
   changed();
 }
