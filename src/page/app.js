@@ -43,6 +43,7 @@ const grid = new Grid(rows, shown, {
 const redraw = () => grid.draw();
 const history = new History(rows, who, { open, learnt: redraw });
 const leases = new Leases(rows, { open, learnt: () => (redraw(), details.leasesRead()) });
+const leaseOf = (namespace, name) => leases.of(namespace, name);
 const owners = new Owners(rows, who, redraw);
 const details = new Details({
   me: who,
@@ -56,7 +57,7 @@ const details = new Details({
     remember();
     if (view === "deployments") grid.element.focus();
   },
-  leaseOf: (namespace, name) => leases.of(namespace, name),
+  leaseOf,
   leasesChanged: () => leases.load(),
 });
 let view = "deployments";
@@ -201,7 +202,7 @@ function tellChosen() {
 
 function changeChosen() {
   const items = rows.allChosen().map((row) => ({ namespace: rows.namespaces[row], name: rows.names[row], replicaCount: rows.desired[row] }));
-  if (items.length && items.length <= MOST_CHOSEN) changeMany(items, tellUndo);
+  if (items.length && items.length <= MOST_CHOSEN) changeMany(items, tellUndo, leaseOf);
 }
 
 const tellUndo = () => {
@@ -299,7 +300,7 @@ function listen() {
   for (const tab of document.querySelectorAll("nav button")) tab.addEventListener("click", () => show(tab.dataset.view));
   $("theme").addEventListener("click", toggleTheme);
   $("keys").addEventListener("click", showKeys);
-  $("undo").addEventListener("click", () => undo(tellUndo));
+  $("undo").addEventListener("click", () => undo(tellUndo, leaseOf));
   addEventListener("keydown", key);
 }
 
@@ -316,7 +317,7 @@ function key(event) {
     2: () => show("leases"),
     3: () => show("history"),
     b: changeChosen,
-    u: () => undo(tellUndo),
+    u: () => undo(tellUndo, leaseOf),
   }[event.key];
   if (!act) return;
   event.preventDefault();
