@@ -230,6 +230,7 @@ async fn a_count_is_leased_extended_and_given_back() {
         ..LeaseSettings::default()
     };
     let (sim, server) = served_with(leases).await;
+    sim.cluster.create_namespace("headcount");
     let world = world(server.address, &server.files);
     play("leases.mjs", &world, async |step, details| {
         usual(&sim, &server, step, details).await
