@@ -1,5 +1,7 @@
 // Calls of the API: an answer, the server's words for why not, or the fact that nobody knows.
 
+import { heardTime } from "./times.js";
+
 const BASE = "/api/v1";
 /** How long an answer may take, in milliseconds: a write waits up to some seconds for the cluster. */
 const DEADLINE = 40_000;
@@ -44,6 +46,7 @@ export async function open(method, path, { body, headers = {}, signal, deadline 
     if (signal?.aborted) throw signal.reason;
     throw new NoAnswer(error.name === "TimeoutError" ? `no answer within ${deadline / 1000} s` : "the server can't be reached");
   }
+  heardTime(response.headers.get("date"));
   if (response.ok || response.status === 304) return response;
   throw await refusal(response);
 }

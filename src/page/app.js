@@ -4,7 +4,7 @@ import { onUnauthorized, read, sentence } from "./api.js";
 import { changeMany, snapshots, undo } from "./batch.js";
 import { changeCount } from "./change.js";
 import { Details } from "./details.js";
-import { button, el, fill, setText } from "./dom.js";
+import { button, el, fill, growOlder, setText } from "./dom.js";
 import { Grid } from "./grid.js";
 import { History } from "./history.js";
 import { showKeys, toggleTheme } from "./keys.js";
@@ -13,7 +13,7 @@ import { Owners } from "./owners.js";
 import { Rows } from "./rows.js";
 import { Shown } from "./shown.js";
 import { follow } from "./stream.js";
-import { clock, duration } from "./times.js";
+import { clock, duration, serverNow } from "./times.js";
 
 /** More at once would be minutes of writes. */
 const MOST_CHOSEN = 1000;
@@ -43,6 +43,7 @@ const grid = new Grid(rows, shown, {
 const redraw = () => grid.draw();
 const history = new History(rows, who, { open, learnt: redraw });
 const leases = new Leases(rows, { open, learnt: () => (redraw(), details.leasesRead()) });
+const leaseOf = (namespace, name) => leases.of(namespace, name);
 const owners = new Owners(rows, who, redraw);
 const details = new Details({
   me: who,
@@ -56,8 +57,7 @@ const details = new Details({
     remember();
     if (view === "deployments") grid.element.focus();
   },
-  leaseOf: (namespace, name) => leases.of(namespace, name),
-  leasesChanged: () => leases.load(),
+  leases: () => ({ of: leaseOf, readAt: leases.readAt, load: () => leases.load() }),
 });
 let view = "deployments";
 
@@ -86,7 +86,7 @@ const into = {
   },
   change(event, one) {
     if (event === "deleted") rows.delete(one.namespace, one.name);
-    else rows.set(one, event === "changed" ? Date.now() : 0);
+    else rows.set(one, event === "changed" ? serverNow() : 0);
     if (event !== "changed" || shown.followsCounts) shown.findSoon();
     if (event !== "changed") tellNamespaces();
     history.soon();
@@ -121,7 +121,7 @@ function tellConnection() {
   const text = { connecting: "Connecting …", live, refused: "Refused", reconnecting: `Reconnecting, since ${clock(since)}` }[connection];
   $("connection").dataset.state = stale ? "stale" : connection;
   setText($("connection").lastElementChild, text);
-  const expired = me && Date.now() > Date.parse(me.certificate.validUntil);
+  const expired = me && serverNow() > Date.parse(me.certificate.validUntil);
   let trouble = null;
   if (refusedWords) trouble = `The server refuses you: ${refusedWords}`;
   else if (expired) trouble = `Your certificate expired ${clock(me.certificate.validUntil)}: give the browser a new one and load the page again.`;
@@ -152,13 +152,20 @@ async function lookAtHealth() {
 async function lookAtMe() {
   try {
     ({ body: me } = await read("/whoami"));
-    const left = Date.parse(me.certificate.validUntil) - Date.now();
-    const soon = left < 86_400_000 && ` (${duration(left / 1000)} left)`;
-    fill($("who"), el("span", { title: `${me.certificate.subject}, valid until ${clock(me.certificate.validUntil)}` }, me.principal ?? "nobody", soon));
     $("who").title = me.groups.length ? `Groups: ${me.groups.join(", ")}` : "";
+    tellMe();
   } catch {
     setTimeout(lookAtMe, 5000);
   }
+}
+
+function tellMe() {
+  if (!me) return;
+  const left = Date.parse(me.certificate.validUntil) - serverNow();
+  const soon = left < 86_400_000 ? ` (${duration(left / 1000)} left)` : "";
+  const text = `${me.principal ?? "nobody"}${soon}`;
+  if ($("who").textContent === text) return;
+  fill($("who"), el("span", { title: `${me.certificate.subject}, valid until ${clock(me.certificate.validUntil)}` }, text));
 }
 
 // What is filtered and sorted by.
@@ -178,12 +185,13 @@ function tellSize() {
 
 let namespacesTold = "";
 function tellNamespaces() {
-  const names = rows.namespaceNames();
+  const { value } = $("namespace");
+  // One that has no Deployments any more is still what is asked for.
+  const names = [...new Set([...rows.namespaceNames(), value])].filter(Boolean).sort();
   if (names.join() === namespacesTold) return;
   namespacesTold = names.join();
-  const { value } = $("namespace");
   fill($("namespace"), el("option", { value: "" }, "All namespaces"), names.map((name) => el("option", { value: name }, name)));
-  $("namespace").value = names.includes(value) ? value : "";
+  $("namespace").value = value;
 }
 
 function tellChosen() {
@@ -201,7 +209,7 @@ function tellChosen() {
 
 function changeChosen() {
   const items = rows.allChosen().map((row) => ({ namespace: rows.namespaces[row], name: rows.names[row], replicaCount: rows.desired[row] }));
-  if (items.length && items.length <= MOST_CHOSEN) changeMany(items, tellUndo);
+  if (items.length && items.length <= MOST_CHOSEN) changeMany(items, tellUndo, leaseOf);
 }
 
 const tellUndo = () => {
@@ -211,13 +219,23 @@ const tellUndo = () => {
 };
 
 let selecting = null;
+/** The selector that the rows are of; nothing is shown of another one, so that nobody selects what it doesn't. */
+let selectedBy = "";
+function unselect() {
+  selectedBy = null;
+  shown.selected = new Set();
+  shown.find();
+}
+
 async function select() {
   clearTimeout(select.timer);
   selecting?.abort();
   const selector = $("labels").value.trim();
+  if (selector !== selectedBy) unselect();
   const wrong = $("labels-wrong");
   if (!selector) {
     shown.selected = null;
+    selectedBy = "";
     wrong.hidden = true;
     return shown.find();
   }
@@ -226,10 +244,13 @@ async function select() {
   try {
     const { body } = await read(`/deployments?labelSelector=${encodeURIComponent(selector)}`, { signal });
     shown.selected = new Set(body.map(({ namespace, name }) => `${namespace}/${name}`));
+    selectedBy = selector;
     wrong.hidden = true;
     shown.find();
   } catch (error) {
     if (signal.aborted) return;
+    // What can't be asked for just now is what it was.
+    if (error.status >= 400 && ![429, 503].includes(error.status)) unselect();
     wrong.hidden = false;
     setText(wrong, sentence(error));
   }
@@ -282,6 +303,7 @@ function listen() {
   });
   $("labels").addEventListener("input", () => {
     clearTimeout(select.timer);
+    if ($("labels").value.trim() !== selectedBy) unselect();
     select.timer = setTimeout(select, 400);
   });
   $("filters").addEventListener("submit", (event) => {
@@ -299,7 +321,7 @@ function listen() {
   for (const tab of document.querySelectorAll("nav button")) tab.addEventListener("click", () => show(tab.dataset.view));
   $("theme").addEventListener("click", toggleTheme);
   $("keys").addEventListener("click", showKeys);
-  $("undo").addEventListener("click", () => undo(tellUndo));
+  $("undo").addEventListener("click", () => undo(tellUndo, leaseOf));
   addEventListener("keydown", key);
 }
 
@@ -316,7 +338,7 @@ function key(event) {
     2: () => show("leases"),
     3: () => show("history"),
     b: changeChosen,
-    u: () => undo(tellUndo),
+    u: () => undo(tellUndo, leaseOf),
   }[event.key];
   if (!act) return;
   event.preventDefault();
@@ -332,5 +354,6 @@ recall();
 lookAtMe();
 lookAtHealth();
 // Ages in the table and in the header grow by themselves.
-setInterval(() => (redraw(), tellConnection()), 5_000);
+setInterval(() => (redraw(), tellConnection(), tellMe()), 5_000);
+setInterval(growOlder, 1_000);
 follow(into, new AbortController().signal);

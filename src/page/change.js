@@ -51,7 +51,10 @@ function ask(of, wish, wrong) {
       el("p", { class: "present" }, "Now ", el("strong", {}, now), owner && ` · set by ${owner}${at}`),
       detail.unread && warning(`Bounds aren't known: ${sentence(detail.unread)}`),
       othersInWords(detail).map((words) => warning(words)),
-      detail.lease && warning(`Leased by ${detail.lease.holder} until ${clock(detail.lease.until)}: another count ends the lease.`),
+      detail.lease &&
+        warning(
+          `Leased by ${detail.lease.holder} until ${clock(detail.lease.until)}, then ${detail.lease.previousReplicaCount} again. A count without a time ends the lease, also the one that is there; with a time it is renewed.`,
+        ),
       field("New count", count, detail.unread ? null : allowedInWords(detail.bounds)),
       field("For how long", time, "Empty: until somebody sets another. Otherwise it goes back by itself."),
       field("Reason", reason, "For the log, the audit trail and the Deployment's Events."),
@@ -77,18 +80,36 @@ function request(of, wish, dryRun) {
 async function check(of, wish) {
   of.dialog.show(el("p", { class: "loading" }, "Asking the server …"));
   try {
-    const { body } = await request(of, wish, true);
-    confirm(of, wish, body);
+    // The lease may have begun or ended while the dialog was open.
+    const [{ body }, detail] = await Promise.all([request(of, wish, true), detailOf(of.namespace, of.name, of.dialog.signal).catch(() => of.detail)]);
+    confirm({ ...of, detail }, wish, body);
   } catch (error) {
     refused(of, wish, error, false);
   }
+}
+
+/** What a wish does to the lease that there is, and what is to be known of it; null if nothing is. */
+function leaseInWords({ detail }, from, count, leased, then) {
+  // A lease whose count isn't there any more is over.
+  const lease = detail.lease?.replicaCount === from ? detail.lease : null;
+  const back = then !== undefined && `When its time is over the count goes back to ${then}.`;
+  const words = leased
+    ? [lease && `This renews ${lease.holder}'s lease, from now on.`, back]
+    : [
+        lease && `This ends ${lease.holder}'s lease: ${count} stays and does not go back to ${lease.previousReplicaCount}.`,
+        !lease && from === count && "It has that count already: nothing will be changed.",
+        detail.unread && "Whether it is leased isn't known: if it is, this ends the lease.",
+      ];
+  return words.filter(Boolean).join(" ") || null;
 }
 
 function confirm(of, wish, would) {
   const { dialog, title } = of;
   const count = Number(wish.count);
   const from = would.previousReplicaCount ?? of.now;
-  const time = wish.time.trim() ? `, for ${duration(seconds(wish.time))}` : "";
+  const leased = wish.time.trim() !== "";
+  const time = leased ? `, for ${duration(seconds(wish.time))}` : "";
+  const lease = leaseInWords(of, from, count, leased, would.lease?.previousReplicaCount);
   const label = `Set to ${count}`;
   const yes = el("button", { type: "submit", class: count === 0 ? "primary danger" : "primary", autofocus: true }, label);
   const zero = count === 0 && from !== 0 && typed(of.name, `This stops every Pod. Type ${of.name} to go on`, yes);
@@ -96,7 +117,7 @@ function confirm(of, wish, would) {
     form(
       () => yes.disabled || write(of, wish),
       el("p", { class: "fromto" }, `${title}: `, el("strong", {}, from), " → ", el("strong", {}, count), time),
-      from === count && !time && warning("It has that count already: nothing will be changed."),
+      lease && warning(lease),
       (would.warnings ?? []).map((words) => warning(`${words[0].toUpperCase()}${words.slice(1)}.`)),
       zero,
       buttons(button("Back", () => ask(of, wish)), yes),
@@ -116,12 +137,15 @@ async function write(of, wish) {
   const count = Number(wish.count);
   const { previousReplicaCount: from = of.now, lease } = written.body;
   const until = lease ? ` until ${clock(lease.until)}` : "";
-  announce(from === count && !lease ? `${title} has ${count} already` : `${title} set from ${from} to ${count}${until}`);
+  const was = of.detail.lease;
+  const ended = !lease && was?.replicaCount === from ? `; ${was.holder}'s lease has ended` : "";
+  announce((from === count && !lease ? `${title} stays at ${count}` : `${title} set from ${from} to ${count}${until}`) + ended);
   if (dialog.signal.aborted) return;
   const bar = rolloutBar();
   const end = el("p", { class: "end", role: "status" });
   dialog.show(
     el("p", { class: "fromto" }, `${title}: `, el("strong", {}, from), " → ", el("strong", {}, count), until),
+    ended && warning(`${was.holder}'s lease has ended: the count does not go back to ${was.previousReplicaCount}.`),
     (written.body.warnings ?? []).map((words) => warning(`${words[0].toUpperCase()}${words.slice(1)}.`)),
     written.status === 202 && warning("Kubernetes has taken it; this server's copy hasn't caught up yet."),
     bar.element,
@@ -129,7 +153,7 @@ async function write(of, wish) {
     buttons(button("Close", dialog.close, { autofocus: true, class: "primary" })),
   );
   try {
-    const { status, detail } = await followRollout(namespace, name, count, ({ rollout }) => bar.show(rollout), dialog.signal);
+    const { status, detail } = await followRollout(namespace, name, written.body, ({ rollout }) => bar.show(rollout), dialog.signal);
     if (status === "superseded") {
       const by = ownerInWords(detail.lastSetBy);
       end.textContent = `Meanwhile the count is ${detail.replicas.desired}${by && `, set by ${by}`}.`;
@@ -142,9 +166,9 @@ async function write(of, wish) {
 /** `sent`: whether it was the write itself, which may have been carried out. */
 async function refused(of, wish, error, sent) {
   const { dialog, namespace, name, me } = of;
-  if (dialog.signal.aborted) return sent && announce(`${of.title}: ${sentence(error)}`, "error");
-  if (error.status === 412) return faster(of, wish);
   const unknown = sent && (error instanceof NoAnswer || error.status === 504);
+  if (dialog.signal.aborted) return sent && announce(`${of.title}: ${unknown ? "it isn't known whether the count was set. " : ""}${sentence(error)}`, "error");
+  if (error.status === 412) return faster(of, wish);
   if (!unknown) return ask(of, wish, alertOf(sentence(error)));
   dialog.show(
     alertOf(`It isn't known whether the count was set. ${sentence(error)}`),
@@ -174,7 +198,9 @@ async function faster(of, wish) {
   try {
     const { replicas, lastSetBy } = await detailOf(namespace, name, dialog.signal);
     const by = ownerInWords(lastSetBy) || "Somebody";
-    words = `${by} was faster: it is ${replicas.desired} now, and not ${now} any more. Nothing was changed.`;
+    if (replicas.desired === now) words = `It has changed since you looked, and is ${now} again. Nothing was changed by this request.`;
+    else if (by === me) words = `It was set as ${me} meanwhile: it is ${replicas.desired} now, and not ${now} any more. This request changed nothing.`;
+    else words = `${by} was faster: it is ${replicas.desired} now, and not ${now} any more. Nothing was changed.`;
   } catch (error) {
     if (dialog.signal.aborted) return;
   }

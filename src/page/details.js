@@ -3,11 +3,11 @@
 import { call, pathOf, pause, sentence } from "./api.js";
 import { changeCount } from "./change.js";
 import { alertOf, boundsInWords, othersInWords, ownerInWords, warning } from "./dialog.js";
-import { button, el, fill } from "./dom.js";
+import { aged, button, el, fill, timeLeft } from "./dom.js";
 import { changeOf, madeBy } from "./history.js";
 import { cancelLease, extendLease } from "./leases.js";
 import { rolloutBar } from "./rollout.js";
-import { ago, clock, duration } from "./times.js";
+import { ago, clock, serverNow } from "./times.js";
 
 /** Seconds between two looks, while Pods come and go, and otherwise. */
 const MOVING = 1;
@@ -24,8 +24,10 @@ export class Details {
   /** What was drawn last: a detail and an error; and the end of the lease that was. */
   #shown = null;
   #until;
+  /** When the detail was read, by `performance.now()`. */
+  #readAt = 0;
 
-  /** `on` has `me()`, `learn(namespace, name, detail)`, `closed()`, `leaseOf(namespace, name)`, `leasesChanged()`. */
+  /** `on` has `me()`, `learn(namespace, name, detail)`, `closed()`, `leases()`, all of them with when they were read. */
   constructor(on) {
     this.#on = on;
     this.element.addEventListener("keydown", (event) => {
@@ -40,6 +42,7 @@ export class Details {
     this.of = { namespace, name };
     this.element.hidden = false;
     this.#changes = { changes: [] };
+    this.#readAt = 0;
     this.#draw(null, null);
     this.element.focus();
     this.#follow(this.#looking.signal);
@@ -48,9 +51,21 @@ export class Details {
   /** Leases were read: that of this Deployment may be another one. */
   leasesRead() {
     if (!this.#shown) return;
+    const [detail] = this.#shown;
+    if (this.#leaseNow(detail)?.until !== this.#until) this.#draw(...this.#shown);
+  }
+
+  /** The lease as it was read last: with the detail, or with all leases. */
+  #leaseNow(detail) {
     const { namespace, name } = this.of;
-    const { until } = this.#on.leaseOf(namespace, name) ?? {};
-    if (until !== this.#until) this.#draw(...this.#shown);
+    const { of, readAt } = this.#on.leases();
+    const listed = of(namespace, name);
+    const own = detail?.lease;
+    // Who may read this one may not be allowed to list it: that it isn't listed says nothing.
+    const lease = readAt !== null && readAt > this.#readAt ? (listed ?? own) : own;
+    // The detail doesn't say how much time is left.
+    const ends = listed?.until === lease?.until ? listed?.ends : undefined;
+    return lease && { namespace, name, ...lease, ends: ends ?? performance.now() + Date.parse(lease.until) - serverNow() };
   }
 
   close() {
@@ -75,7 +90,9 @@ export class Details {
     while (!signal.aborted) {
       let wait = STILL;
       try {
+        const asked = performance.now();
         const answer = await call("GET", pathOf(namespace, name), { signal, headers: tag ? { "if-none-match": tag } : {} });
+        this.#readAt = asked;
         if (answer.body) {
           tag = answer.headers.get("etag");
           detail = answer.body;
@@ -111,7 +128,7 @@ export class Details {
   #draw(detail, error) {
     const { namespace, name } = this.of;
     this.#shown = [detail, error];
-    this.#until = this.#on.leaseOf(namespace, name)?.until;
+    this.#until = this.#leaseNow(detail)?.until;
     // Redrawn under whoever is in it: the focus goes back to where it was.
     const focused = this.element.contains(document.activeElement) ? document.activeElement.dataset.action : undefined;
     const action = (id, label, act, more = {}) => button(label, act, { "data-action": id, ...more });
@@ -132,8 +149,7 @@ export class Details {
   }
 
   #body(detail, action, open) {
-    const { namespace, name } = this.of;
-    const lease = detail.lease ?? this.#on.leaseOf(namespace, name);
+    const lease = this.#leaseNow(detail);
     const { replicas, rollout, lastSetBy, conditions, containers, labels } = detail;
     const { changes, since, wrong } = this.#changes;
     this.#bar.show(rollout);
@@ -150,19 +166,19 @@ export class Details {
       ),
       this.#bar.element,
       facts(
-        owner && ["Set by", `${owner}${lastSetBy.principal ? "" : " (not through headcount)"}${lastSetBy.at ? `, ${ago(Date.parse(lastSetBy.at))}` : ""}`],
+        owner && ["Set by", [`${owner}${lastSetBy.principal ? "" : " (not through headcount)"}`, lastSetBy.at && [", ", agedText(lastSetBy.at)]]],
         ["Bounds", detail.bounds ? boundsInWords(detail.bounds) || "none" : "you may not set it"],
         detail.paused && ["Rollout", "Paused."],
         detail.revision !== null && ["Revision", detail.revision],
       ),
       othersInWords(detail).map((words) => warning(words)),
-      lease && this.#lease(lease, action),
+      lease && this.#lease(lease, detail, action),
       el("h3", {}, "Changes"),
       changes.length
         ? el(
             "ul",
             { class: "changes" },
-            changes.map((one) => el("li", {}, el("span", { class: "time", title: clock(one.time) }, ago(Date.parse(one.time))), el("span", {}, ...changeOf(one)), el("span", {}, madeBy(one.by)))),
+            changes.map((one) => el("li", {}, agedText(one.time), el("span", {}, ...changeOf(one)), el("span", {}, madeBy(one.by)))),
           )
         : el("p", { class: "hint" }, wrong ?? `None that this server has seen since ${clock(since)}.`),
       conditions.length > 0 && [
@@ -178,19 +194,21 @@ export class Details {
     ];
   }
 
-  #lease(lease, action) {
-    const { namespace, name } = this.of;
-    const of = { namespace, name, ...lease };
-    const changed = () => this.#on.leasesChanged();
+  #lease(lease, detail, action) {
+    const changed = () => this.#on.leases().load();
     return el(
       "div",
       { class: "leased" },
-      el("p", {}, `Leased by ${lease.holder}: ${lease.replicaCount} until ${clock(lease.until)} (${duration((Date.parse(lease.until) - Date.now()) / 1000)} left), then ${lease.previousReplicaCount} again.`),
+      el("p", {}, `Leased by ${lease.holder}: ${lease.replicaCount} until ${clock(lease.until)} (left: `, timeLeft(lease.ends), `), then ${lease.previousReplicaCount} again.`),
+      lease.replicaCount !== detail.replicas.desired && warning(`The count is ${detail.replicas.desired}: somebody else has set it, and the lease will leave it alone.`),
       lease.reason && el("p", { class: "hint" }, lease.reason),
-      el("p", {}, action("extend", "Extend…", () => extendLease(of, changed)), " ", action("cancel", "End…", () => cancelLease(of, changed))),
+      el("p", {}, action("extend", "Extend…", () => extendLease(lease, changed)), " ", action("cancel", "End…", () => cancelLease(lease, changed))),
     );
   }
 }
+
+/** How long ago a time of the API was. */
+const agedText = (time) => el("span", { class: "time", title: clock(time), ...aged(Date.parse(time)) }, ago(Date.parse(time)));
 
 function facts(...all) {
   const known = all.filter(Boolean);

@@ -1,5 +1,7 @@
 // Elements made by hand. All text becomes text nodes: nothing that comes from a cluster is ever markup.
 
+import { ago, duration } from "./times.js";
+
 // Controls, and characters that turn or hide the text around them.
 const TURNING = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
 
@@ -39,6 +41,23 @@ export function fill(element, ...children) {
 /** Sets a text only where it is another one: the layout of what didn't change stays. */
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
+}
+
+/** Attributes of an element that says how long ago a time in milliseconds was; `growOlder` keeps it true. */
+export const aged = (then) => ({ "data-then": then });
+
+/** An element with the time that is left, until `ends` of `performance.now()`. */
+export const timeLeft = (ends, tag = "span", attributes = {}) => el(tag, { "data-ends": ends, ...attributes }, leftInWords(ends));
+
+const leftInWords = (ends) => {
+  const rest = (ends - performance.now()) / 1000;
+  return rest > 0 ? duration(rest) : "going back …";
+};
+
+/** Brings all such texts up to date. */
+export function growOlder() {
+  for (const element of document.querySelectorAll("[data-then]")) setText(element, ago(Number(element.dataset.then)));
+  for (const element of document.querySelectorAll("[data-ends]")) setText(element, leftInWords(Number(element.dataset.ends)));
 }
 
 /** A button. */

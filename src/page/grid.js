@@ -2,7 +2,7 @@
 
 import { el, fill, plain, setText } from "./dom.js";
 import { AUTOSCALED, GITOPS, LEASED } from "./rows.js";
-import { ago, clock } from "./times.js";
+import { ago, clock, serverNow } from "./times.js";
 
 /** Row elements above and below what can be seen. */
 const SPARE = 6;
@@ -117,7 +117,7 @@ export class Grid {
     const first = Math.max(0, Math.floor((top * scale) / height) - SPARE);
     const last = Math.min(list.length, Math.ceil((top * scale + room) / height) + SPARE);
     const offset = top - top * scale;
-    const now = Date.now();
+    const now = serverNow();
     while (this.#pool.length < last - first) this.#pool.push(this.#rowElement(this.#pool.length));
     let fresh = false;
     // An element keeps its row while that can be seen, so that little changes with each frame.
@@ -178,6 +178,7 @@ export class Grid {
       shown.place = place;
       element.setAttribute("aria-rowindex", place + 2);
     }
+    shown.row = row;
     if (shown.key !== rows.keys[row]) {
       shown.key = rows.keys[row];
       setText(parts.namespace, plain(rows.namespaces[row]));
@@ -257,7 +258,13 @@ export class Grid {
     const element = event.target.closest(".row");
     const shown = this.#pool.find((one) => one.element === element);
     if (!shown) return;
-    const { place } = shown;
+    // What was painted is what was meant, wherever its row is by now; another Deployment may have its place or its number.
+    const list = this.#shown.list;
+    const place = list[shown.place] === shown.row ? shown.place : list.indexOf(shown.row);
+    if (place < 0 || shown.key === "" || this.#rows.keys[shown.row] !== shown.key) {
+      shown.chosen = undefined;
+      return this.draw();
+    }
     if (event.target.closest(".choose")) {
       // A click beside the box is meant for it.
       if (event.shiftKey && this.#anchor >= 0) this.#chooseBetween(this.#anchor, place);
@@ -265,7 +272,7 @@ export class Grid {
       this.active = place;
     } else {
       this.active = place;
-      this.#on.open(this.#shown.list[place]);
+      this.#on.open(shown.row);
     }
     this.draw();
   }

@@ -1,7 +1,7 @@
 // The latest changes of counts: the view of them, and what the table knows of who set what.
 
 import { read, sentence } from "./api.js";
-import { button, el, fill, plain } from "./dom.js";
+import { aged, button, el, fill, plain } from "./dom.js";
 import { MINE } from "./rows.js";
 import { ago, clock } from "./times.js";
 
@@ -64,9 +64,12 @@ export class History {
       this.wrong = null;
       this.#learn();
     } catch (error) {
-      this.wrong = sentence(error);
-      // Not to be seen, or not to be had: that rarely changes.
-      this.#notBefore = Date.now() + ([403, 404].includes(error.status) ? 60_000 : 5_000);
+      // Not to be seen, or not to be had: that rarely changes. Anything else is asked for again, also where nothing changes.
+      const none = [403, 404].includes(error.status);
+      this.wrong = none || this.since === null ? sentence(error) : `What stands here may be old. ${sentence(error)}`;
+      if (none) this.changes = [];
+      this.#notBefore = Date.now() + (none ? 60_000 : 5_000);
+      if (!none) this.soon();
     }
     if (!this.element.hidden) this.#draw();
   }
@@ -93,7 +96,6 @@ export class History {
   }
 
   #draw() {
-    const now = Date.now();
     const found = this.changes.filter((one) => {
       const text = `${one.namespace}/${one.name} ${madeBy(one.by)}`.toLowerCase();
       return this.#words.every((word) => text.includes(word));
@@ -105,7 +107,7 @@ export class History {
         el(
           "tr",
           {},
-          el("td", { class: "time", title: clock(one.time) }, ago(Date.parse(one.time), now)),
+          el("td", { class: "time", title: clock(one.time), ...aged(Date.parse(one.time)) }, ago(Date.parse(one.time))),
           el("td", {}, button(`${one.namespace}/${one.name}`, () => this.#on.open(one.namespace, one.name), { class: "link" })),
           el("td", { class: "number" }, changeOf(one)),
           el("td", {}, madeBy(one.by)),

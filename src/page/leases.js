@@ -1,8 +1,8 @@
 // Leases: counts that go back by themselves. The view of them; what extends and ends them.
 
 import { call, NoAnswer, pathOf, read, sentence } from "./api.js";
-import { alertOf, buttons, field, form, openDialog } from "./dialog.js";
-import { announce, button, el, fill, setText } from "./dom.js";
+import { alertOf, buttons, field, form, openDialog, typed } from "./dialog.js";
+import { announce, button, el, fill, timeLeft } from "./dom.js";
 import { LEASED } from "./rows.js";
 import { clock, duration, seconds } from "./times.js";
 
@@ -11,7 +11,10 @@ const EVERY = 5_000;
 
 export class Leases {
   element = el("section", { class: "view", "aria-labelledby": "leases-title" });
+  /** Each as the API has it, and `ends`, when its time is over by `performance.now()`. */
   list = [];
+  /** When they were read, by `performance.now()`; null: they can't be. */
+  readAt = null;
   #table = el("tbody");
   #note = el("p", { class: "hint" }, "Reading …");
   #rows;
@@ -30,7 +33,6 @@ export class Leases {
         el("table", {}, el("thead", {}, el("tr", {}, ...["Deployment", "Count", "Left", "Held by", "Reason", "Actions"].map((head) => el("th", { scope: "col" }, head)))), this.#table),
       ),
     );
-    setInterval(() => this.#tick(), 1000);
   }
 
   /** Reads them, and again from time to time. Where there are none to be had it says why, once. */
@@ -38,20 +40,24 @@ export class Leases {
     clearTimeout(this.timer);
     let again = EVERY;
     try {
-      const { body } = await read("/leases");
-      for (const { namespace, name } of this.list) this.#flag(namespace, name, false);
-      this.list = body;
-      for (const { namespace, name } of body) this.#flag(namespace, name, true);
-      this.#note.textContent = body.length ? "Each goes back by itself when its time is over, if nobody has set another count by then." : "";
-      this.#on.learnt();
+      const { body, headers } = await read("/leases");
+      const now = performance.now();
+      this.#take(body.map((lease) => ({ ...lease, ends: now + 1000 * lease.remainingSeconds })), now);
+      const missing = headers.get("warning")?.match(/"(.*)"/)?.[1];
+      const words = body.length ? "Each goes back by itself when its time is over, if nobody has set another count by then." : "";
+      this.#note.textContent = missing ? `Not all are here: ${missing}. ${words}` : words;
     } catch (error) {
-      this.list = [];
-      this.#note.textContent = sentence(error);
-      // Switched off, or not to be seen: that rarely changes.
-      if ([403, 404].includes(error.status)) again = 60_000;
+      // Switched off, or not to be seen: that rarely changes. Anything else says nothing of the leases.
+      const none = [403, 404].includes(error.status);
+      if (none) {
+        again = 60_000;
+        this.#take([], null);
+      }
+      const old = none ? "" : this.readAt === null ? "The leases aren't known. " : `What stands here is ${duration((performance.now() - this.readAt) / 1000)} old. `;
+      this.#note.textContent = old + sentence(error);
     }
-    // Who is about to press a button here keeps it under the finger.
-    if (!this.element.hidden && !this.#table.contains(document.activeElement)) this.#draw();
+    if (!this.element.hidden) this.#draw();
+    clearTimeout(this.timer);
     this.timer = setTimeout(() => this.load(), document.hidden ? 60_000 : again);
   }
 
@@ -65,6 +71,14 @@ export class Leases {
     this.load();
   }
 
+  #take(list, readAt) {
+    for (const { namespace, name } of this.list) this.#flag(namespace, name, false);
+    this.list = list;
+    this.readAt = readAt;
+    for (const { namespace, name } of list) this.#flag(namespace, name, true);
+    this.#on.learnt();
+  }
+
   #flag(namespace, name, holds) {
     const row = this.#rows.find(namespace, name);
     if (row !== undefined) this.#rows.flag(row, LEASED, holds);
@@ -75,6 +89,9 @@ export class Leases {
       document.activeElement?.blur?.();
       this.load();
     };
+    // Redrawn under whoever is in it: the focus goes back to where it was.
+    const focused = this.#table.contains(document.activeElement) && document.activeElement.getAttribute("aria-label");
+    const empty = this.readAt === null ? "None are known." : "No leases.";
     fill(
       this.#table,
       this.list.map((lease) => {
@@ -82,9 +99,9 @@ export class Leases {
         return el(
           "tr",
           {},
-          el("td", {}, button(title, () => this.#on.open(lease.namespace, lease.name), { class: "link" })),
-          el("td", { class: "number" }, el("strong", {}, lease.replicaCount), `, then ${lease.previousReplicaCount}`),
-          el("td", { class: "time", "data-until": Date.parse(lease.until), title: clock(lease.until) }, left(lease.until)),
+          el("td", {}, button(title, () => this.#on.open(lease.namespace, lease.name), { class: "link", "aria-label": title })),
+          el("td", { class: "number" }, el("strong", {}, lease.replicaCount), `${lease.state === "pending" ? " (being set)" : ""}, then ${lease.previousReplicaCount}`),
+          lease.state === "ending" ? el("td", {}, "going back …") : timeLeft(lease.ends, "td", { class: "time", title: clock(lease.until) }),
           el("td", {}, lease.holder),
           el("td", {}, lease.reason ?? ""),
           el(
@@ -95,19 +112,10 @@ export class Leases {
           ),
         );
       }),
-      this.list.length === 0 && el("tr", {}, el("td", { colspan: 6, class: "empty" }, "No leases.")),
+      this.list.length === 0 && el("tr", {}, el("td", { colspan: 6, class: "empty" }, empty)),
     );
+    if (focused) [...this.#table.querySelectorAll("button")].find((one) => one.getAttribute("aria-label") === focused)?.focus();
   }
-
-  #tick() {
-    if (this.element.hidden) return;
-    for (const cell of this.#table.querySelectorAll("[data-until]")) setText(cell, left(Number(cell.dataset.until)));
-  }
-}
-
-function left(until) {
-  const rest = (new Date(until).getTime() - Date.now()) / 1000;
-  return rest > 0 ? duration(rest) : "going back …";
 }
 
 /** Asks for how long a lease goes on. */
@@ -120,7 +128,8 @@ export function extendLease(lease, changed) {
       const length = seconds(time.value);
       if (!(length > 0)) return ask(time.value, alertOf("The time is written 2h, 90m or 1d."));
       const path = pathOf(lease.namespace, lease.name, "/lease");
-      send(dialog, "PATCH", path, { durationSeconds: length }, `${title}: leased for ${duration(length)} from now`, changed, (words) => ask(time.value, words));
+      const told = ({ replicaCount, lease: now }) => `${title}: ${replicaCount} until ${clock(now.until)}, ${duration(now.remainingSeconds ?? length)} from now`;
+      send(dialog, title, "PATCH", path, { durationSeconds: length }, told, changed, (words) => ask(time.value, words));
     };
     dialog.show(
       form(
@@ -140,31 +149,44 @@ export function cancelLease(lease, changed) {
   const title = `${lease.namespace}/${lease.name}`;
   const dialog = openDialog(`End the lease of ${title}`);
   const path = pathOf(lease.namespace, lease.name, "/lease");
-  const ask = (wrong) =>
+  const { replicaCount, previousReplicaCount: before } = lease;
+  const end = (keep) => {
+    const told = (ended) => endInWords(title, lease, keep, ended);
+    send(dialog, title, "DELETE", keep ? `${path}?keep=true` : path, undefined, told, changed, ask);
+  };
+  const ask = (wrong) => {
+    const back = button(`Back to ${before}`, () => end(false), { class: before === 0 ? "primary danger" : "primary", autofocus: true });
+    const zero = before === 0 && replicaCount !== 0 && typed(lease.name, `Going back to 0 stops every Pod. Type ${lease.name} to do so`, back);
     dialog.show(
-      el("p", {}, `${lease.replicaCount} replicas until ${clock(lease.until)}. What shall be the count from now on?`),
+      el("p", {}, `${replicaCount} replicas until ${clock(lease.until)}. What shall be the count from now on?`),
       wrong,
-      buttons(
-        button("Cancel", dialog.close),
-        button(`Keep ${lease.replicaCount}`, () => send(dialog, "DELETE", `${path}?keep=true`, undefined, `${title} keeps ${lease.replicaCount}`, changed, ask)),
-        button(`Back to ${lease.previousReplicaCount}`, () => send(dialog, "DELETE", path, undefined, `${title} goes back to ${lease.previousReplicaCount}`, changed, ask), {
-          class: "primary",
-          autofocus: true,
-        }),
-      ),
+      zero,
+      buttons(button("Cancel", dialog.close), button(`Keep ${replicaCount}`, () => end(true)), back),
     );
+  };
   ask();
 }
 
-async function send(dialog, method, path, body, done, changed, again) {
+/** What became of a count whose lease has ended, by the server's answer. */
+function endInWords(title, lease, keep, { replicaCount, reverted }) {
+  const ended = `The lease of ${title} has ended:`;
+  if (replicaCount === lease.replicaCount && keep) return `${ended} ${replicaCount} stays`;
+  if (reverted && !keep) return `${ended} the count is ${replicaCount} again`;
+  if (replicaCount === lease.replicaCount) return `${ended} the count did not go back to ${lease.previousReplicaCount}, it is ${replicaCount}`;
+  return `${ended} somebody else had set the count, which was left as it was, ${replicaCount}`;
+}
+
+async function send(dialog, title, method, path, body, told, changed, again) {
   dialog.show(el("p", { class: "loading" }, "Asking the server …"));
   try {
-    await call(method, path, { body });
+    const answer = await call(method, path, { body, headers: { prefer: "return=representation" } });
     dialog.close();
-    announce(done);
+    announce(`${told(answer.body)}${answer.status === 202 ? "; this server's copy hasn't caught up yet" : ""}.`);
   } catch (error) {
     const unknown = error instanceof NoAnswer || error.status === 504;
-    again(alertOf(unknown ? `It isn't known whether that was done. ${sentence(error)} Look at the lease before you try again.` : sentence(error)));
+    const words = unknown ? `It isn't known whether that was done. ${sentence(error)} Look at the lease before you try again.` : sentence(error);
+    if (dialog.signal.aborted) announce(`The lease of ${title}: ${words}`, "error");
+    else again(alertOf(words));
   }
   changed();
 }

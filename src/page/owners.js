@@ -39,7 +39,7 @@ export class Owners {
     const others = new Set(alsoSetBy.map(({ kind }) => (["HorizontalPodAutoscaler", "ScaledObject"].includes(kind) ? AUTOSCALED : GITOPS)));
     rows.flag(row, AUTOSCALED, others.has(AUTOSCALED));
     rows.flag(row, GITOPS, others.has(GITOPS));
-    if (detail.lease) rows.flag(row, LEASED, true);
+    rows.flag(row, LEASED, Boolean(detail.lease));
     rows.flag(row, DETAILED, true);
     rows.setBy[row] = plain(ownerInWords(lastSetBy)) || undefined;
     rows.flag(row, MINE, lastSetBy?.principal !== undefined && lastSetBy.principal === this.#me());

@@ -27,13 +27,15 @@ export function rolloutBar() {
   return { element: el("div", {}, meter, words), show };
 }
 
-/** Calls `each` with the detail until the rollout of `count` has ended, and returns how: a status, or `superseded`. */
-export async function followRollout(namespace, name, count, each, signal) {
+/** Calls `each` with the detail until the rollout of what was `written` has ended, and returns how: a status, or `superseded`. */
+export async function followRollout(namespace, name, { replicaCount, resourceVersion }, each, signal) {
+  // A copy that is older than the write would show what was before as somebody else's count.
+  const headers = { "x-min-resource-version": resourceVersion };
   const deadline = Date.now() + LONGEST;
   while (Date.now() < deadline) {
     try {
-      const { body } = await call("GET", pathOf(namespace, name), { signal });
-      if (body.replicas.desired !== count) return { status: "superseded", detail: body };
+      const { body } = await call("GET", pathOf(namespace, name), { signal, headers });
+      if (body.replicas.desired !== replicaCount) return { status: "superseded", detail: body };
       each(body);
       if (body.rollout.status !== "progressing") return { status: body.rollout.status, detail: body };
     } catch (error) {

@@ -1,5 +1,7 @@
 // All Deployments, one number each: what is known of the number is in arrays, so that a hundred thousand cost little.
 
+import { serverNow } from "./times.js";
+
 export const AUTOSCALED = 1;
 export const GITOPS = 2;
 export const LEASED = 4;
@@ -9,6 +11,8 @@ export const MINE = 8;
 export const DETAILED = 16;
 
 const LEAST = 1024;
+/** Numbers that are left alone before one is given to another Deployment: a list may still have it. */
+const RESTING = 1024;
 
 export class Rows {
   namespaces = [];
@@ -76,7 +80,7 @@ export class Rows {
     let row = this.#numbers.get(key);
     if (row === undefined) row = this.#add(namespace, name, key);
     else if (this.desired[row] !== replicaCount) {
-      this.changedAt[row] = changedAt || Date.now();
+      this.changedAt[row] = changedAt || serverNow();
       // Whoever that was: it is asked for anew.
       this.flags[row] &= ~(DETAILED | MINE);
       this.setBy[row] = undefined;
@@ -133,7 +137,7 @@ export class Rows {
   }
 
   #add(namespace, name, key) {
-    const row = this.#free.pop() ?? this.keys.length;
+    const row = this.#free.length > RESTING ? this.#free.shift() : this.keys.length;
     if (row === this.desired.length) this.#grow();
     this.namespaces[row] = namespace;
     this.names[row] = name;

@@ -7,6 +7,18 @@ const UNITS = [
   ["s", 1],
 ];
 
+/** What the server's clock is ahead of this page's own count of milliseconds; null before an answer. */
+let ahead = null;
+
+/** Takes in the `Date` of an answer, which has whole seconds. */
+export function heardTime(date) {
+  const time = Date.parse(date);
+  if (!Number.isNaN(time)) ahead = time + 500 - performance.now();
+}
+
+/** Now, by the server's clock: whoever looks may have one that is wrong by minutes. */
+export const serverNow = () => (ahead === null ? Date.now() : ahead + performance.now());
+
 /** Seconds in words, the two largest units: `1h 30m`. */
 export function duration(seconds) {
   let rest = Math.max(0, Math.round(seconds));
@@ -21,7 +33,7 @@ export function duration(seconds) {
 }
 
 /** How long ago a time in milliseconds was, in one unit. */
-export function ago(then, now = Date.now()) {
+export function ago(then, now = serverNow()) {
   const seconds = Math.max(0, Math.round((now - then) / 1000));
   if (seconds < 2) return "now";
   const [unit, size] = UNITS.find(([, size]) => seconds >= size);

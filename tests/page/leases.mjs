@@ -25,6 +25,17 @@ run(async () => {
   await page.locator("[data-filter=leased]").click();
   await until("leased alone", async () => (await page.locator("#size").innerText()) === "1 of 4");
   await page.locator("[data-filter=leased]").click();
+
+  // The count that is there ends a lease, and another time renews it.
+  await page.getByRole("button", { name: "Change count…" }).click();
+  await page.getByLabel("New count").fill("10");
+  await page.getByRole("button", { name: "Check" }).click();
+  await says("This ends alice's lease: 10 stays and does not go back to 3.");
+  await page.getByRole("button", { name: "Back" }).click();
+  await page.getByLabel("For how long").fill("2h");
+  await page.getByRole("button", { name: "Check" }).click();
+  await says("This renews alice's lease, from now on. When its time is over the count goes back to 3.");
+  await dialog.getByRole("button", { name: "Close" }).click();
   await page.keyboard.press("Escape");
 
   await page.keyboard.press("2");
@@ -36,7 +47,26 @@ run(async () => {
   await until("a longer one", async () => /4h 5\dm|5h/.test(await table.innerText()));
   await page.getByRole("button", { name: "End the lease of web/shop", exact: true }).click();
   await page.getByRole("button", { name: "Back to 3" }).click();
+  await page.locator("#status", { hasText: "The lease of web/shop has ended: the count is 3 again" }).waitFor();
   await until("what was", async () => (await step("count", "web", "shop")) === 3);
   await until("no lease", async () => (await table.innerText()).includes("No leases."));
   same((await row(page, "web/shop")).desired, 3, "the row");
+
+  // Somebody else's count is left as it was, whatever was asked for.
+  await page.keyboard.press("1");
+  await page.locator("#grid .row", { hasText: "cart" }).click();
+  await page.getByRole("button", { name: "Change count…" }).click();
+  await page.getByLabel("New count").fill("6");
+  await page.getByLabel("For how long").fill("2h");
+  await page.getByRole("button", { name: "Check" }).click();
+  await page.getByRole("button", { name: "Set to 6" }).click();
+  await until("the other count", async () => (await step("count", "web", "cart")) === 6);
+  await until("its dialog's end", async () => (await dialog.innerText()).includes("until"));
+  await page.keyboard.press("Escape");
+  await page.locator(".details").getByRole("button", { name: "End…" }).click();
+  await page.getByRole("button", { name: "Back to 2" }).waitFor();
+  await step("kubectl scales", "web", "cart", 8);
+  await page.getByRole("button", { name: "Back to 2" }).click();
+  await page.locator(".notes", { hasText: /left as it was, 8|somebody else|has no lease/ }).or(dialog.locator(".wrong")).first().waitFor();
+  same(await step("count", "web", "cart"), 8, "the count that somebody else has set");
 });
