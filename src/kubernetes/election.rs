@@ -89,7 +89,7 @@ impl Election {
         }
         if before != self.is_won() {
             if before {
-                info!(name: "leases.election.lost", "another server brings counts back from now on");
+                info!(name: "leases.election.lost", "this server brings no counts back until it is elected again");
             } else {
                 info!(name: "leases.election.won", "this server brings counts back when their leases are over");
             }

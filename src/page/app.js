@@ -323,12 +323,15 @@ function listen() {
   $("keys").addEventListener("click", showKeys);
   $("undo").addEventListener("click", () => undo(tellUndo, leaseOf));
   addEventListener("keydown", key);
+  // Somebody opened a link in this tab.
+  addEventListener("hashchange", recall);
 }
 
 function key(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   const writing = event.target.matches("input:not([type=checkbox]), select, textarea");
-  if (event.key === "Escape" && event.target.matches("#search, #labels")) return grid.element.focus();
+  // Left as it is: what the browser itself does would empty the field and not what it finds.
+  if (event.key === "Escape" && event.target.matches("#search, #labels")) return (event.preventDefault(), grid.element.focus());
   if (event.key === "ArrowDown" && event.target.matches("#search")) return (grid.element.focus(), grid.move(0));
   if (writing) return;
   const act = {

@@ -63,7 +63,7 @@ run(async () => {
   await until("the other count", async () => (await step("count", "web", "cart")) === 6);
   await until("its dialog's end", async () => (await dialog.innerText()).includes("until"));
   await page.keyboard.press("Escape");
-  await page.locator(".details").getByRole("button", { name: "End…" }).click();
+  await page.locator(".details").getByRole("button", { name: "End…", exact: true }).click();
   await page.getByRole("button", { name: "Back to 2" }).waitFor();
   await step("kubectl scales", "web", "cart", 8);
   await page.getByRole("button", { name: "Back to 2" }).click();
