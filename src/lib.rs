@@ -242,18 +242,19 @@ impl Headcount {
         let api = Arc::new(api.audited(audit.clone()).closed_by(closing.clone()));
         let stop_reverting = closing.child_token();
         let _reverting_ends = stop_reverting.clone().drop_guard();
-        let reverter = leases.map(|leases| {
+        // Writes under way wait for the copy until the end.
+        let follow = |leases: &Arc<LeaseObjects>| tokio::spawn(Arc::clone(leases).follow());
+        let mut following = leases.as_ref().map(follow).map(AbortOnDropHandle::new);
+        let mut reverter = leases.map(|leases| {
             let generations = Arc::clone(&generations);
             let reverter = Reverter::new(
                 Arc::clone(api.deployments()),
-                Arc::clone(&leases),
+                leases,
                 move || generations.current().rules.writes,
                 audit.clone(),
                 Arc::clone(&metrics.leases),
             );
-            // Writes under way wait for the copy until the end.
-            let following = AbortOnDropHandle::new(tokio::spawn(leases.follow()));
-            (following, tokio::spawn(reverter.run(stop_reverting)))
+            tokio::spawn(reverter.run(stop_reverting))
         });
         let reloading = Arc::new(ReloadStatus::default());
         let reloader = Reloader::new(
@@ -291,6 +292,8 @@ impl Headcount {
             _ = &mut server => return Err(RunError::Ended("server")),
             _ = &mut admin => return Err(RunError::Ended("admin server")),
             _ = &mut memory_ended => return Err(RunError::Ended("look at the memory")),
+            () = end_of(following.as_mut()) => return Err(RunError::Ended("follower of leases")),
+            () = end_of(reverter.as_mut()) => return Err(RunError::Ended("reverter of leases")),
         }
         let seconds = config.drain_delay.as_secs_f64();
         info!(name: "server.draining", connections = connections.len(), writes = writes.len(), seconds,
@@ -309,7 +312,7 @@ impl Headcount {
             connections.wait().await;
             writes.close();
             writes.wait().await;
-            if let Some((_following, reverter)) = reverter {
+            if let Some(reverter) = reverter {
                 let _ = reverter.await;
             }
         })
@@ -324,6 +327,14 @@ impl Headcount {
         let _ = timeout(INFORMER_STOP, informer_ended).await;
         info!(name: "server.stopped", "stopped");
         Ok(())
+    }
+}
+
+/// Until a part ends that there may be; for ever if there is none.
+async fn end_of(part: Option<impl Future>) {
+    match part {
+        Some(part) => drop(part.await),
+        None => std::future::pending().await,
     }
 }
 

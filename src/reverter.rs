@@ -15,13 +15,14 @@ use tracing::{info, warn};
 
 use crate::{
     access::WriteRules,
-    api::judge_return,
+    api::{judge_return, refused},
     audit::{Audit, Record},
     kubernetes::{
-        Deployments, Details, Election, KnownLeases, LeaseObjects, Settled, Told, Unsettled,
+        Deployments, Details, Election, KnownLeases, LeaseObjects, NOT_REVERTED, Settled, Told,
+        Unsettled,
     },
     leases::{End, Lease, State, Stored},
-    telemetry::{log::hides, metrics::LeaseMetrics},
+    telemetry::metrics::LeaseMetrics,
 };
 
 /// How often it is looked what is due.
@@ -58,6 +59,8 @@ pub struct Reverter {
     later: HashMap<Key, (Instant, Duration)>,
     /// The version of the Deployment at which a lease was looked at last.
     looked: HashMap<Key, (u64, Instant)>,
+    /// When each was begun to be settled last: those that hang don't stand in front of others.
+    begun: HashMap<Key, Instant>,
 }
 
 impl Reverter {
@@ -82,6 +85,7 @@ impl Reverter {
             busy: HashMap::new(),
             later: HashMap::new(),
             looked: HashMap::new(),
+            begun: HashMap::new(),
         }
     }
 
@@ -97,7 +101,7 @@ impl Reverter {
                 Some(done) = self.under_way.join_next_with_id() => {
                     // One that panicked is tried again, as others that failed.
                     let (id, settled) = done.unwrap_or_else(|error| {
-                        (error.id(), Err(Unsettled("it met a defect of this server".into())))
+                        (error.id(), Err(Unsettled::of("it met a defect of this server")))
                     });
                     self.done(id, &settled);
                 }
@@ -119,11 +123,17 @@ impl Reverter {
             return;
         };
         self.forget(&known);
-        for stored in known.all() {
+        let mut candidates: Vec<_> = known
+            .all()
+            .map(|stored| (key(&stored.lease), stored))
+            .collect();
+        candidates.sort_by_cached_key(|(key, stored)| {
+            (stored.lease.due() > now, self.begun.get(key).copied())
+        });
+        for (key, stored) in candidates {
             if self.under_way.len() >= AT_ONCE {
                 return;
             }
-            let key = key(&stored.lease);
             let waits = self.later.get(&key);
             let waits = waits.is_some_and(|(until, _)| Instant::now() < *until);
             let busy = self.busy.values().any(|busy| *busy == key);
@@ -134,6 +144,7 @@ impl Reverter {
             let settling = self
                 .under_way
                 .spawn(async move { parts.settle(stored).await });
+            self.begun.insert(key.clone(), Instant::now());
             self.busy.insert(settling.id(), key);
         }
     }
@@ -185,6 +196,7 @@ impl Reverter {
         let there = |key: &Key| known.of(&key.0, &key.1).is_some();
         self.later.retain(|key, _| there(key));
         self.looked.retain(|key, _| there(key));
+        self.begun.retain(|key, _| there(key));
     }
 }
 
@@ -200,7 +212,7 @@ impl Parts {
         if over {
             let record = || record("lease.requested", &lease).with("to", lease.previous);
             let recorded = self.audit.before(record).await;
-            recorded.map_err(|_| Unsettled("the audit trail can't be written".into()))?;
+            recorded.map_err(|_| Unsettled::of("the audit trail can't be written"))?;
         }
         let rules = (self.rules)();
         let may = |now: &Details| judge_return(rules, now, lease.previous);
@@ -248,11 +260,9 @@ impl Parts {
                 return self.audit.record(|| record("lease.dropped", lease));
             }
             Ok(Settled::Refused(why)) => {
-                warn!(name: "lease.refused", principal = %holder, namespace = %namespace, name = %name, from = replicas, to = previous,
-                    error = %why, "the lease of Deployment {namespace}/{name} was over, and its count may not go back");
-                let why =
-                    format!("the lease is over, and the count can't go back to {previous}: {why}");
-                ("refused", "lease.refused", "LeaseNotReverted", why)
+                refused::log(lease, why);
+                let why = refused::words(lease, why);
+                ("refused", "lease.refused", NOT_REVERTED, why)
             }
             Ok(Settled::Waits(_) | Settled::Changed) => return,
             Ok(Settled::Unmanaged) => {
@@ -293,11 +303,7 @@ impl Parts {
             uid: lease.uid,
             resource_version: version,
             reason,
-            // A terminal shows it.
-            note: format!("{holder}: {why}")
-                .chars()
-                .map(|c| if hides(c) { '\u{fffd}' } else { c })
-                .collect(),
+            note: refused::note(holder, &why),
         });
     }
 }

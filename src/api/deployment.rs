@@ -71,6 +71,7 @@ pub(super) async fn get(
     let leases = api.deployments.leases().and_then(|leases| leases.known());
     let stored = leases.as_ref().and_then(|known| known.of(namespace, name));
     let lease = stored.map(|stored| &stored.lease);
+    let lease = lease.filter(|lease| lease.uid == found.uid);
     let detail = Detail::of(names, &found, rollout, sticking, bounds, lease);
     // A struct of strings and numbers always has a JSON form.
     let body = serde_json::to_vec(&detail).unwrap_or_default();

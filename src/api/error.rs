@@ -271,6 +271,11 @@ pub enum ApiError {
     )]
     LeaseReturn(String),
     /// 422
+    #[error(
+        "the lease has ended and its count stays, since it can't go back to what it was: {0}; set the count that is wanted"
+    )]
+    LeaseLost(String),
+    /// 422
     #[error("Kubernetes refused the {0}: {1}")]
     Refused(&'static str, String),
     /// 422
@@ -466,6 +471,7 @@ impl ApiError {
             | Self::LeaseLength { .. }
             | Self::TooManyLeases { .. }
             | Self::LeaseReturn(_)
+            | Self::LeaseLost(_)
             | Self::LargerThanBudget { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooOften { .. }
             | Self::TooManyConnections { .. }

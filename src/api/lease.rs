@@ -2,6 +2,7 @@
 
 mod cancel;
 mod extend;
+pub(crate) mod refused;
 mod take;
 
 use http::{Response, StatusCode, request::Parts};
@@ -14,15 +15,15 @@ use super::{
     authorization::{self, LabelsOf},
     deployments::caught_up,
     path::valid_names,
+    preconditions,
     replicas::{no_such, version_in},
     request::min_resource_version,
     write::{Parameter, Write},
 };
 use crate::{
     access::{Bounds, BoundsViolation, Caller, SetBy, Verb, WriteRules},
-    kubernetes::{Details, Found, LeaseObjects, WriteError, Written},
+    kubernetes::{Details, Found, LeaseObjects, Written},
     leases::{Lease, Refusal, SHORTEST},
-    store::Record,
 };
 
 pub(super) use cancel::Cancellation;
@@ -98,7 +99,10 @@ pub(super) async fn get(
         authorization::permit(caller, Verb::Get, names, &LabelsOf(record))?;
     }
     let known = leases.known().ok_or(ApiError::LeasesUnknown)?;
-    let stored = known.of(namespace, name).ok_or(ApiError::NoLease)?;
+    let stored = known.of(namespace, name);
+    // Of another Deployment by this name it says nothing.
+    let stored = stored.filter(|stored| stored.lease.uid == record.uid());
+    let stored = stored.ok_or(ApiError::NoLease)?;
     let shown = Shown::of(&stored.lease, Some(leases.now()));
     // A struct of strings and numbers always has a JSON form.
     let body = serde_json::to_vec(&shown).unwrap_or_default();
@@ -154,28 +158,39 @@ impl<'a> Representation<'a> {
     }
 }
 
-/// Judges a change of a lease by the Deployment's record.
-fn judge<P: Parameter>(write: &Write<P>, record: &Record<'_>) -> Result<(), ApiError> {
+/// Judges a change of a lease on the Deployment as it was read.
+fn judge<P: Parameter>(write: &Write<P>, now: &Details) -> Result<(), ApiError> {
     let caller = write.caller()?;
-    let decision = authorization::permit(
-        &caller,
-        Verb::Scale,
-        write.request.names(),
-        &LabelsOf(*record),
-    )?;
+    let names = write.request.names();
+    let decision = authorization::permit(&caller, Verb::Scale, names, &now.labels)?;
     write.decided(&decision);
-    if record.deleting() {
+    if now.deleting {
         return Err(ApiError::BeingDeleted);
     }
-    super::preconditions::judge(&write.headers, record)
+    preconditions::unless_changed(
+        &write.headers,
+        || preconditions::count_tag(now.uid, now.replicas),
+        |tag| ApiError::PreconditionFailed {
+            now: now.replicas,
+            tag,
+        },
+    )
 }
 
-/// The same, of the record that the store has.
-fn judge_stored<P: Parameter>(write: &Write<P>) -> Result<(), WriteError<ApiError>> {
-    let (namespace, name) = write.request.names();
-    let snapshot = write.api.status.store().snapshot();
-    let record = snapshot.get(namespace, name).ok_or(WriteError::NotFound)?;
-    judge(write, &record).map_err(WriteError::Judged)
+/// Judges the count that a change of a lease leaves or brings, as one that the caller sets: a lease is no way around its rule.
+fn judge_count<P: Parameter>(write: &Write<P>, now: &Details, to: i32) -> Result<(), ApiError> {
+    let caller = write.caller()?;
+    let names = write.request.names();
+    let decision = authorization::permit(&caller, Verb::Scale, names, &now.labels)?;
+    let server = Bounds::up_to(caller.rules.writes.max_replicas);
+    let annotations = authorization::annotation_bounds(now);
+    decision.judge_count(now.replicas, to, &annotations, &server)?;
+    Ok(())
+}
+
+/// Whether it is the caller who took or renewed the lease last.
+fn is_holder<P: Parameter>(write: &Write<P>, lease: &Lease) -> bool {
+    !lease.holder.is_empty() && lease.holder == write.origin.caller.name()
 }
 
 /// Whether a lease may go back to this count: by the server's own bound and those of the Deployment's annotations. What rules let

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     access::{Caller, Verb},
+    leases::Lease,
     store::Snapshot,
 };
 
@@ -44,13 +45,15 @@ pub(super) async fn list(
             continue;
         }
         // Of one whose Deployment is gone nobody can tell who may see it; it ends soon.
-        let Some(record) = snapshot.get(&lease.namespace, &lease.name) else {
+        let record = snapshot.get(&lease.namespace, &lease.name);
+        let Some(record) = record.filter(|record| record.uid() == lease.uid) else {
             continue;
         };
         if sees(&record).ok_or(ApiError::NotSynced)? {
             shown.push(lease);
         }
     }
+    let reserved = api.reserve(shown.iter().map(|lease| size(lease)).sum())?;
     shown.sort_by_key(|lease| lease.until());
     let now = leases.now();
     let shown: Vec<_> = shown
@@ -59,7 +62,8 @@ pub(super) async fn list(
         .collect();
     // Structs of strings and numbers always have a JSON form.
     let body = serde_json::to_vec(&shown).unwrap_or_default();
-    let mut response = Body::json(StatusCode::OK, body);
+    let body = Body::reserved(body.into(), reserved);
+    let mut response = Body::respond(StatusCode::OK, body);
     if known.unreadable().next().is_some() {
         let warning = HeaderValue::from_static(
             "299 - \"some Lease objects of this server can't be read and aren't shown: its log says which and why\"",
@@ -67,6 +71,13 @@ pub(super) async fn list(
         response.headers_mut().insert(header::WARNING, warning);
     }
     Ok(response)
+}
+
+/// What showing a lease takes, at most: its words, each character escaped, and all else there is of it.
+fn size(lease: &Lease) -> usize {
+    let reason = lease.reason.as_deref().unwrap_or_default();
+    let words = lease.namespace.len() + lease.name.len() + lease.holder.len() + reason.len();
+    512 + 6 * words
 }
 
 /// The namespace that is asked for, if one is.

@@ -80,7 +80,11 @@ impl Election {
     pub async fn attempt(&mut self) {
         let before = self.is_won();
         let began = Instant::now();
-        match self.acquire().await {
+        let acquired = match self.leases.admit() {
+            Ok(()) => self.acquire().await,
+            Err(away) => Err(CallError::Unreachable(away.why)),
+        };
+        match acquired {
             Ok(true) => self.renewed = Some(began),
             Ok(false) => self.renewed = None,
             Err(error) => {
@@ -134,7 +138,7 @@ impl Election {
 
     /// Lets the next one have it at once.
     pub async fn release(&mut self) {
-        if self.renewed.take().is_none() {
+        if self.renewed.take().is_none() || self.leases.admit().is_err() {
             return;
         }
         let path = self.path();

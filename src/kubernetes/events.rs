@@ -47,6 +47,9 @@ const LONGEST_NOTE: usize = 1024;
 /// How often it is said that they fail.
 const TELL: Duration = Duration::from_secs(60);
 
+/// The reason of an Event that tells of a lease whose count may not go back.
+pub const NOT_REVERTED: &str = "LeaseNotReverted";
+
 /// What an Event tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Told {
@@ -62,6 +65,16 @@ pub struct Told {
     pub reason: &'static str,
     /// What happened, for a person; it is cut at 1024 bytes.
     pub note: String,
+}
+
+impl Told {
+    /// The Event's type: a warning of what didn't come about, and normal otherwise.
+    fn kind(&self) -> &'static str {
+        match self.reason {
+            NOT_REVERTED => "Warning",
+            _ => "Normal",
+        }
+    }
 }
 
 /// Takes what Events are to tell. The default takes nothing.
@@ -365,7 +378,7 @@ fn new(told: &Told, name: &str, skipped: u64) -> Value {
         },
         "reason": told.reason,
         "message": note + &more,
-        "type": "Normal",
+        "type": told.kind(),
         "count": 1,
         "firstTimestamp": now,
         "lastTimestamp": now,
@@ -388,6 +401,14 @@ mod tests {
             reason: "ScaledByHeadcount",
             note: note.into(),
         }
+    }
+
+    #[test]
+    fn of_a_count_that_may_not_go_back_a_warning_tells() {
+        let told = told(1, "alice: 3 to 5");
+        assert_eq!(new(&told, "e1", 0)["type"], "Normal");
+        let reason = NOT_REVERTED;
+        assert_eq!(new(&Told { reason, ..told }, "e1", 0)["type"], "Warning");
     }
 
     #[test]

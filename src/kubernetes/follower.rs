@@ -28,8 +28,7 @@ const MOST_PAGES: usize = 1000;
 const ANSWER: Duration = Duration::from_secs(10);
 /// How long a whole page may take.
 const WHOLE_PAGE: Duration = Duration::from_secs(60);
-/// The API server ends a watch after so many seconds, and one that goes on for longer is cut: its connection is half-open.
-const WATCH_SECONDS: u64 = 60;
+/// A watch that goes on for longer than it should is cut: its connection is half-open.
 const OVERTIME: Duration = Duration::from_secs(3);
 /// A watch that ends sooner has failed, however cleanly it ends.
 const SHORT: Duration = Duration::from_secs(1);
@@ -46,6 +45,8 @@ pub(super) trait Followed {
     type Object: DeserializeOwned;
     /// What they are called in messages.
     const WHAT: &'static str;
+    /// The API server ends a watch after so many seconds: a copy that a dead connection feeds is older by no more than that.
+    const WATCH_SECONDS: u64 = 60;
 
     /// Its resourceVersion.
     fn version(object: &Self::Object) -> &str;
@@ -191,10 +192,11 @@ impl<F: Followed> Follower<F> {
 
     async fn watch(&mut self, version: &mut u64) -> Result<(), End> {
         let query = format!(
-            "watch=true&allowWatchBookmarks=true&resourceVersion={version}&timeoutSeconds={WATCH_SECONDS}"
+            "watch=true&allowWatchBookmarks=true&resourceVersion={version}&timeoutSeconds={}",
+            F::WATCH_SECONDS
         );
         let opened = Instant::now();
-        let cut = Duration::from_secs(WATCH_SECONDS) + OVERTIME;
+        let cut = Duration::from_secs(F::WATCH_SECONDS) + OVERTIME;
         let mut body = self.get(&query).await.map_err(End::of)?;
         let mut lines = Vec::new();
         let mut news = false;

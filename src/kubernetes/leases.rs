@@ -223,6 +223,7 @@ impl LeaseObjects {
     pub async fn read(&self, namespace: &str, name: &str) -> Result<Option<Stored>, LeaseError> {
         let own = object_name(namespace, name);
         let path = format!("{}/{own}", self.collection());
+        self.api_server.admit()?;
         match self.call(Method::GET, &path, None).await {
             Ok(body) => stored(&own, &body).map(Some),
             Err(error) if error.code() == 404 => Ok(None),
@@ -294,6 +295,11 @@ impl LeaseObjects {
     /// Waits until the copy doesn't have an object any more; not for long.
     pub async fn seen_gone(&self, uid: Uuid) {
         self.until(|known| !known.keeps(uid)).await;
+    }
+
+    /// Whether the API server is there, as far as is known: a dead one isn't tried.
+    pub(super) fn admit(&self) -> Result<(), Away> {
+        self.api_server.admit()
     }
 
     async fn until(&self, holds: impl Fn(&KnownLeases) -> bool) {
@@ -390,6 +396,7 @@ impl Copy<'_> {
 impl Followed for Copy<'_> {
     type Object = Value;
     const WHAT: &'static str = "leases";
+    const WATCH_SECONDS: u64 = 20;
 
     fn version(object: &Value) -> &str {
         let version = object["metadata"]["resourceVersion"].as_str();

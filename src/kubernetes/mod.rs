@@ -44,7 +44,7 @@ pub use circuit::Circuit;
 pub use connect::{ClusterConfig, ConnectError, client, connection};
 pub use details::{Condition, Container, Details, Manager, ReadError, Status};
 pub use election::Election;
-pub use events::{EventMetrics, Events, Told};
+pub use events::{EventMetrics, Events, NOT_REVERTED, Told};
 pub use field_manager::{FieldOwner, field_manager, new_mark};
 pub use informer::Informer;
 pub use learned_labels::{LearnedLabels, MOST_OF_ONE};

@@ -100,10 +100,16 @@ impl Deployments {
         }
     }
 
-    /// Whether the Deployment has a lease, as far as this server's copy knows.
-    fn is_leased(&self, request: &WriteRequest) -> bool {
-        let known = self.leases.as_ref().and_then(|leases| leases.known());
-        known.is_some_and(|known| known.of(&request.namespace, &request.name).is_some())
+    /// Whether the Deployment has a lease. This server's copy may lag, so the cluster is asked; one that doesn't say may have one.
+    async fn is_leased(&self, request: &WriteRequest) -> bool {
+        let Some(leases) = &self.leases else {
+            return false;
+        };
+        let (namespace, name) = request.names();
+        let copied = leases
+            .known()
+            .is_some_and(|known| known.of(namespace, name).is_some());
+        copied || !matches!(leases.read(namespace, name).await, Ok(None))
     }
 
     /// Sets the count of one Deployment to what `judge` says, 0 or more, if it lets it, and waits until the store shows it.
@@ -139,7 +145,7 @@ impl Deployments {
             self.reachable()?;
             // Applied, so that it has an owner: of a replaced Scale with 0 replicas, and of each one after it, Kubernetes keeps none.
             // Whoever applied what is there already would be one owner more: only where that tells that a lease's count is its no more.
-            let (method, content_type) = if replicas == previous && !self.is_leased(request) {
+            let (method, content_type) = if replicas == previous && !self.is_leased(request).await {
                 (Method::PUT, "application/json")
             } else {
                 (Method::PATCH, APPLY)

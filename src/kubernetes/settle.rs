@@ -61,12 +61,30 @@ pub enum Settled {
 
 /// Why it isn't known what a lease has come to; the next one to settle it goes on from where it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Unsettled(pub String);
+#[error("{why}")]
+pub struct Unsettled {
+    /// In words.
+    pub why: String,
+    /// Whether a step was made, or may have been.
+    pub made: bool,
+}
 
 impl Unsettled {
-    fn of(error: impl std::fmt::Display) -> Self {
-        Self(error.to_string())
+    /// This reason, before any step.
+    pub fn of(why: impl std::fmt::Display) -> Self {
+        Self {
+            why: why.to_string(),
+            made: false,
+        }
+    }
+}
+
+impl From<LeaseError> for Unsettled {
+    fn from(error: LeaseError) -> Self {
+        Self {
+            made: matches!(error, LeaseError::Unknown(_)),
+            ..Self::of(error)
+        }
     }
 }
 
@@ -106,9 +124,25 @@ impl Deployments {
     pub async fn settle(
         &self,
         leases: &LeaseObjects,
+        stored: Stored,
+        first: Option<Step>,
+        may: impl Fn(&Details) -> Result<(), String>,
+    ) -> Result<Settled, Unsettled> {
+        let mut made = false;
+        let settled = self.steps(leases, stored, first, may, &mut made).await;
+        settled.map_err(|Unsettled { why, made: last }| Unsettled {
+            why,
+            made: made || last,
+        })
+    }
+
+    async fn steps(
+        &self,
+        leases: &LeaseObjects,
         mut stored: Stored,
         first: Option<Step>,
         may: impl Fn(&Details) -> Result<(), String>,
+        made: &mut bool,
     ) -> Result<Settled, Unsettled> {
         let deadline = Instant::now() + TOGETHER;
         let mut decided = first;
@@ -131,9 +165,9 @@ impl Deployments {
             match (step, &found) {
                 (Step::Wait(until), _) => return Ok(Settled::Waits(until)),
                 (Step::Replace(next), _) => match leases.replace(&stored, &next).await {
-                    Ok(next) => stored = next,
+                    Ok(next) => (stored, *made) = (next, true),
                     Err(LeaseError::Changed) => return Ok(Settled::Changed),
-                    Err(error) => return Err(Unsettled::of(error)),
+                    Err(error) => return Err(error.into()),
                 },
                 (Step::End(end), _) => {
                     return ended(leases, &stored, Settled::Ended(end, there)).await;
@@ -149,6 +183,7 @@ impl Deployments {
                         }
                         done => went(done).await?,
                     }
+                    *made = true;
                 }
                 (Step::Fence, Some(details)) => {
                     self.fence(names, details).await?;
@@ -157,9 +192,40 @@ impl Deployments {
                 (Step::Return | Step::Fence, None) => {}
             }
         }
-        Err(Unsettled(
-            "others kept changing the Deployment or its lease".into(),
+        Err(Unsettled::of(
+            "others kept changing the Deployment or its lease",
         ))
+    }
+
+    /// Tries to go back without changing anything; the count that it would be.
+    ///
+    /// # Errors
+    ///
+    /// As writes have them, and never [`WriteError::Unknown`].
+    pub async fn try_return<E>(
+        &self,
+        lease: &Lease,
+        details: &Details,
+    ) -> Result<i32, WriteError<E>> {
+        let manager = field_manager(&lease.holder);
+        let mark = Some(lease.mark_of_return());
+        let request = WriteRequest {
+            dry_run: true,
+            ..own_request(&lease.namespace, &lease.name, manager, mark)
+        };
+        let on = Exactly::of(details);
+        match self.scale_exactly(&request, on, lease.previous).await {
+            Ok(written) => Ok(written.now),
+            // A webhook with side effects isn't asked by a dry run: that is no refusal.
+            Err(WriteError::Refused(why)) if why.contains("does not support dry run") => {
+                Ok(lease.previous)
+            }
+            Err(WriteError::Unknown(why)) => Err(WriteError::Unavailable(
+                format!("{why}; nothing was changed"),
+                None,
+            )),
+            Err(error) => Err(error),
+        }
     }
 
     /// Writes the count that is there once more, so that an earlier write that was judged at its version is refused.
@@ -213,7 +279,7 @@ async fn ended(
     match leases.delete(stored).await {
         Ok(()) => Ok(settled),
         Err(LeaseError::Changed) => Ok(Settled::Changed),
-        Err(error) => Err(Unsettled::of(error)),
+        Err(error) => Err(error.into()),
     }
 }
 

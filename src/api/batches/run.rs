@@ -177,11 +177,13 @@ impl Run {
             mark: Some(mark.clone()),
             charged,
         };
-        let write = match asked.judged().await {
+        // A defect costs one of them, as it costs one request.
+        let judged = AssertUnwindSafe(asked.judged()).catch_unwind().await;
+        let write = match judged.unwrap_or_else(|_| Err(self.panicked())) {
             Ok(write) => write,
             Err(error) => return self.failed(names, error, None),
         };
-        // A defect costs one of them, as it costs one request.
+        let goes_back_to = self.goes_back_to(&names);
         let written = AssertUnwindSafe(write.run()).catch_unwind().await;
         let written = written.unwrap_or_else(|_| Err(self.panicked()));
         let before = |uid, (replica_count, set_to), state: Option<&P::State>| {
@@ -206,7 +208,13 @@ impl Run {
                         Some(&written.now),
                     )
                 });
-                let (warnings, until) = (write.warnings(&written), P::until(&written.now));
+                let (mut warnings, until) = (write.warnings(&written), P::until(&written.now));
+                if let (Some(previous), None) = (goes_back_to, &until)
+                    && changed
+                    && previous != counts.now
+                {
+                    warnings.push(format!("this ends the Deployment's lease, which would have brought {previous} replicas back"));
+                }
                 Done {
                     outcome: Outcome::made(&counts, warnings, until),
                     before: before.flatten(),
@@ -221,6 +229,14 @@ impl Run {
                 self.failed(names, error, before)
             }
         }
+    }
+
+    /// The count that the lease of a Deployment brings back, if it has one as far as this server knows.
+    fn goes_back_to(&self, (namespace, name): &Names) -> Option<i32> {
+        let known = self.api.deployments.leases()?.known()?;
+        known
+            .of(namespace, name)
+            .map(|stored| stored.lease.previous)
     }
 
     fn failed(&self, names: Names, error: ApiError, before: Option<Before>) -> Done {

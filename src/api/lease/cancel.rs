@@ -11,11 +11,11 @@ use super::{
         replicas::Replicas,
         write::{Failure, Parameter, Write, log_write},
     },
-    Count, Representation, judge_return, judge_stored, leases, there,
+    Count, Representation, is_holder, judge, judge_count, judge_return, leases, refused, there,
 };
 use crate::{
     access::Verb,
-    kubernetes::{Details, LeaseObjects, Settled, WriteError, WriteRequest, Written},
+    kubernetes::{Details, LeaseObjects, Settled, Unsettled, WriteError, WriteRequest, Written},
     leases::{End, Step, Stored, cancel},
 };
 
@@ -60,7 +60,7 @@ impl Cancellation {
         let stored = stored.ok_or(WriteError::Judged(ApiError::NoLease))?;
         let found = deployments.look((namespace, name)).await?;
         let details = there(found).ok_or(WriteError::NotFound)?;
-        judge_stored(write)?;
+        judge(write, &details).map_err(WriteError::Judged)?;
         let keep = write.wish;
         let step = cancel(&stored.lease, Some(&details.seen()), keep);
         let step = step.map_err(|refusal| WriteError::Judged(refusal.into()))?;
@@ -73,9 +73,29 @@ impl Cancellation {
         let may = |now: &Details| judge_return(rules, now, previous);
         if returns {
             may(&details).map_err(|why| WriteError::Judged(ApiError::LeaseReturn(why)))?;
+            if !is_holder(write, &stored.lease) {
+                judge_count(write, &details, previous).map_err(WriteError::Judged)?;
+            }
             let pods = details.replicas.abs_diff(previous).into();
             write.charge(&caller, pods).map_err(WriteError::Judged)?;
         }
+        if step == Step::End(End::Kept) {
+            judge_count(write, &details, details.replicas).map_err(WriteError::Judged)?;
+        }
+        // Whatever the cluster refuses is told while the lease is untouched.
+        let returned = if returns {
+            let tried = deployments.try_return(&stored.lease, &details).await;
+            match tried {
+                Ok(count) => count,
+                Err(WriteError::Conflict) => return Ok(None),
+                Err(WriteError::Refused(why)) => {
+                    return Err(WriteError::Judged(ApiError::LeaseReturn(why)));
+                }
+                Err(error) => return Err(error),
+            }
+        } else {
+            details.replicas
+        };
         let uid = stored.uid;
         let written = move |version, replicas, stored: Stored| Written {
             uid: details.uid,
@@ -92,13 +112,19 @@ impl Cancellation {
         };
         let (version, replicas) = (details.resource_version, details.replicas);
         if write.request.dry_run {
-            let replicas = if returns { previous } else { replicas };
-            return Ok(Some(written(version, replicas, stored)));
+            return Ok(Some(written(version, returned, stored)));
         }
         // What is to be written is decided on what is read then.
         let first = Some(step).filter(|step| *step != Step::Return);
+        let lease = stored.lease.clone();
         let settled = deployments.settle(leases, stored.clone(), first, may).await;
-        let settled = settled.map_err(|why| WriteError::Unknown(why.0))?;
+        let settled = settled.map_err(|Unsettled { why, made }| {
+            if made {
+                WriteError::Unknown(why)
+            } else {
+                WriteError::Unavailable(format!("{why}; nothing was changed"), None)
+            }
+        })?;
         leases.seen_gone(uid).await;
         match settled {
             Settled::Ended(End::Gone, _) => Err(WriteError::NotFound),
@@ -109,7 +135,11 @@ impl Cancellation {
                 written.seen = seen.await;
                 Ok(Some(written))
             }
-            Settled::Refused(why) => Err(WriteError::Judged(ApiError::LeaseReturn(why))),
+            // It was refused only once the lease had been claimed: there is no way back from that.
+            Settled::Refused(why) => {
+                refused::tell(deployments, &lease, &why);
+                Err(WriteError::Judged(ApiError::LeaseLost(why)))
+            }
             Settled::Unmanaged => Err(WriteError::NotFound),
             Settled::Changed | Settled::Waits(_) => Ok(None),
         }

@@ -11,7 +11,7 @@ use super::{
         request::one_object,
         write::{Failure, Parameter, Write, log_write},
     },
-    Count, Representation, judge_stored, leases, length, second, there,
+    Count, Representation, judge, judge_count, leases, length, second, there,
 };
 use crate::{
     access::Verb,
@@ -40,10 +40,11 @@ impl Extension {
         let stored = stored.ok_or(WriteError::Judged(ApiError::NoLease))?;
         let found = write.api.deployments.look((namespace, name)).await?;
         let details = there(found).ok_or(WriteError::NotFound)?;
-        judge_stored(write)?;
+        judge(write, &details).map_err(WriteError::Judged)?;
         let seen = details.seen();
         let extended = extend(&stored.lease, Some(&seen), write.wish, leases.now());
         let extended = extended.map_err(|refusal| WriteError::Judged(refusal.into()))?;
+        judge_count(write, &details, details.replicas).map_err(WriteError::Judged)?;
         if !write.request.dry_run {
             match leases.replace(&stored, &extended).await {
                 Ok(stored) => leases.seen(stored.version).await,

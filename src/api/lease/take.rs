@@ -122,7 +122,7 @@ impl Taking<'_> {
             Take::Fence if write.request.dry_run => return Ok(None),
             Take::Fence => {
                 let fenced = deployments.fence(names, &details).await;
-                fenced.map_err(|why| WriteError::Unavailable(why.0, None))?;
+                fenced.map_err(|why| WriteError::Unavailable(why.why, None))?;
                 return Ok(None);
             }
             Take::New(taken) | Take::Renewal(taken) => taken,
@@ -269,8 +269,11 @@ impl Taking<'_> {
                 seen: true,
             }));
         }
-        // It wasn't carried out and never will be, or was overtaken already.
-        Ok(None)
+        // Another version of the same wish: the write wasn't carried out, and never will be. Otherwise it may have been, and overtaken.
+        if now.generation == details.generation && details.replicas != lease.replicas {
+            return Ok(None);
+        }
+        Err(unknown())
     }
 }
 

@@ -16,6 +16,7 @@ pub struct LeaseMetrics {
     ends: Family<ResultLabels, Counter>,
     elected: Gauge,
     overdue: Gauge,
+    unknown: Gauge,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -68,25 +69,32 @@ impl LeaseMetrics {
             Unit::Seconds,
             self.overdue.clone(),
         );
+        registry.register(
+            "lease_unknown",
+            "1 while this server has leases on and doesn't know which there are, so that it can't bring any count back",
+            self.unknown.clone(),
+        );
     }
 
-    /// What is known now.
+    /// What is known now; while nothing is, what was known last stays.
     pub(crate) fn show(&self, elected: bool, known: Option<&KnownLeases>, now: Timestamp) {
         self.elected.set(elected.into());
+        self.unknown.set(known.is_none().into());
+        let Some(known) = known else {
+            return;
+        };
         let mut counts = [0; STATES.len()];
         let mut overdue = 0;
-        if let Some(known) = known {
-            for stored in known.all() {
-                counts[match stored.lease.state {
-                    State::Pending { .. } => 0,
-                    State::Held => 1,
-                    State::Ending => 2,
-                }] += 1;
-                let late = now.duration_since(stored.lease.until()).as_secs();
-                overdue = overdue.max(late);
-            }
-            counts[3] = known.unreadable().count() as i64;
+        for stored in known.all() {
+            counts[match stored.lease.state {
+                State::Pending { .. } => 0,
+                State::Held => 1,
+                State::Ending => 2,
+            }] += 1;
+            let late = now.duration_since(stored.lease.until()).as_secs();
+            overdue = overdue.max(late);
         }
+        counts[3] = known.unreadable().count() as i64;
         for (state, count) in STATES.into_iter().zip(counts) {
             self.leases.get_or_create(&StateLabels { state }).set(count);
         }
@@ -96,5 +104,20 @@ impl LeaseMetrics {
     /// A lease has come to this.
     pub(crate) fn ended(&self, result: &'static str) {
         self.ends.get_or_create(&ResultLabels { result }).inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_known_last_stays_while_nothing_is() {
+        let (metrics, now) = (LeaseMetrics::default(), Timestamp::UNIX_EPOCH);
+        metrics.overdue.set(300);
+        metrics.show(false, None, now);
+        assert_eq!((metrics.overdue.get(), metrics.unknown.get()), (300, 1));
+        metrics.show(false, Some(&KnownLeases::default()), now);
+        assert_eq!((metrics.overdue.get(), metrics.unknown.get()), (0, 0));
     }
 }

@@ -3,6 +3,7 @@
 mod faults;
 mod kills;
 mod past;
+mod returning;
 mod steps;
 
 use std::time::Duration;
