@@ -239,7 +239,7 @@ pub enum Take {
 }
 
 /// A lease that is taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Taken {
     /// As it is written first.
     pub lease: Lease,
