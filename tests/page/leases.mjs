@@ -45,7 +45,7 @@ run(async () => {
   await page.getByLabel("For how long from now").fill("5h");
   await page.getByRole("button", { name: "Extend", exact: true }).click();
   await until("a longer one", async () => /4h 5\dm|5h/.test(await table.innerText()));
-  await page.getByRole("button", { name: "End the lease of web/shop" }).click();
+  await page.getByRole("button", { name: "End the lease of web/shop", exact: true }).click();
   await page.getByRole("button", { name: "Back to 3" }).click();
   await page.locator("#status", { hasText: "The lease of web/shop has ended: the count is 3 again" }).waitFor();
   await until("what was", async () => (await step("count", "web", "shop")) === 3);
@@ -63,7 +63,7 @@ run(async () => {
   await until("the other count", async () => (await step("count", "web", "cart")) === 6);
   await until("its dialog's end", async () => (await dialog.innerText()).includes("until"));
   await page.keyboard.press("Escape");
-  await page.locator(".details").getByRole("button", { name: "End…" }).click();
+  await page.locator(".details").getByRole("button", { name: "End…", exact: true }).click();
   await page.getByRole("button", { name: "Back to 2" }).waitFor();
   await step("kubectl scales", "web", "cart", 8);
   await page.getByRole("button", { name: "Back to 2" }).click();
