@@ -131,7 +131,7 @@ function confirm(of, wish, would) {
   yes.disabled ||= able.length === 0;
   dialog.show(
     form(
-      () => yes.disabled || write(of, wish, new Set(able.map(keyOf))),
+      () => yes.disabled || write(of, wish, new Map(able.map((one) => [keyOf(one), one]))),
       el("p", { class: "fromto" }, `${able.length} of ${would.length} to `, el("strong", {}, count), time),
       able.length < would.length && warning("Those that are refused will be left as they are."),
       ends > 0 && warning(wish.time ? `${ends} are leased: their leases are renewed.` : `${ends} are leased: this ends their leases, and they do not go back by themselves.`),
@@ -166,7 +166,9 @@ async function write(of, wish, able) {
     return failedWhole(of, refused, () => ask(of, wish, alertOf(sentence(refused))));
   }
   const lost = wish.time ? "if they were, they go back by themselves." : "and what they were isn't kept: look at them before you go on.";
-  ended({ ...of, id: key, lost }, results, restorable, `${changedOf(results)} set ${to}`);
+  // What the check left as it is has nothing to be brought back to.
+  const stays = (one) => able.get(keyOf(one))?.changed === false;
+  ended({ ...of, id: key, lost, stays }, results, restorable, `${changedOf(results)} set ${to}`);
 }
 
 const changedOf = (results) => results.filter((one) => one.changed).length;
@@ -186,19 +188,20 @@ function sums(results) {
 }
 
 /** `of.lost` tells what to do about those of which nobody knows and nothing is kept. */
-function ended({ dialog, done, leaseOf, id, lost }, results, restorable, words) {
+function ended({ dialog, done, leaseOf, id, lost, stays = () => false }, results, restorable, words) {
   const snapshot = { id, takenAt: new Date().toISOString(), words: `${words}${sums(results)}`, items: restorable };
   keep(snapshot);
   const failed = results.filter((one) => one.error).length;
   const unknown = results.filter((one) => one.error && one.status === UNKNOWN);
   const kept = new Set(restorable.map(keyOf));
-  const bare = unknown.filter((one) => !kept.has(keyOf(one))).length;
+  const bare = unknown.filter((one) => !kept.has(keyOf(one)) && !stays(one)).length;
+  const held = unknown.filter((one) => kept.has(keyOf(one))).length;
   announce(snapshot.words, failed ? "error" : "info");
   done();
   if (dialog.signal.aborted) return;
   dialog.show(
     el("p", { role: "status", class: "fromto" }, `${results.length - failed} done${sums(results)}.`),
-    unknown.length > bare && warning(`Whether ${unknown.length - bare} were set isn't known. Undo… brings them back too, to what they were at the check, if they were set.`),
+    held > 0 && warning(`Whether ${held} were set isn't known. Undo… brings them back too, to what they were at the check, if they were set.`),
     bare > 0 && warning(`Whether ${bare} were set isn't known: ${lost}`),
     list(results.map((one) => outcome(one))),
     buttons(

@@ -47,7 +47,7 @@ run(async () => {
   await key("Space");
   await key("Shift+ArrowDown");
   await until("two are selected", async () => (await page.locator("#chosen").innerText()).includes("2 selected"));
-  same(await page.locator(".row[aria-selected=true]").count(), 2, "selected rows");
+  await until("selected rows, with the next frame", async () => (await page.locator(".row[aria-selected=true]").count()) === 2);
   await key("Control+a");
   await until("all are selected", async () => (await page.locator("#chosen").innerText()).includes("4 selected"));
   await key("?");

@@ -30,6 +30,10 @@ run(async () => {
   await until("what labels select", async () => (await names(page)).join() === "batch/worker,web/shop");
   await page.locator("#labels").fill("app in (shop");
   await until("what is wrong with labels", async () => (await page.locator("#labels-wrong").innerText()).length > 20);
+  await until("nothing is shown of it", async () => (await names(page)).length === 0);
+  await page.locator("#grid").focus();
+  await page.keyboard.press("Control+a");
+  check(await page.locator("#chosen").isHidden(), "nor can anything be selected");
   await page.locator("#labels").fill("");
   await until("no selector", async () => (await names(page)).length === 4);
 
