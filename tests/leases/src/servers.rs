@@ -180,10 +180,7 @@ impl World {
         let lease = &object.lease;
         let of_lease =
             Some(object.version).filter(|_| scene.defect != Some(Defect::DeleteUnconditional));
-        let back =
-            |version| What::Count(version, lease.previous, Some(lease.mark_of_return()));
-            What::Count(version, lease.previous, Some(mark))
-        };
+        let back = |version| What::Count(version, lease.previous, Some(lease.mark_of_return()));
         let what = match step {
             Step::Wait(_) => return self.becomes(at, Doing::Begins),
             Step::Replace(next)
