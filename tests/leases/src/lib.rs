@@ -108,7 +108,7 @@ pub enum Action {
     /// A server goes on by itself.
     Go(usize),
     /// A write arrives, and whoever waits for it is answered.
-    Arrive(Write),
+    Arrive(Box<Write>),
     /// A server doesn't wait any longer; a caller's is done, as when it dies.
     GiveUp(usize),
     /// A caller stops trying, and its server takes back what it wrote.
@@ -200,7 +200,8 @@ impl Model for Scene {
                 actions.push(Action::TakeBack(at));
             }
         }
-        actions.extend(world.sent.iter().cloned().map(Action::Arrive));
+        let sent = world.sent.iter().cloned();
+        actions.extend(sent.map(|write| Action::Arrive(Box::new(write))));
         if world.left[0] > 0 {
             // To another count, and to the one that a lease sets.
             actions.extend([OTHERS, LEASED].map(Action::Change));
@@ -220,7 +221,7 @@ impl Model for Scene {
         let mut world = before.clone();
         match action {
             Action::Go(at) => world.go(self, at),
-            Action::Arrive(write) => world.arrive(self, write),
+            Action::Arrive(write) => world.arrive(self, *write),
             Action::GiveUp(at) => {
                 world.take_one(3);
                 world.give_up(at);
