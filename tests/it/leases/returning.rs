@@ -240,3 +240,23 @@ async fn leases_that_hang_do_not_stand_in_front_of_others() {
     let last = there.iter().find(|d| d.name == "d16").unwrap();
     assert_eq!((last.replicas, objects(&cluster).len()), (Some(1), 16));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_warns_of_the_leases_that_it_ends_and_of_no_others() {
+    let (cluster, clock) = (cluster(), Clock::default());
+    let server = InProcess::leasing(&cluster, &rules(), &clock).await;
+    let warnings = async |count: i32| {
+        let item = json!({"namespace": "web", "name": "shop", "replicaCount": count});
+        let body = json!({"items": [item]}).to_string();
+        let made = server.send(Method::POST, "/batches", &[JSON], &body).await;
+        assert_eq!(made.status, 200, "{:?}", made.body);
+        made.json()["results"][0]["warnings"].clone()
+    };
+    assert!(warnings(4).await.is_null());
+    take(&server, 10, HOUR).await;
+    let told = warnings(20).await.to_string();
+    assert!(
+        told.contains("lease") && told.contains("4 replicas"),
+        "{told}"
+    );
+}
