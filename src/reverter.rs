@@ -279,10 +279,15 @@ impl Parts {
             }
         };
         self.metrics.ended(result);
+        // What is there, and else what was to be.
+        let to = match settled {
+            Ok(Settled::Ended(_, Some((_, now)))) => *now,
+            _ => *previous,
+        };
         self.audit.record(|| {
             record(event, lease)
                 .with("from", *replicas)
-                .with("to", *previous)
+                .with("to", to)
                 .with("result", result)
                 .with(
                     "error",

@@ -141,7 +141,14 @@ impl Cancellation {
                 Err(WriteError::Judged(ApiError::LeaseLost(why)))
             }
             Settled::Unmanaged => Err(WriteError::NotFound),
-            Settled::Changed | Settled::Waits(_) => Ok(None),
+            Settled::Changed | Settled::Waits(_) => {
+                // Whoever ends leases may have been faster, from this very claim on: that is what was asked for.
+                let there = there(deployments.look((namespace, name)).await?);
+                let returned =
+                    there.filter(|now| now.marks.contains(&Some(lease.mark_of_return())));
+                let version = returned.map(|now| (now.resource_version, now.replicas));
+                Ok(version.map(|(version, replicas)| written(version, replicas, stored)))
+            }
         }
     }
 }
