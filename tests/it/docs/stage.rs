@@ -21,7 +21,7 @@ use super::{page::project, script::Script};
 use crate::chart::{HEADCOUNT, World};
 
 /// For all commands of a page.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 /// What commands of the documentation use of the project.
 const COPIED: [&str; 5] = [
     ".ci",
