@@ -18,7 +18,7 @@ use tokio::process::Command;
 /// The namespace that headcount is in, and the release's name.
 pub(crate) const HEADCOUNT: &str = "headcount";
 /// Helm is told to wait for less than this.
-const PATIENCE: Duration = Duration::from_secs(150);
+const PATIENCE: Duration = Duration::from_secs(330);
 /// Kinds whose objects come and go by themselves.
 const RESTLESS: [&str; 5] = [
     "componentstatuses",
@@ -91,7 +91,7 @@ impl Cluster {
         self.kubectl(&[
             "wait",
             "--for=condition=Established",
-            "--timeout=60s",
+            "--timeout=300s",
             &file,
         ])
         .await;
@@ -171,7 +171,7 @@ impl Cluster {
             HEADCOUNT,
             chart.to_str().unwrap(),
             "--wait",
-            "--timeout=120s",
+            "--timeout=300s",
             &file,
         ];
         self.helm_of(helm, &[&arguments[..], further].concat())
@@ -180,7 +180,7 @@ impl Cluster {
 
     /// Takes it away again, and waits until its Pods are gone.
     pub(crate) async fn uninstall(&self, helm: &str) {
-        self.helm_of(helm, &["uninstall", HEADCOUNT, "--wait", "--timeout=120s"])
+        self.helm_of(helm, &["uninstall", HEADCOUNT, "--wait", "--timeout=300s"])
             .await;
     }
 

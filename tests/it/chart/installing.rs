@@ -60,7 +60,7 @@ async fn installed_upgraded_rolled_back(cluster: &Cluster, helm: &str) {
     cluster
         .helm_of(
             helm,
-            &["rollback", HEADCOUNT, "1", "--wait", "--timeout=120s"],
+            &["rollback", HEADCOUNT, "1", "--wait", "--timeout=300s"],
         )
         .await;
     let third = cluster.object("deployment", HEADCOUNT).await;
@@ -278,7 +278,7 @@ async fn with_kustomize(cluster: &Cluster) {
     for _ in 0..2 {
         cluster.kubectl(&["apply", &overlay]).await;
     }
-    let rollout = ["rollout", "status", "deployment/headcount", "--timeout=60s"];
+    let rollout = ["rollout", "status", "deployment/headcount", "--timeout=300s"];
     let ours = ["--namespace", HEADCOUNT];
     cluster.kubectl(&[&ours[..], &rollout].concat()).await;
     cluster.kubectl(&["delete", &overlay]).await;

@@ -116,7 +116,7 @@ pub(super) async fn restarting_and_going_back(client: &Client, target: &Target) 
 /// Whether the cluster has an Event that tells of a write.
 pub(super) async fn telling_in_events(cluster: &Cluster, target: &Target) {
     eventually(
-        Duration::from_secs(10),
+        Duration::from_secs(60),
         "an Event that tells of a write",
         async || {
             let described = cluster

@@ -77,7 +77,7 @@ impl Release {
             };
             // The authorizer learns of a change a moment after it was made.
             let same = async || account.more_than(&self.bare, namespace).await == expected;
-            eventually(Duration::from_secs(5), "the documented rights", same).await;
+            eventually(Duration::from_secs(30), "the documented rights", same).await;
             assert_eq!(account.secrets(namespace).await, 403, "{namespace}");
         }
     }
@@ -96,7 +96,7 @@ impl Release {
         let tested = self
             .world
             .cluster
-            .helm(&["test", HEADCOUNT, "--timeout=60s"])
+            .helm(&["test", HEADCOUNT, "--timeout=300s"])
             .await;
         assert!(tested.contains("Succeeded"), "{tested}");
 
@@ -119,7 +119,7 @@ impl Release {
         let second = self.world.kubelet.pods();
         self.world
             .cluster
-            .helm(&["rollback", HEADCOUNT, "--wait", "--timeout=120s"])
+            .helm(&["rollback", HEADCOUNT, "--wait", "--timeout=300s"])
             .await;
         self.world.has_settled().await;
         let third = self.world.kubelet.pods();
@@ -207,7 +207,7 @@ impl Release {
             ])
             .await;
         let allowed = async || client.count(namespace, name).await.is_ok();
-        eventually(Duration::from_secs(20), "what the cluster allows", allowed).await;
+        eventually(Duration::from_secs(60), "what the cluster allows", allowed).await;
         offered::reading_and_scaling(&self.world.cluster, &client, &self.target).await;
     }
 

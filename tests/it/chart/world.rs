@@ -68,7 +68,7 @@ impl World {
 
     pub(super) async fn has_so_many_pods(&self, expected: u64) {
         let settled = async || self.kubelet.pods().len() as u64 == expected;
-        eventually(Duration::from_secs(40), "the end of other Pods", settled).await;
+        eventually(Duration::from_secs(120), "the end of other Pods", settled).await;
         for (name, ended) in self.kubelet.ended() {
             assert_eq!(ended.code, Some(0), "{name}: {:#?}", ended.stderr);
         }
