@@ -81,6 +81,11 @@ impl<P: Parameter> Write<P> {
             (false, true) => ("applied", 200),
             (false, false) => ("applied", 202),
         };
+        let result = if self.repeated() && !self.request.dry_run {
+            "repeated"
+        } else {
+            result
+        };
         let names = self.request.names();
         of_write(P::APPLIED, self.parameter(), &self.origin, names)
             .with("from", from)

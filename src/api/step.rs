@@ -2,6 +2,8 @@
 //!
 //! Made twice it is another step, so it needs a precondition or a key that tells a repetition from another one.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use http::{HeaderMap, header};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -49,9 +51,13 @@ impl Step {
         request.mark = Some(mark.text());
         // Whether an unanswered one was made is seen by its mark, not by the count.
         request.conditional = true;
+        let sent = AtomicBool::new(false);
         let made = |found: &Details| {
             let setter = found.last_set_by.as_ref();
             let made = setter.is_some_and(|owner| owner.mark == request.mark);
+            if made && !sent.load(Ordering::Relaxed) {
+                write.was_made_before();
+            }
             Ok(made.then(|| Written {
                 uid: found.uid,
                 previous: found.replicas.saturating_sub(delta),
@@ -60,7 +66,11 @@ impl Step {
                 seen: true,
             }))
         };
-        replicas::set_as_read(write, &request, made, |now| Self::count(now, delta)).await
+        let count = |now| {
+            sent.store(true, Ordering::Relaxed);
+            Self::count(now, delta)
+        };
+        replicas::set_as_read(write, &request, made, count).await
     }
 }
 
@@ -131,7 +141,10 @@ impl Parameter for Step {
         }
         let begun = write.api.steps.begin(&caller, &mark, delta);
         match begun.map_err(WriteError::Judged)? {
-            Beginning::Made(written) => Ok(written),
+            Beginning::Made(written) => {
+                write.was_made_before();
+                Ok(written)
+            }
             Beginning::New(begun) => {
                 let written = Self::with_key(write, &mark).await?;
                 begun.made(delta, &written);

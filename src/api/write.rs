@@ -6,7 +6,10 @@
 mod answer;
 mod asked;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, header, request::Parts};
@@ -296,6 +299,8 @@ pub(super) struct Write<P: Parameter> {
     rule: Mutex<Option<String>>,
     /// The Deployment's uid and count that let it be sent last.
     judged: Mutex<Option<(Uuid, i32)>>,
+    /// Whether an earlier request has made it, which this one repeats.
+    repeated: AtomicBool,
 }
 
 impl<P: Parameter> Write<P> {
@@ -360,6 +365,16 @@ impl<P: Parameter> Write<P> {
         *self.judged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Remembers that an earlier request has made it.
+    pub(super) fn was_made_before(&self) {
+        self.repeated.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether this one repeats what an earlier request has made.
+    pub(super) fn repeated(&self) -> bool {
+        self.repeated.load(Ordering::Relaxed)
+    }
+
     pub(super) fn parameter(&self) -> &P {
         &self.parameter
     }
@@ -372,6 +387,7 @@ impl<P: Parameter> Write<P> {
             Err(Unrecorded) => Err(WriteError::Judged(ApiError::Unrecorded)),
         };
         match &outcome {
+            Ok(_) if self.repeated() => self.charged.settle(0),
             Ok(written) => self.charged.settle(self.parameter.pods(written)),
             // It may have happened.
             Err(WriteError::Unknown(_)) => {}
@@ -381,6 +397,7 @@ impl<P: Parameter> Write<P> {
             Ok(written) => {
                 let result = match (self.request.dry_run, written.seen) {
                     (true, _) => "dry run",
+                    _ if self.repeated() => "repeated",
                     (false, true) => "updated",
                     (false, false) => "updated, not seen yet",
                 };
@@ -396,7 +413,7 @@ impl<P: Parameter> Write<P> {
     /// Has an Event on the Deployment tell of a write that changed it.
     fn tell(&self, written: &Written<P::State>) {
         let (from, to) = self.parameter.values(written);
-        if self.request.dry_run || from == to {
+        if self.request.dry_run || self.repeated() || from == to {
             return;
         }
         self.api.deployments.events.tell(|| {

@@ -319,7 +319,7 @@ pub const FIELDS: &[(&str, &str)] = &[
     ("replicas", "The count."),
     ("request_id", "The request's id: the caller's `X-Request-Id`, or one that was made, as in the answer."),
     ("resource_version", "The resourceVersion in Kubernetes."),
-    ("result", "Of a write: `updated`, `updated, not seen yet`, `dry run`, or the status of the answer. Of a question: `allowed` or `denied`."),
+    ("result", "Of a write: `updated`, `updated, not seen yet`, `repeated` (made by an earlier request with the same `Idempotency-Key`), `dry run`, or the status of the answer. Of a question: `allowed` or `denied`."),
     ("retry_in", "How long until the next try, in seconds."),
     ("seconds", "How long it took or takes, in seconds."),
     ("serial", "The serial number of the client's certificate, in hexadecimal digits."),

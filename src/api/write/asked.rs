@@ -1,6 +1,6 @@
 //! One write that is asked for, and whether its caller may make it: as a request of its own, or as one of a batch.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, atomic::AtomicBool};
 
 use http::HeaderMap;
 
@@ -65,6 +65,7 @@ impl<P: Parameter> Asked<P> {
             charged: self.charged,
             rule: Mutex::default(),
             judged: Mutex::default(),
+            repeated: AtomicBool::default(),
         })
     }
 }

@@ -95,6 +95,37 @@ async fn a_write_is_on_record_before_it_is_sent_and_when_its_outcome_is_known() 
 }
 
 #[tokio::test]
+async fn a_step_that_is_sent_again_is_on_record_as_a_repetition_by_whichever_server() {
+    let cluster = SimCluster::start().await;
+    cluster.create("web", "shop", 3);
+    let mut results = Vec::new();
+    for _server in 0..2 {
+        let audited = Audited::new("", POLICY);
+        let serving = audited.serve(&cluster).await;
+        for _ in 0..2 {
+            let path = "/namespaces/web/deployments/shop/replicas";
+            let headers = [
+                ("content-type", "application/json"),
+                ("idempotency-key", "once"),
+            ];
+            let answer = serving
+                .client
+                .send(Method::PATCH, path, &headers, r#"{"delta":2}"#)
+                .await;
+            assert_eq!(answer.status, 200, "{}", answer.text());
+        }
+        assert_eq!(cluster.count("web", "shop"), Some(5));
+        assert_eq!(serving.terminated().await.code, Some(0));
+        let records = audited.records();
+        for record in of(&records, "scale.applied") {
+            assert_eq!((&record["from"], &record["to"]), (&json!(3), &json!(5)));
+            results.push(record["result"].as_str().unwrap().to_owned());
+        }
+    }
+    assert_eq!(results, ["applied", "repeated", "repeated", "repeated"]);
+}
+
+#[tokio::test]
 async fn every_kind_of_write_denial_and_refused_client_has_its_record() {
     let cluster = SimCluster::start().await;
     cluster.create("web", "shop", 3);

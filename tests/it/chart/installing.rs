@@ -278,7 +278,12 @@ async fn with_kustomize(cluster: &Cluster) {
     for _ in 0..2 {
         cluster.kubectl(&["apply", &overlay]).await;
     }
-    let rollout = ["rollout", "status", "deployment/headcount", "--timeout=300s"];
+    let rollout = [
+        "rollout",
+        "status",
+        "deployment/headcount",
+        "--timeout=300s",
+    ];
     let ours = ["--namespace", HEADCOUNT];
     cluster.kubectl(&[&ours[..], &rollout].concat()).await;
     cluster.kubectl(&["delete", &overlay]).await;
