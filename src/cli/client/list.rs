@@ -114,7 +114,7 @@ pub(super) async fn list(args: &ListArgs) -> Result<(), Failed> {
             all.len()
         ));
     }
-    let leases = leases(&mut asker, args).await;
+    let leases = lease::known(&mut asker, args.namespace.as_deref()).await;
     let mut headers = vec!["NAMESPACE", "NAME", "DESIRED"];
     let with_ready = all.iter().any(|one| one.ready_replicas.is_some());
     if with_ready {
@@ -137,14 +137,6 @@ pub(super) async fn list(args: &ListArgs) -> Result<(), Failed> {
         table.row(cells);
     }
     output::table(&table)
-}
-
-/// The leases of those that are listed; none where the server has none, or doesn't know of any: they are beside the counts.
-async fn leases(asker: &mut Asker<'_>, args: &ListArgs) -> BTreeMap<String, Lease> {
-    let path = lease::path(args.namespace.as_deref());
-    let all: Vec<lease::Listed> = asker.read(path).await.unwrap_or_default();
-    let named = all.into_iter().map(|one| (one.full_name(), one.lease));
-    named.collect()
 }
 
 /// Lists them in detail, each by a read of its own; those that have gone meanwhile are left out.
