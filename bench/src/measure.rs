@@ -1,7 +1,7 @@
 //! The measurements on a real cluster. Whoever is compared is measured in turn, round after round.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -482,20 +482,4 @@ impl Bench<'_> {
         }
         Ok(())
     }
-}
-
-/// Where the simulated cluster is.
-pub(crate) fn write_kubeconfig(folder: &Path, server: &str) -> Result<PathBuf, Error> {
-    let file = folder.join("simulated.kubeconfig");
-    let content = format!(
-        "apiVersion: v1
-kind: Config
-clusters: [{{name: simulated, cluster: {{server: \"{server}\"}}}}]
-users: [{{name: nobody, user: {{}}}}]
-contexts: [{{name: simulated, context: {{cluster: simulated, user: nobody}}}}]
-current-context: simulated
-"
-    );
-    fs::write(&file, content).map_err(Error::file(&file))?;
-    Ok(file)
 }

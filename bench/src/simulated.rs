@@ -1,7 +1,8 @@
 //! The measurements on a simulated cluster: more Deployments than a real one holds here, and events at a given rate.
 
+use std::fs;
 use std::future::pending;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,6 @@ use tokio::task::JoinHandle;
 
 use crate::error::Error;
 use crate::figures::{Aim, Figures, Side};
-use crate::measure::write_kubeconfig;
 use crate::server::{Place, Server};
 use crate::sizes::Sizes;
 
@@ -40,6 +40,22 @@ pub(crate) async fn serve(
     let serving = tokio::spawn(async move { cluster.serve(listener, pending()).await });
     let kubeconfig = write_kubeconfig(&place.folder, &format!("http://{address}"))?;
     Ok((serving, kubeconfig))
+}
+
+/// Where the simulated cluster is.
+fn write_kubeconfig(folder: &Path, server: &str) -> Result<PathBuf, Error> {
+    let file = folder.join("simulated.kubeconfig");
+    let content = format!(
+        "apiVersion: v1
+kind: Config
+clusters: [{{name: simulated, cluster: {{server: \"{server}\"}}}}]
+users: [{{name: nobody, user: {{}}}}]
+contexts: [{{name: simulated, context: {{cluster: simulated, user: nobody}}}}]
+current-context: simulated
+"
+    );
+    fs::write(&file, content).map_err(Error::file(&file))?;
+    Ok(file)
 }
 
 fn key(i: u32) -> (String, String) {

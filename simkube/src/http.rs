@@ -1,5 +1,6 @@
 //! One request: what it is, which faults it meets, who answers it.
 
+mod kept;
 mod spoilt;
 
 use std::sync::Arc;
@@ -14,7 +15,6 @@ use serde_json::Value;
 use crate::body::Body;
 use crate::cluster::Shared;
 use crate::faults::{Call, Fault};
-use crate::list::Token;
 use crate::log::SeenRequest;
 use crate::negotiate::{Encoding, JSON};
 use crate::object::Object;
@@ -24,9 +24,7 @@ use crate::route::{Query, Route};
 use crate::serve::TransportError;
 use crate::status::{APPS, DEPLOYMENTS, Status};
 use crate::write::{self, Deleted};
-use crate::{
-    autoscaler, event, json, lease, list, objects, own, review, revision, scale, watch, wire,
-};
+use crate::{autoscaler, event, json, lease, list, own, review, revision, scale, watch, wire};
 
 /// The largest body of a request.
 const MAX_BODY: usize = 3 * 1024 * 1024;
@@ -119,85 +117,6 @@ struct Exchange {
 }
 
 impl Exchange {
-    /// The status with which a fault answers this request, if it is one that answers.
-    fn refusal(&self, fault: &Fault) -> Option<Status> {
-        let (resource, name, namespace) = self.route.subject();
-        let group = match resource {
-            "namespaces" | "events" => "",
-            _ if resource == autoscaler::KIND.resource => autoscaler::KIND.group,
-            _ if resource == lease::KIND.resource => lease::KIND.group,
-            "subjectaccessreviews" | "selfsubjectaccessreviews" | "selfsubjectrulesreviews" => {
-                review::GROUP
-            }
-            _ => APPS,
-        };
-        let plain = resource.split('/').next().unwrap_or_default();
-        Some(match fault {
-            Fault::Status { code, retry_after } => {
-                let status = Status::usual(*code);
-                retry_after.map_or_else(
-                    || status.clone(),
-                    |seconds| status.clone().retry_after(seconds),
-                )
-            }
-            Fault::Unauthorized => Status::usual(401),
-            Fault::Forbidden { user } => {
-                let verb = self.verb();
-                let place = match namespace {
-                    Some(namespace) => format!("in the namespace \"{namespace}\""),
-                    None => "at the cluster scope".to_owned(),
-                };
-                let why = format!(
-                    "User \"{user}\" cannot {verb} resource \"{resource}\" in API group \"{group}\" {place}"
-                );
-                Status::forbidden(group, plain, name, &why)
-            }
-            Fault::Webhook {
-                name,
-                message,
-                code,
-            } => {
-                let reason = if *code == 403 { "Forbidden" } else { "" };
-                let message = format!("admission webhook \"{name}\" denied the request: {message}");
-                Status::new(if *code < 400 { 400 } else { *code }, reason, message)
-            }
-            Fault::Quota { name: quota } => {
-                let why = format!(
-                    "exceeded quota: {quota}, requested: count/deployments.apps=1, used: count/deployments.apps=1, \
-                     limited: count/deployments.apps=1"
-                );
-                Status::forbidden(group, plain, name, &why)
-            }
-            Fault::Conflict => Status::modified(name),
-            Fault::TooLargeVersion => {
-                let asked = self.query.version().ok().flatten().unwrap_or_default();
-                Status::too_large(asked, asked.saturating_sub(1))
-            }
-            Fault::Expired if self.call != Call::Watch => {
-                let token = Token::decode(self.query.get("continue")).ok();
-                list::expired(token.as_ref())
-            }
-            _ => return None,
-        })
-    }
-
-    /// The verb of RBAC.
-    fn verb(&self) -> &'static str {
-        match (self.call, &self.parts.method) {
-            (Call::Watch, _) => "watch",
-            (Call::List { .. } | Call::Probe, _) => "list",
-            (Call::Get, _) if matches!(self.route, Route::Deployments(_)) => "list",
-            (Call::Autoscalers | Call::Leases, _) if self.query.flag("watch") => "watch",
-            (Call::Leases, _) if matches!(self.route, Route::Lease(..)) => "get",
-            (Call::Autoscalers | Call::Leases, _) => "list",
-            (_, &Method::POST) => "create",
-            (_, &Method::PUT) => "update",
-            (_, &Method::PATCH) => "patch",
-            (_, &Method::DELETE) => "delete",
-            _ => "get",
-        }
-    }
-
     async fn respond<B>(&mut self, body: B, fault: Option<Fault>) -> Result<Response<Body>, Status>
     where
         B: http_body::Body + Send,
@@ -387,50 +306,6 @@ impl Exchange {
             Encoding::Json => self.json(200, &json::scale(&object, &selector)),
             Encoding::Protobuf => self.bytes(200, wire::scale(&object, &selector)),
         })
-    }
-
-    /// A list of objects that are kept as JSON, or a watch of them.
-    fn kept(
-        &self,
-        kind: &'static objects::Kind,
-        namespace: Option<&str>,
-    ) -> Result<Response<Body>, Status> {
-        if self.query.flag("watch") {
-            let watch = objects::watch(&self.shared, kind, namespace, &self.query)?;
-            return Ok(response(200, JSON, watch));
-        }
-        let list = objects::list(&self.shared, kind, namespace, &self.query)?;
-        Ok(self.json(200, &list))
-    }
-
-    async fn one_lease<B>(
-        &self,
-        namespace: &str,
-        name: &str,
-        method: &Method,
-        body: B,
-    ) -> Result<Response<Body>, Status>
-    where
-        B: http_body::Body + Send,
-        B::Data: Send,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
-        let shared = &self.shared;
-        let dry = self.query.dry_run(&self.parts.method)?;
-        let object = match *method {
-            Method::GET => lease::get(shared, namespace, name)?,
-            Method::PUT => {
-                let body = self.read(body, Expected::Object("Lease")).await?;
-                lease::replace(shared, namespace, name, body, dry)?
-            }
-            Method::DELETE => {
-                let options = self.read(body, Expected::Options).await?;
-                let gone = lease::delete(shared, namespace, name, &options, dry)?;
-                return Ok(self.status(&gone));
-            }
-            _ => return Err(Status::method_not_allowed()),
-        };
-        Ok(self.json(200, &object))
     }
 
     fn write_options(&self) -> Result<write::Options<'_>, Status> {

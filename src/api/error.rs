@@ -1,12 +1,11 @@
 //! Every way in which a request fails: its status, its sentence, and nothing that the caller may not know.
 
+mod answer;
+mod cause;
+
 use std::time::Duration;
 
-use http::{HeaderValue, Response, StatusCode, header};
-
-use super::Body;
 use crate::access::{BoundsViolation, ImageViolation};
-use crate::kubernetes::{ReadError, WriteError};
 use crate::limits::{Limit, NoTurn, Rate};
 
 /// How soon to come back when nobody said otherwise.
@@ -425,78 +424,6 @@ fn in_the_way(NoTurn { limit, own }: &NoTurn) -> String {
 }
 
 impl ApiError {
-    /// The status of the answer.
-    pub fn status(&self) -> StatusCode {
-        match self {
-            Self::BadRequest(_)
-            | Self::BadBody(_)
-            | Self::BadImageBody(_)
-            | Self::BadStepBody(_)
-            | Self::BadPausedBody(_)
-            | Self::BadBatchBody(_)
-            | Self::BadSnapshotBody(_)
-            | Self::BadLeaseBody(_)
-            | Self::BadExtensionBody(_)
-            | Self::BadOptionalBody(_) => StatusCode::BAD_REQUEST,
-            Self::CertificateExpired | Self::CertificateRefused { .. } => StatusCode::UNAUTHORIZED,
-            Self::Forbidden(_) | Self::CrossSite => StatusCode::FORBIDDEN,
-            Self::NoSuchPath
-            | Self::NoSuchDeployment { .. }
-            | Self::NoSuchNamespace(_)
-            | Self::NoSuchRevision { .. }
-            | Self::NoLease
-            | Self::LeasesOff
-            | Self::NoSuchContainer { .. } => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::BodyTooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
-            Self::BeingDeleted
-            | Self::Paused
-            | Self::StepUnderWay
-            | Self::LeaseRefused(_)
-            | Self::Conflict => StatusCode::CONFLICT,
-            Self::PageExpired => StatusCode::GONE,
-            Self::PreconditionFailed { .. }
-            | Self::ContainersChanged { .. }
-            | Self::ChangedSince(_)
-            | Self::ReplacedSince
-            | Self::DeploymentChanged { .. } => StatusCode::PRECONDITION_FAILED,
-            Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::UriTooLong { .. } => StatusCode::URI_TOO_LONG,
-            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::OutOfBounds(_)
-            | Self::ImageNotAllowed(_)
-            | Self::Refused(..)
-            | Self::TooManySelected { .. }
-            | Self::StepTooLarge { .. }
-            | Self::LeaseLength { .. }
-            | Self::TooManyLeases { .. }
-            | Self::LeaseReturn(_)
-            | Self::LeaseLost(_)
-            | Self::LargerThanBudget { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::TooOften { .. }
-            | Self::TooManyConnections { .. }
-            | Self::OverBudget { .. }
-            | Self::NoTurn(NoTurn { own: true, .. }) => StatusCode::TOO_MANY_REQUESTS,
-            Self::TooManyHeaders { .. } | Self::HeadersTooLarge { .. } => {
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
-            }
-            Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Credentials => StatusCode::BAD_GATEWAY,
-            Self::NotSynced
-            | Self::BehindVersion(..)
-            | Self::LabelsNotRead
-            | Self::BatchOverdue(_)
-            | Self::ShuttingDown
-            | Self::LeasesUnknown
-            | Self::ShortOfMemory
-            | Self::ReadOnly
-            | Self::Unrecorded
-            | Self::NoTurn(_)
-            | Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
-            Self::OutcomeUnknown(..) => StatusCode::GATEWAY_TIMEOUT,
-        }
-    }
-
     /// The limit that was reached, if that is what failed. The one on connections is told of when the connection comes.
     pub(super) fn limit(&self) -> Option<Limit> {
         match self {
@@ -509,87 +436,6 @@ impl ApiError {
             Self::ShortOfMemory => Some(Limit::Memory),
             _ => None,
         }
-    }
-
-    /// When to come back, where that is of use.
-    pub(super) fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::TooOften { wait, .. } | Self::OverBudget { wait, .. } => Some(*wait),
-            Self::NoTurn(_) => Some(NoTurn::COME_BACK),
-            Self::Unavailable { retry_after, .. } => Some(*retry_after),
-            // Nothing that passes by itself: programs that obey it don't hammer.
-            Self::ReadOnly => Some(Duration::from_secs(60)),
-            Self::TooManyConnections { .. } => Some(COME_BACK),
-            _ if self.status() == StatusCode::SERVICE_UNAVAILABLE => Some(COME_BACK),
-            _ => None,
-        }
-    }
-
-    /// Whether nothing more can be said on the connection.
-    fn closes(&self) -> bool {
-        matches!(
-            self,
-            Self::CertificateExpired
-                | Self::CertificateRefused { .. }
-                | Self::BodyTooSlow { .. }
-                | Self::BodyTooLarge { .. }
-                | Self::TooManyConnections { .. }
-        )
-    }
-
-    /// The whole answer.
-    pub(super) fn into_response(self) -> Response<Body> {
-        let status = self.status();
-        let body = serde_json::json!({ "error": self.to_string() }).to_string();
-        let mut response = Body::json(status, body);
-        let headers = response.headers_mut();
-        if let Self::MethodNotAllowed { allow } = self {
-            headers.insert(header::ALLOW, HeaderValue::from_static(allow));
-        }
-        if let Some(wait) = self.retry_after() {
-            headers.insert(header::RETRY_AFTER, seconds(&wait).into());
-        }
-        if self.closes() {
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        response
-    }
-}
-
-impl ApiError {
-    /// What a failed write means to its caller; `noun` is what was to be set.
-    pub(super) fn of_write(
-        error: WriteError<Self>,
-        (namespace, name): (&str, &str),
-        noun: &'static str,
-    ) -> Self {
-        match error {
-            WriteError::Judged(error) => error,
-            WriteError::NotFound => Self::NoSuchDeployment {
-                namespace: namespace.into(),
-                name: name.into(),
-            },
-            WriteError::NoSuchContainer(container) => Self::NoSuchContainer {
-                namespace: namespace.into(),
-                name: name.into(),
-                container,
-            },
-            WriteError::Conflict => Self::Conflict,
-            WriteError::Refused(words) => Self::Refused(noun, words),
-            // The cluster's words name this server's account and stay in the log.
-            WriteError::Credentials(_) => Self::Credentials,
-            WriteError::Unavailable(why, retry_after) => Self::Unavailable {
-                why,
-                retry_after: retry_after.unwrap_or(COME_BACK),
-            },
-            WriteError::NoTurn(why) => Self::NoTurn(why),
-            WriteError::Unknown(why) => Self::OutcomeUnknown(noun, why),
-        }
-    }
-
-    /// What a failed read means to its caller.
-    pub(super) fn of_read(error: ReadError, names: (&str, &str)) -> Self {
-        Self::of_write(error.into(), names, "")
     }
 
     /// Whether the caller may not do what it asked for, or isn't let in any more.

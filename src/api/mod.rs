@@ -2,6 +2,7 @@
 //!
 //! A handler sees a request and who sent it, never a connection; every failure is an [`ApiError`].
 
+mod admission;
 mod also_set_by;
 mod audit;
 mod authorization;
@@ -50,6 +51,7 @@ use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, warn};
 
+use admission::{acceptable, standing};
 pub use body::Body;
 use containers::Image;
 pub use error::ApiError;
@@ -68,30 +70,17 @@ use walks::Walks;
 use write::{Incoming, Origin};
 
 use crate::{
-    access::{Caller, Verb},
+    access::Caller,
     audit::Audit,
     generation::Session,
     kubernetes::{Deployments, InformerStatus},
-    limits::{Limit, NoTurn, Pressure, Reservation, Sizes},
+    limits::{Limit, NoTurn, Reservation},
     store::Shown,
     telemetry::{
         metrics::{Metrics, Template},
         request::{Ids, OfRequest},
     },
-    tls::Refusal,
 };
-
-/// More headers are 431: hyper takes no more over HTTP/1.1, and each costs far more memory than its bytes.
-const MOST_HEADERS: usize = 100;
-
-/// Whether the certificates that opened a connection still count: otherwise the answer to every request on it.
-fn standing(caller: &Caller) -> Result<(), ApiError> {
-    match &caller.refused {
-        None => Ok(()),
-        Some(refusal) if refusal.reason == "Expired" => Err(ApiError::CertificateExpired),
-        Some(Refusal { reason, .. }) => Err(ApiError::CertificateRefused { reason }),
-    }
-}
 
 /// Tells of a request that its caller may not make, or not any more; a write's has a line of its own.
 fn log_denied(caller: &Caller, error: &ApiError) {
@@ -249,19 +238,6 @@ impl Api {
             .insert(&headers::REQUEST_ID, asked.id());
     }
 
-    /// Whether there is memory for requests to this path.
-    fn affordable(&self, route: &Route<'_>, writes: bool) -> Result<(), ApiError> {
-        let needs_none = match route {
-            Route::Page | Route::PageFile { .. } | Route::Health | Route::WhoAmI => true,
-            Route::Replicas { .. } => !writes,
-            _ => false,
-        };
-        if needs_none || self.metrics.memory.pressure() < Pressure::Short {
-            return Ok(());
-        }
-        Err(ApiError::ShortOfMemory)
-    }
-
     /// So many bytes for what is expensive.
     fn reserve(&self, bytes: usize) -> Result<Reservation, ApiError> {
         let reserved = self.metrics.memory.reserve(bytes);
@@ -302,48 +278,6 @@ impl Api {
             _ => {
                 log_denied(&caller, error);
                 self.audit_denied(session, ids, request, error);
-            }
-        }
-    }
-
-    /// Whether the caller is let in still, and has the permission that a path needs with this method: health and whoami need none.
-    async fn admit(
-        &self,
-        caller: &Caller,
-        asked: &OfRequest<'_>,
-        route: &Route<'_>,
-        request: &Parts,
-    ) -> Result<(), ApiError> {
-        standing(caller)?;
-        if path::writes(&request.method) {
-            cross_site::judge(request)?;
-        }
-        let Some(verb) = route.verb(&request.method) else {
-            return Ok(());
-        };
-        let verb = watch::asked(route, request).map_or(verb, |_| Verb::Watch);
-        match route.names() {
-            Some(names) => self.permit(caller, || asked.ids(), verb, names).await,
-            // What the caller may see of them is found out with the list.
-            None => authorization::authorize_list(caller, verb),
-        }
-    }
-
-    /// Whether the caller has a permission for one Deployment.
-    async fn permit<'i>(
-        &self,
-        caller: &Caller,
-        ids: impl FnOnce() -> &'i Ids,
-        verb: Verb,
-        names: (&str, &str),
-    ) -> Result<(), ApiError> {
-        authorization::authorize(self, caller, verb, names)?;
-        match &caller.rules.reviewer {
-            None => Ok(()),
-            // Boxed: who doesn't ask doesn't carry it around.
-            Some(reviewer) => {
-                let review = authorization::review(reviewer, caller, verb, names);
-                ids().scope(Box::pin(review)).await
             }
         }
     }
@@ -507,37 +441,5 @@ impl Api {
                 incoming().set((&namespace, &name), image).await
             }
         }
-    }
-}
-
-/// What is judged before anything else: sizes and the Host. Bytes of URI and headers.
-fn acceptable(request: &Parts, sizes: &Sizes) -> Result<usize, ApiError> {
-    let uri = request.uri.path_and_query().map_or(0, |p| p.as_str().len());
-    if uri > sizes.uri {
-        return Err(ApiError::UriTooLong { most: sizes.uri });
-    }
-    if request.headers.len() > MOST_HEADERS {
-        return Err(ApiError::TooManyHeaders { most: MOST_HEADERS });
-    }
-    // As they stand on the wire in HTTP/1.1: name, colon, space, value, line end.
-    let headers: usize = request
-        .headers
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + 4)
-        .sum();
-    if headers > sizes.headers {
-        return Err(ApiError::HeadersTooLarge {
-            most: sizes.headers,
-        });
-    }
-    let hosts = request.headers.get_all(header::HOST).iter().count();
-    match (hosts, request.uri.authority()) {
-        (1, _) | (0, Some(_)) => Ok(uri + headers),
-        (0, None) => Err(ApiError::BadRequest(
-            "the request has no Host header; send exactly one".into(),
-        )),
-        _ => Err(ApiError::BadRequest(
-            "the request has more than one Host header; send exactly one".into(),
-        )),
     }
 }

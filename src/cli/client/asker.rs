@@ -33,6 +33,8 @@ struct Container {
     image: String,
 }
 
+/// How long what is nice to know is waited for.
+const GLANCE: Duration = Duration::from_secs(3);
 /// Of more Deployments than these, nobody is told the names that are near.
 pub(super) const MOST: u32 = 1000;
 
@@ -82,6 +84,15 @@ impl<'t> Asker<'t> {
     /// Reads what is at a path.
     pub(super) async fn read<T: DeserializeOwned>(&mut self, path: String) -> Result<T, Failed> {
         understood(&self.send(&Call::get(path)).await?)
+    }
+
+    /// Reads what is nice to know; nothing if it can't be read, or not soon.
+    pub(super) async fn glance<T: DeserializeOwned>(&mut self, path: String) -> Option<T> {
+        let patience = self.timeout;
+        self.hurry(GLANCE);
+        let read = self.read(path).await;
+        self.timeout = patience;
+        read.ok()
     }
 
     /// Adds to a failure about a Deployment what helps with it, as far as the caller may know that.

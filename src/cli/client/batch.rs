@@ -1,6 +1,9 @@
 //! `batch` and `restore`: the counts of many Deployments at once, and back.
 
+mod told;
+
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{self, BufRead as _, BufReader, IsTerminal as _, Write as _},
     path::{Path, PathBuf},
@@ -9,9 +12,10 @@ use std::{
 
 use clap::Args;
 use http::{Method, StatusCode};
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::signal;
+
+use told::Told;
 
 use super::{
     Failed,
@@ -19,7 +23,8 @@ use super::{
     asker::{Asker, understood},
     counts::{self, Count},
     failed::Code,
-    output::{self, Format, Table, words},
+    lease::{self, Lease},
+    output::{self, Format, words},
     snapshot::{self, SnapshotFile, as_argument, not_there},
 };
 use crate::{
@@ -93,30 +98,6 @@ pub(in crate::cli) struct RestoreArgs {
     many: ManyArgs,
 }
 
-/// What became of one Deployment.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Outcome {
-    namespace: String,
-    name: String,
-    status: u16,
-    replica_count: Option<i64>,
-    previous_replica_count: Option<i64>,
-    #[serde(default)]
-    changed: bool,
-    #[serde(default)]
-    warnings: Vec<String>,
-    error: Option<String>,
-}
-
-/// What became of all.
-#[derive(Debug, Deserialize)]
-struct Told {
-    results: Vec<Outcome>,
-    #[serde(default)]
-    snapshot: Value,
-}
-
 /// Sets many counts.
 pub(super) async fn batch(args: &BatchArgs) -> Result<(), Failed> {
     let target = args.many.server.target_of_batches()?;
@@ -129,7 +110,11 @@ pub(super) async fn batch(args: &BatchArgs) -> Result<(), Failed> {
         // By it the server knows beforehand how each count is recognised later.
         key: (!args.many.dry_run).then(|| format!("{:032x}", fastrand::u128(..))),
         back_from: None,
+        leases: BTreeMap::new(),
     };
+    if args.lease.is_some() && args.many.output.is_table() && !args.many.quiet {
+        sending.leases = lease::known(&mut sending.asker, None).await;
+    }
     let (snapshot, answer, plan) = sending.planned(&body).await?;
     if plan.results.is_empty() {
         let selector = args.selector.as_deref().unwrap_or_default();
@@ -172,6 +157,7 @@ pub(super) async fn restore(args: &RestoreArgs) -> Result<(), Failed> {
         path: "/api/v1/batches/restore",
         key: None,
         back_from: Some(&args.file),
+        leases: BTreeMap::new(),
     };
     if args.many.dry_run || count > MOST_UNASKED {
         let (_, answer, plan) = sending.planned(&body).await?;
@@ -241,6 +227,8 @@ struct Sending<'a> {
     key: Option<String>,
     /// The snapshot that is brought back.
     back_from: Option<&'a Path>,
+    /// The leases that there are, as far as others may be taken over them.
+    leases: BTreeMap<String, Lease>,
 }
 
 impl Sending<'_> {
@@ -274,7 +262,11 @@ impl Sending<'_> {
         if self.args.yes || !io::stderr().is_terminal() {
             return Ok(());
         }
-        for line in self.table(plan).text(false).lines() {
+        for line in plan
+            .table(self.back_from.is_some(), &self.leases)
+            .text(false)
+            .lines()
+        {
             words(line);
         }
         let these = match plan.results.len() {
@@ -400,21 +392,6 @@ impl Sending<'_> {
         failed
     }
 
-    fn table(&self, told: &Told) -> Table {
-        let mut table = Table::new(&["NAMESPACE", "NAME", "BEFORE", "NOW", "RESULT"]);
-        let number = |n: Option<i64>| n.map_or_else(|| "-".to_owned(), |n| n.to_string());
-        for one in &told.results {
-            table.row([
-                one.namespace.clone(),
-                one.name.clone(),
-                number(one.previous_replica_count),
-                number(one.replica_count),
-                one.result(self.back_from.is_some()),
-            ]);
-        }
-        table
-    }
-
     /// What became of each; the first failure is that of all.
     fn tell(&self, answer: &Answer, told: &Told) -> Result<(), Failed> {
         let format = self.args.output.output;
@@ -437,7 +414,9 @@ impl Sending<'_> {
                 output::data(&lines.collect::<String>())?;
             }
             Format::Table | Format::Wide if self.args.quiet => {}
-            Format::Table | Format::Wide => output::table(&self.table(told))?,
+            Format::Table | Format::Wide => {
+                output::table(&told.table(self.back_from.is_some(), &self.leases))?
+            }
         }
         if self.args.dry_run && !self.args.quiet {
             words("dry run: nothing was changed");
@@ -461,20 +440,5 @@ impl Sending<'_> {
                 first.error.as_deref().unwrap_or_default()
             ),
         ))
-    }
-}
-
-impl Outcome {
-    /// In a word, or with the reason.
-    fn result(&self, back: bool) -> String {
-        match (&self.error, self.changed) {
-            // Somebody else's count, which a restoration leaves alone.
-            (Some(error), _) if back && self.status == 412 => format!("skipped: {error}"),
-            (Some(error), _) if self.status == 504 => format!("unknown: {error}"),
-            (Some(error), _) => format!("failed: {error}"),
-            (None, false) => "unchanged".into(),
-            (None, true) if back => "restored".into(),
-            (None, true) => "scaled".into(),
-        }
     }
 }

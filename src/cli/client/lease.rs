@@ -1,5 +1,7 @@
 //! `leases`, `extend` and `cancel`: counts that are leased for a time.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use http::Method;
 use serde::Deserialize;
@@ -82,21 +84,21 @@ pub(super) struct Lease {
     remaining_seconds: Option<i64>,
     #[serde(default)]
     state: String,
-    taken_at: Option<String>,
+    pub(super) taken_at: Option<String>,
     reason: Option<String>,
 }
 
 /// A lease of a list.
 #[derive(Debug, Deserialize)]
-pub(super) struct Listed {
+struct Listed {
     namespace: String,
     name: String,
     #[serde(flatten)]
-    pub(super) lease: Lease,
+    lease: Lease,
 }
 
 impl Listed {
-    pub(super) fn full_name(&self) -> String {
+    fn full_name(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
     }
 }
@@ -107,6 +109,14 @@ impl Lease {
         match self.holder.as_str() {
             "" => self.until.clone(),
             holder => format!("{} by {holder}", self.until),
+        }
+    }
+
+    /// What becomes of it when another one is taken over it.
+    pub(super) fn renewed(&self) -> String {
+        match self.holder.as_str() {
+            "" => "renews the lease that there was".into(),
+            holder => format!("renews {holder}'s lease"),
         }
     }
 
@@ -210,11 +220,21 @@ fn table(all: Vec<Listed>, wide: bool) -> Result<(), Failed> {
 }
 
 /// Where the leases are.
-pub(super) fn path(namespace: Option<&str>) -> String {
+fn path(namespace: Option<&str>) -> String {
     match namespace {
         Some(namespace) => format!("/api/v1/leases?namespace={namespace}"),
         None => "/api/v1/leases".into(),
     }
+}
+
+/// The leases that there are, by Deployment; none where the server has none, or they can't be read: they are beside the counts.
+pub(super) async fn known(
+    asker: &mut Asker<'_>,
+    namespace: Option<&str>,
+) -> BTreeMap<String, Lease> {
+    let all: Option<Vec<Listed>> = asker.glance(path(namespace)).await;
+    let named = all.into_iter().flatten();
+    named.map(|one| (one.full_name(), one.lease)).collect()
 }
 
 /// Makes a lease longer, or shorter: so long from now on.
@@ -231,9 +251,10 @@ pub(super) async fn extend(args: &ExtendArgs) -> Result<(), Failed> {
         } else {
             done
         };
-        match lease["until"].as_str() {
-            Some(until) => format!("leased until {until}"),
-            None => format!("leased for {} from now on", span(args.time.into())),
+        match Lease::deserialize(lease) {
+            // Whose it is and what it goes back to stays as it was.
+            Ok(lease) => lease.words(),
+            Err(_) => format!("leased for {} from now on", span(args.time.into())),
         }
     })
 }

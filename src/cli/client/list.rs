@@ -45,6 +45,9 @@ pub(in crate::cli) struct ListArgs {
     /// Those with such labels alone, like team=web,tier!=test or 'app in (a, b)'
     #[arg(short = 'l', long, value_name = "SELECTOR")]
     selector: Option<String>,
+    /// Those alone of which fewer are ready than desired
+    #[arg(long)]
+    not_ready: bool,
     /// Ask for so many at a time, 10000 at most; 0 asks for all at once
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=10_000))]
     chunk_size: u32,
@@ -74,7 +77,7 @@ impl Listed {
 pub(super) async fn list(args: &ListArgs) -> Result<(), Failed> {
     let target = args.server.target()?;
     let mut asker = Asker::new(&target);
-    let all = match whole(&mut asker, &path(args), BEGINNINGS).await {
+    let mut all = match whole(&mut asker, &path(args), BEGINNINGS).await {
         Err(failed) if is_old(&failed) && args.namespace.is_some() && args.selector.is_none() => {
             words(
                 "the server is of an older version, without lists of one namespace: it is asked for all",
@@ -85,12 +88,21 @@ pub(super) async fn list(args: &ListArgs) -> Result<(), Failed> {
         }
         done => done?,
     };
+    let found = all.len();
+    if args.not_ready {
+        all = not_ready(all)?;
+    }
     let format = args.output.output;
     if matches!(format, Format::Json | Format::Yaml) {
         return output::value(format, &Value::Array(all));
     }
     if all.is_empty() {
-        words(&format!("no Deployments{}", meant(args)));
+        let meant = meant(args);
+        words(&match found {
+            0 => format!("no Deployments{meant}"),
+            1 => format!("all replicas are ready of the one Deployment{meant}"),
+            _ => format!("all replicas are ready of the {found} Deployments{meant}"),
+        });
         return Ok(());
     }
     let all: Vec<Listed> = serde_json::from_value(Value::Array(all)).map_err(|error| {
@@ -114,7 +126,7 @@ pub(super) async fn list(args: &ListArgs) -> Result<(), Failed> {
             all.len()
         ));
     }
-    let leases = leases(&mut asker, args).await;
+    let leases = lease::known(&mut asker, args.namespace.as_deref()).await;
     let mut headers = vec!["NAMESPACE", "NAME", "DESIRED"];
     let with_ready = all.iter().any(|one| one.ready_replicas.is_some());
     if with_ready {
@@ -139,12 +151,24 @@ pub(super) async fn list(args: &ListArgs) -> Result<(), Failed> {
     output::table(&table)
 }
 
-/// The leases of those that are listed; none where the server has none, or doesn't know of any: they are beside the counts.
-async fn leases(asker: &mut Asker<'_>, args: &ListArgs) -> BTreeMap<String, Lease> {
-    let path = lease::path(args.namespace.as_deref());
-    let all: Vec<lease::Listed> = asker.read(path).await.unwrap_or_default();
-    let named = all.into_iter().map(|one| (one.full_name(), one.lease));
-    named.collect()
+/// Those of which fewer are ready than desired.
+fn not_ready(all: Vec<Value>) -> Result<Vec<Value>, Failed> {
+    let mut lacking = Vec::new();
+    for one in all {
+        // A server that doesn't tell must not look like one where all is well.
+        let (Some(desired), Some(ready)) =
+            (one["replicaCount"].as_i64(), one["readyReplicas"].as_i64())
+        else {
+            return Err(Failed::new(
+                Code::Failed,
+                "the server's list doesn't tell how many are ready, it is of an older version: see with `headcount get`",
+            ));
+        };
+        if ready < desired {
+            lacking.push(one);
+        }
+    }
+    Ok(lacking)
 }
 
 /// Lists them in detail, each by a read of its own; those that have gone meanwhile are left out.
@@ -205,7 +229,7 @@ fn path(args: &ListArgs) -> String {
     if let Some(selector) = &args.selector {
         parameter("labelSelector=", selector);
     }
-    if args.output.output == Format::Wide {
+    if args.not_ready || args.output.output == Format::Wide {
         parameter("status=", "true");
     }
     if args.chunk_size > 0 {

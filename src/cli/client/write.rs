@@ -15,6 +15,7 @@ use super::{
     },
     asker::{Asker, understood},
     failed::Code,
+    lease::Lease,
     output::{self, Format, span, words},
     rollout::{self, Awaited},
 };
@@ -141,11 +142,13 @@ pub(super) async fn set(args: &SetArgs) -> Result<(), Failed> {
             .await;
     };
     write.leases = true;
+    let there = write.lease().await;
     let body = json!({ "replicaCount": args.count, "durationSeconds": seconds });
     write
         .send(Method::PUT, "lease", &body, |done| {
             let counts = count_words(&done["previousReplicaCount"], &done["replicaCount"]);
-            format!("{counts}{}", lease_words(&done["lease"], seconds))
+            let renews = renewal_words(there.as_ref(), &done["lease"]);
+            format!("{counts}{}{renews}", lease_words(&done["lease"], seconds))
         })
         .await
 }
@@ -181,6 +184,16 @@ fn lease_words(lease: &Value, seconds: u32) -> String {
         (Some(until), _) => format!(" until {until}"),
         (None, _) => format!(" for {}", span(seconds.into())),
     }
+}
+
+/// That a lease renews the one that was there, which keeps its beginning and what it goes back to.
+fn renewal_words(there: Option<&Lease>, lease: &Value) -> String {
+    let same = |there: &&Lease| {
+        let taken = there.taken_at.as_deref();
+        taken.is_some() && taken == lease["takenAt"].as_str()
+    };
+    let renewed = there.filter(same);
+    renewed.map_or_else(String::new, |there| format!(": this {}", there.renewed()))
 }
 
 /// Sets an image.
@@ -306,6 +319,15 @@ impl<'a> Writing<'a> {
         }
         self.precondition = Some(tag);
         Ok(())
+    }
+
+    /// The lease that there is, if it is to be told and can be read.
+    async fn lease(&mut self) -> Option<Lease> {
+        if self.args.quiet || !self.args.output.is_table() {
+            return None;
+        }
+        let path = format!("{}/lease", self.deployment.path());
+        self.asker.glance(path).await
     }
 
     /// Sends it, says what was done in `words_of` its representation, and waits if it is asked to.

@@ -92,7 +92,9 @@ async fn a_count_is_leased_shown_extended_and_ended_in_either_way() {
 
     let said = site.says(&["extend", "shop", "3h"]).await;
     assert!(
-        said[0].starts_with("web/shop leased until 20") && !said[0].contains(until),
+        said[0].starts_with("web/shop leased by alice until 20")
+            && said[0].ends_with("Z (3h), and 1 again then")
+            && !said[0].contains(until),
         "{said:#?}"
     );
     let all = parsed(&site.says(&["leases", "-o", "json"]).await);
@@ -153,5 +155,64 @@ async fn a_lease_that_is_over_gives_the_count_back() {
     );
     for line in &history[1..] {
         assert!(line.contains("  alice"), "{history:#?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_over_another_ones_is_said_to_renew_it_with_what_it_goes_back_to() {
+    let (site, _file) = leasing().await;
+    let pipeline = site.serving.files.client2.clone();
+    let taken = site.says(&["set", "shop", "5", "--for=1h"]).await;
+    assert!(!taken[0].contains("renews"), "{taken:#?}");
+    for more in [&["--dry-run"][..], &[]] {
+        let words = [&["set", "shop", "8", "--for=2h"], more].concat();
+        let ended = site.run_as(&pipeline, &words).await;
+        let said = ended.stdout.concat();
+        assert_eq!((ended.code, ended.stderr.len()), (Some(0), 0), "{ended:#?}");
+        assert!(
+            said.starts_with("web/shop scaled from 5 to 8 until 20")
+                && said.contains("Z, and 1 again then: this renews alice's lease"),
+            "{said}"
+        );
+        assert_eq!(
+            said.ends_with("(dry run: nothing was changed)"),
+            more.len() == 1
+        );
+    }
+    // Whoever renews it holds it.
+    let extended = site.says(&["extend", "shop", "3h"]).await;
+    assert!(
+        extended[0].starts_with("web/shop leased by ci-pipeline until 20")
+            && extended[0].ends_with(", and 1 again then"),
+        "{extended:#?}"
+    );
+
+    // One whose count isn't there any more is over, and renewed by nobody.
+    site.says(&["set", "admin", "3", "--for=1h"]).await;
+    site.cluster.cluster.scale("web", "admin", Some(4)).unwrap();
+    eventually(Duration::from_secs(20), "the other's count", async || {
+        site.serving.client.count("web", "admin").await == Ok(4)
+    })
+    .await;
+    let file = site.folder.path().join("before.json");
+    let file = file.display().to_string();
+    for more in [vec!["--dry-run"], vec!["--snapshot", &file]] {
+        let words = ["batch", "shop=9", "admin=9", "jobs/mailer=9", "--for=4h"];
+        let ended = site.run(&[&words[..], &more].concat()).await;
+        let [headers, shop, admin, mailer] = &ended.stdout[..] else {
+            panic!("{ended:#?}");
+        };
+        let cells: Vec<_> = headers.split_whitespace().collect();
+        assert_eq!(
+            cells,
+            ["NAMESPACE", "NAME", "BEFORE", "NOW", "UNTIL", "RESULT"]
+        );
+        assert!(
+            shop.contains("Z  scaled; renews ci-pipeline's lease, then 1"),
+            "{ended:#?}"
+        );
+        for other in [admin, mailer] {
+            assert!(other.ends_with("Z  scaled"), "{ended:#?}");
+        }
     }
 }

@@ -78,6 +78,71 @@ async fn a_list_is_of_the_labels_and_the_namespace_that_are_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn those_that_are_not_ready_are_listed_alone_in_every_form() {
+    let site = Site::start().await;
+    let not_ready = async |more: &[&str]| {
+        let words = [&["list", "--not-ready"], more].concat();
+        site.run(&words).await
+    };
+    let all_ready = async || not_ready(&["-o", "name"]).await.stdout.is_empty();
+    eventually(Duration::from_secs(30), "all are ready", all_ready).await;
+    for (more, said) in [
+        (
+            &[][..],
+            "all replicas are ready of the 3 Deployments that this server manages and you may see",
+        ),
+        (
+            &["-n", "jobs"],
+            "all replicas are ready of the one Deployment in the namespace jobs that this server manages and you may see",
+        ),
+        (
+            &["-l", "tier=c"],
+            "no Deployments with the labels tier=c that this server manages and you may see",
+        ),
+    ] {
+        let none = not_ready(more).await;
+        assert_eq!((none.code, none.stdout.len()), (Some(0), 0), "{none:#?}");
+        assert_eq!(none.stderr, [said]);
+    }
+    let none = not_ready(&["-o", "json"]).await;
+    assert_eq!((none.code, none.stdout.concat().as_str()), (Some(0), "[]"));
+
+    site.cluster.cluster.set_ready("web", "shop", 0).unwrap();
+    // More are ready than desired while it is made smaller, and none of none is no lack.
+    site.says(&["set", "jobs/mailer", "0"]).await;
+    let shop = async || not_ready(&["-o", "name"]).await.stdout == ["web/shop"];
+    eventually(Duration::from_secs(30), "the one that is not ready", shop).await;
+    assert_eq!(
+        not_ready(&[]).await.stdout,
+        [
+            "NAMESPACE  NAME  DESIRED  READY",
+            "web        shop  1        0"
+        ]
+    );
+    let told = not_ready(&["-o", "json", "--chunk-size=1"])
+        .await
+        .stdout
+        .concat();
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(
+        told,
+        serde_json::json!([{"namespace": "web", "name": "shop", "replicaCount": 1, "readyReplicas": 0}])
+    );
+    let wide = not_ready(&["-o", "wide"]).await.stdout;
+    assert!(
+        wide.len() == 2 && wide[0].contains("IMAGES") && wide[1].contains("shop"),
+        "{wide:#?}"
+    );
+    let elsewhere = not_ready(&["-n", "jobs"]).await;
+    assert_eq!((elsewhere.code, elsewhere.stdout.len()), (Some(0), 0));
+
+    // One that doesn't tell isn't one where all is well.
+    let server = answering(&site, |_| answer("200 OK", "", LIST)).await;
+    let ended = not_ready(&["--server", &server]).await;
+    failed(&ended, 1, &["how many are ready", "older version"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wide_list_has_what_reads_of_each_tell_in_the_lists_order() {
     let site = Site::start().await;
     let listed = site.says(&["list", "-o", "wide"]).await;

@@ -1,45 +1,38 @@
 //! The informer and the API in this process, on a simulated cluster without a network, so that paused time works.
 
+mod asking;
+mod leasing;
+
 use std::{
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
 
-use bytes::Bytes;
 use headcount::{
-    access::WriteRules,
     access::{Authorization, Caller, NameKind, Principal, Rules, Verbs},
     api::Api,
-    audit::Audit,
     generation::Session,
     kubernetes::{
         Autoscaling, Clock as LeaseClock, Connection, Deployments, Informer, InformerStatus,
-        LeaseObjects, LeaseRules, Managed,
+        LeaseRules, Managed,
     },
     limits::{Limiter, Limits},
-    reverter::Reverter,
     store::{LabelKeys, Store},
     telemetry::metrics::Metrics,
     tls::Identity,
 };
-use http::{Method, Request, Uri};
-use http_body_util::{BodyExt as _, Full};
+use http::{Request, Uri};
+use leasing::Leasing;
 use simkube::{ApiServer, Cluster};
 use tokio::{
     sync::watch,
     time::{Instant, sleep},
 };
-use tokio_util::{
-    sync::CancellationToken,
-    task::{AbortOnDropHandle, TaskTracker},
-};
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tower::{Service as _, service_fn};
 
-use super::{
-    Answer, documented,
-    shape::{Shape, Shaped},
-};
+use super::shape::{Shape, Shaped};
 
 /// A request that left for Kubernetes.
 #[derive(Debug, Clone)]
@@ -117,13 +110,6 @@ pub(crate) struct InProcess {
     leases: Option<Leasing>,
 }
 
-/// The leases of one server, followed and brought back.
-struct Leasing {
-    objects: Arc<LeaseObjects>,
-    _following: AbortOnDropHandle<()>,
-    reverting: Option<(CancellationToken, AbortOnDropHandle<()>)>,
-}
-
 impl InProcess {
     /// Starts on all namespaces; nothing has been sent yet.
     pub(crate) fn start(cluster: &Cluster) -> Self {
@@ -140,42 +126,6 @@ impl InProcess {
     /// Starts on what is managed.
     pub(crate) fn managing(cluster: &Cluster, managed: Managed) -> Self {
         Self::begin(cluster, managed, None)
-    }
-
-    /// Starts with leases, which are told the time by this clock, and waits until all is known; none goes back yet.
-    pub(crate) async fn leasing(cluster: &Cluster, rules: &LeaseRules, clock: &LeaseClock) -> Self {
-        let leases = Some((rules.clone(), clock.clone()));
-        let this = Self::begin(cluster, Managed::default(), leases);
-        this.becomes_synced().await;
-        let objects = &this.leases.as_ref().unwrap().objects;
-        this.until("leases", Duration::from_secs(30), || {
-            objects.known().is_some()
-        })
-        .await;
-        this
-    }
-
-    /// From now on it stands for election, and brings counts back.
-    pub(crate) fn reverts(&mut self, rules: impl Fn() -> WriteRules + Send + Sync + 'static) {
-        let leasing = self.leases.as_mut().unwrap();
-        let reverter = Reverter::new(
-            Arc::clone(self.api.deployments()),
-            Arc::clone(&leasing.objects),
-            rules,
-            Audit::default(),
-            Arc::clone(&self.metrics.leases),
-        );
-        let stop = CancellationToken::new();
-        let running = AbortOnDropHandle::new(tokio::spawn(reverter.run(stop.clone())));
-        leasing.reverting = Some((stop, running));
-    }
-
-    /// Ends that as a shutdown does.
-    pub(crate) async fn stops_reverting(&mut self) {
-        let leasing = self.leases.as_mut().unwrap();
-        let (stop, running) = leasing.reverting.take().unwrap();
-        stop.cancel();
-        running.await.unwrap();
     }
 
     fn begin(
@@ -225,16 +175,7 @@ impl InProcess {
         ))));
         let metrics = Arc::new(Metrics::default());
         let limiter = Arc::new(Limiter::default());
-        let leases = leases.map(|(rules, clock)| {
-            let objects = LeaseObjects::new(client.clone(), Arc::clone(&status), rules, clock);
-            let objects = Arc::new(objects);
-            let following = tokio::spawn(Arc::clone(&objects).follow());
-            Leasing {
-                objects,
-                _following: AbortOnDropHandle::new(following),
-                reverting: None,
-            }
-        });
+        let leases = leases.map(|(rules, clock)| Leasing::follow(&client, &status, rules, clock));
         let deployments = Deployments::new(client.clone(), Arc::clone(&status), managed.clone())
             .limited_by(Arc::clone(&limiter))
             .with_leases(leases.as_ref().map(|leases| Arc::clone(&leases.objects)));
@@ -453,107 +394,6 @@ impl InProcess {
     pub(crate) fn version(&self) -> u64 {
         self.status.store().snapshot().resource_version()
     }
-
-    /// Sends a request to the API.
-    pub(crate) async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: &str,
-    ) -> Answer {
-        self.sending(method, path, headers, body).await
-    }
-
-    /// The same as a future of its own, for those that are dropped or run side by side.
-    pub(crate) fn sending(
-        &self,
-        method: Method,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: &str,
-    ) -> impl Future<Output = Answer> + Send + use<> {
-        self.sending_as(&self.session, method, path, headers, body)
-    }
-
-    /// The same by somebody else.
-    pub(crate) fn sending_as(
-        &self,
-        session: &Arc<Session>,
-        method: Method,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: &str,
-    ) -> impl Future<Output = Answer> + Send + use<> {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(format!("/api/v1{path}"))
-            .header("host", "localhost");
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request
-            .body(Full::new(Bytes::from(body.to_owned())))
-            .unwrap();
-        let (api, session) = (Arc::clone(&self.api), Arc::clone(session));
-        let (method, path) = (request.method().clone(), request.uri().to_string());
-        async move {
-            let began = tokio::time::Instant::now();
-            let answer = api.answer(&session, session.caller(), request, began).await;
-            let (parts, body) = answer.into_parts();
-            let body = body.collect().await.unwrap().to_bytes();
-            let answer = Answer {
-                status: parts.status,
-                headers: parts.headers,
-                body,
-            };
-            documented::check(&method, &path, &answer);
-            answer
-        }
-    }
-
-    /// `GET` of one count.
-    pub(crate) async fn get(
-        &self,
-        namespace: &str,
-        name: &str,
-        headers: &[(&str, &str)],
-    ) -> Answer {
-        self.send(Method::GET, &replicas(namespace, name), headers, "")
-            .await
-    }
-
-    /// `PUT` of one count.
-    pub(crate) async fn put(
-        &self,
-        namespace: &str,
-        name: &str,
-        count: i32,
-        headers: &[(&str, &str)],
-    ) -> Answer {
-        self.putting(namespace, name, count, headers).await
-    }
-
-    /// `PUT` of one count as a future of its own.
-    pub(crate) fn putting(
-        &self,
-        namespace: &str,
-        name: &str,
-        count: i32,
-        headers: &[(&str, &str)],
-    ) -> impl Future<Output = Answer> + Send + use<> {
-        let headers: Vec<_> = [("content-type", "application/json")]
-            .iter()
-            .chain(headers)
-            .copied()
-            .collect();
-        self.sending(
-            Method::PUT,
-            &replicas(namespace, name),
-            &headers,
-            &format!("{{\"replicaCount\":{count}}}"),
-        )
-    }
 }
 
 /// A caller of this name.
@@ -572,8 +412,4 @@ fn caller(name: &str, rules: Rules) -> Caller {
     };
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
     Caller::new(identity, Ok(principal), address, Arc::new(rules))
-}
-
-fn replicas(namespace: &str, name: &str) -> String {
-    format!("/namespaces/{namespace}/deployments/{name}/replicas")
 }

@@ -1,0 +1,89 @@
+//! What the server tells of a batch, and the table of it.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::super::{lease::Lease, output::Table};
+
+/// What became of all.
+#[derive(Debug, Deserialize)]
+pub(super) struct Told {
+    pub(super) results: Vec<Outcome>,
+    #[serde(default)]
+    pub(super) snapshot: Value,
+}
+
+/// What became of one Deployment.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Outcome {
+    pub(super) namespace: String,
+    pub(super) name: String,
+    pub(super) status: u16,
+    replica_count: Option<i64>,
+    previous_replica_count: Option<i64>,
+    #[serde(default)]
+    changed: bool,
+    /// How long the count stays, if it is leased.
+    until: Option<String>,
+    #[serde(default)]
+    pub(super) warnings: Vec<String>,
+    pub(super) error: Option<String>,
+}
+
+impl Told {
+    /// What became of each, or of each that was to be brought `back`; `leases` are those from before that others were taken over.
+    pub(super) fn table(&self, back: bool, leases: &BTreeMap<String, Lease>) -> Table {
+        let leased = self.results.iter().any(|one| one.until.is_some());
+        let mut headers = vec!["NAMESPACE", "NAME", "BEFORE", "NOW"];
+        headers.extend(leased.then_some("UNTIL"));
+        headers.push("RESULT");
+        let mut table = Table::new(&headers);
+        let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".into());
+        let number = |n: Option<i64>| or_none(n.map(|n| n.to_string()));
+        for one in &self.results {
+            let mut cells = vec![
+                one.namespace.clone(),
+                one.name.clone(),
+                number(one.previous_replica_count),
+                number(one.replica_count),
+            ];
+            cells.extend(leased.then(|| or_none(one.until.clone())));
+            let there = leases.get(&format!("{}/{}", one.namespace, one.name));
+            cells.push(one.result(back) + &one.renewal(there));
+            table.row(cells);
+        }
+        table
+    }
+}
+
+impl Outcome {
+    /// In a word, or with the reason.
+    fn result(&self, back: bool) -> String {
+        match (&self.error, self.changed) {
+            // Somebody else's count, which a restoration leaves alone.
+            (Some(error), _) if back && self.status == 412 => format!("skipped: {error}"),
+            (Some(error), _) if self.status == 504 => format!("unknown: {error}"),
+            (Some(error), _) => format!("failed: {error}"),
+            (None, false) => "unchanged".into(),
+            (None, true) if back => "restored".into(),
+            (None, true) => "scaled".into(),
+        }
+    }
+
+    /// What a lease does to the one that was there before; nothing without one.
+    fn renewal(&self, there: Option<&Lease>) -> String {
+        // A lease whose count isn't there any more is over.
+        let renewed = there.filter(|lease| {
+            self.until.is_some() && lease.replica_count == self.previous_replica_count
+        });
+        let Some(renewed) = renewed else {
+            return String::new();
+        };
+        let then = renewed.previous_replica_count;
+        let then = then.map_or_else(String::new, |count| format!(", then {count}"));
+        format!("; {}{then}", renewed.renewed())
+    }
+}
