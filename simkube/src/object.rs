@@ -63,6 +63,8 @@ pub(crate) enum Spec {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Rollout {
     pub(crate) observed_generation: i64,
+    /// The newest revision that the controller has numbered; 0 before the first.
+    pub(crate) revision: u32,
     pub(crate) replicas: i32,
     pub(crate) updated: i32,
     pub(crate) ready: i32,
@@ -155,9 +157,9 @@ impl Object {
         self.replicas.unwrap_or(1)
     }
 
-    /// The number of its revision, once its controller has seen it.
+    /// The number of its newest revision that its controller has seen.
     pub(crate) fn numbered(&self) -> Option<u32> {
-        (self.status.observed_generation > 0).then_some(self.revision)
+        (self.status.revision > 0).then_some(self.status.revision)
     }
 
     /// The status of a finished rollout.
@@ -165,6 +167,7 @@ impl Object {
         let n = self.desired();
         Rollout {
             observed_generation: self.generation,
+            revision: self.revision,
             replicas: n,
             updated: n,
             ready: n,

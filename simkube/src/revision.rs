@@ -67,12 +67,14 @@ impl Revisions {
             return Vec::new();
         };
         let past = self.0.get(&object.uid).into_iter().flatten();
-        let past = past.filter(|one| one.number < present);
+        let past = past.filter(|one| one.number <= present);
         let mut all: Vec<_> = past
             .map(|one| replica_set(object, one.number, one.template.clone(), 0))
             .collect();
-        let template = json::spec(object)["template"].take();
-        all.push(replica_set(object, present, template, object.desired()));
+        if present == object.revision {
+            let template = json::spec(object)["template"].take();
+            all.push(replica_set(object, present, template, object.desired()));
+        }
         all
     }
 }

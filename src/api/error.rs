@@ -151,6 +151,11 @@ pub enum ApiError {
     Paused,
     /// 409
     #[error(
+        "the Deployment's controller hasn't numbered what runs now, so which revision is the previous one can't be told: try again in a moment, or name the revision"
+    )]
+    RevisionUnknown,
+    /// 409
+    #[error(
         "the step with this Idempotency-Key is under way: send it again in a moment to learn what came of it"
     )]
     StepUnderWay,

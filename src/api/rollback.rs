@@ -1,7 +1,10 @@
 //! `POST /namespaces/{namespace}/deployments/{name}/rollback`: the Pod template of an earlier revision, as `kubectl rollout undo` does it.
 
+use std::{sync::Arc, time::Duration};
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::time::{Instant, sleep};
 
 use super::{
     Api, ApiError, authorization, preconditions,
@@ -78,8 +81,7 @@ impl Parameter for Rollback {
         let (deployments, names) = (&write.api.deployments, write.request.names());
         let stored = deployments.stored_version(names);
         let stored = stored.ok_or(WriteError::NotFound)?;
-        let by = &write.request.caller;
-        let (before, _) = deployments.details(names.0, names.1, stored, by).await?;
+        let before = details(write, stored).await?;
         // Whoever may not learns nothing of its revisions.
         write
             .caller()
@@ -87,6 +89,10 @@ impl Parameter for Rollback {
                 authorization::permit(&caller, Verb::Rollback, names, &before.labels).map(drop)
             })
             .map_err(WriteError::Judged)?;
+        let before = match write.wish {
+            Some(_) => before,
+            None => once_numbered(write, before).await?,
+        };
         let kept = deployments.revisions(&write.request, &before).await?;
         let to = choose(&kept, before.revision(), write.wish).map_err(WriteError::Judged)?;
         let judge = |now: &Details| write.judge(now, true, |decision| judge_images(decision, to));
@@ -151,6 +157,38 @@ impl Parameter for Rollback {
             { from, to = failure.wish.copied().flatten(), result = failure.result, error = %failure.error },
             "{}", failure.message);
     }
+}
+
+/// How long a Deployment's controller is waited for.
+const CONTROLLER: Duration = Duration::from_secs(3);
+/// How long until it is looked at again.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The Deployment at that version or a newer one.
+async fn details(
+    write: &Write<Rollback>,
+    at_least: u64,
+) -> Result<Arc<Details>, WriteError<ApiError>> {
+    let ((namespace, name), by) = (write.request.names(), &write.request.caller);
+    let read = write.api.deployments.details(namespace, name, at_least, by);
+    Ok(read.await?.0)
+}
+
+/// The Deployment once its controller has seen what runs: until then its number is that of the revision before, and the one
+/// before that would be one too far.
+async fn once_numbered(
+    write: &Write<Rollback>,
+    mut found: Arc<Details>,
+) -> Result<Arc<Details>, WriteError<ApiError>> {
+    let deadline = Instant::now() + CONTROLLER;
+    while found.revision().is_some() && found.status.observed_generation < found.generation {
+        if Instant::now() >= deadline {
+            return Err(WriteError::Judged(ApiError::RevisionUnknown));
+        }
+        sleep(PAUSE).await;
+        found = details(write, found.resource_version + 1).await?;
+    }
+    Ok(found)
 }
 
 /// What was written, for those who ask for it.

@@ -1,18 +1,28 @@
 //! Rollbacks: to which revision, what is looked through for it, what stands in the way, and answers that don't come.
 
+use std::time::Duration;
+
 use http::Method;
 use serde_json::{Value, json};
 use simkube::{Cluster, Fault, NewDeployment, On, Options, Rule};
+use tokio::time::sleep;
 
 use crate::support::{Answer, InProcess};
 
+/// The controller has seen what was changed so long ago, and reads are not shared any more.
+const SETTLED: Duration = Duration::from_secs(2);
 const SHOP: &str = "/namespaces/web/deployments/shop";
 const JSON: (&str, &str) = ("content-type", "application/json");
 const REPRESENTATION: (&str, &str) = ("prefer", "return=representation");
 
 /// A server of `web/shop`, whose image has been `shop:1`, `shop:2` and `shop:3`.
 async fn shop() -> InProcess {
-    of(Cluster::new(Options::default())).await
+    of(Cluster::new(quickly())).await
+}
+
+/// With a controller, which sees a change within a moment.
+fn quickly() -> Options {
+    Options::default().rollout(Duration::from_millis(30))
 }
 
 async fn of(cluster: Cluster) -> InProcess {
@@ -27,6 +37,7 @@ async fn of(cluster: Cluster) -> InProcess {
         let body = body.to_string();
         let answer = server.send(Method::PUT, &path, &[JSON], &body).await;
         assert_eq!(answer.status, 200);
+        sleep(SETTLED).await;
     }
     server
 }
@@ -46,7 +57,9 @@ async fn roll_back(
     server.send(Method::POST, &path, &headers, body).await
 }
 
+/// Once the controller has seen the last change.
 async fn detail(server: &InProcess) -> Value {
+    sleep(SETTLED).await;
     server.send(Method::GET, SHOP, &[], "").await.json()
 }
 
@@ -122,7 +135,7 @@ async fn a_dry_run_of_a_rollback_changes_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn revisions_are_asked_for_by_label_and_page_by_page() {
-    let cluster = Cluster::new(Options::default());
+    let cluster = Cluster::new(quickly());
     for n in 0..150 {
         let other = NewDeployment::new("web", format!("before-{n}"));
         cluster.create(other.label("app", "shop")).unwrap();
@@ -151,7 +164,7 @@ async fn revisions_are_asked_for_by_label_and_page_by_page() {
 
 #[tokio::test(start_paused = true)]
 async fn revisions_among_too_many_others_are_not_looked_for_without_end() {
-    let cluster = Cluster::new(Options::default());
+    let cluster = Cluster::new(quickly());
     for n in 0..2000 {
         let other = NewDeployment::new("web", format!("before-{n}"));
         cluster.create(other.label("app", "shop")).unwrap();
@@ -197,5 +210,41 @@ async fn a_rollback_that_never_arrives_is_not_taken_for_made() {
     let answer = roll_back(&server, "", &[], "{}").await;
     assert_eq!(answer.status, 504, "{}", answer.text());
     server.cluster.faults().remove(hang);
+    assert_eq!(detail(&server).await["containers"][0]["image"], "shop:3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollback_right_after_a_change_waits_until_the_controller_has_numbered_it() {
+    let server = shop().await;
+    server
+        .cluster
+        .set_rollout(Some(Duration::from_millis(1500)));
+    let body = r#"{"image":"shop:broken"}"#;
+    let path = format!("{SHOP}/containers/main/image");
+    let set = server.send(Method::PUT, &path, &[JSON], body).await;
+    assert_eq!(set.status, 200);
+    let answer = roll_back(&server, "", &[], "").await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(detail(&server).await["containers"][0]["image"], "shop:3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_no_controller_numbers_a_change_a_rollback_says_so_and_one_to_a_named_revision_goes_on()
+ {
+    let server = shop().await;
+    server.cluster.set_rollout(None);
+    let body = r#"{"image":"shop:broken"}"#;
+    let path = format!("{SHOP}/containers/main/image");
+    let set = server.send(Method::PUT, &path, &[JSON], body).await;
+    assert_eq!(set.status, 200);
+    let answer = roll_back(&server, "", &[], "").await;
+    assert_eq!(answer.status, 409, "{}", answer.text());
+    assert!(answer.error().contains("name the revision"));
+    assert_eq!(
+        detail(&server).await["containers"][0]["image"],
+        "shop:broken"
+    );
+    let answer = roll_back(&server, "", &[], r#"{"revision":3}"#).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(detail(&server).await["containers"][0]["image"], "shop:3");
 }

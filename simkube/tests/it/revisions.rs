@@ -1,5 +1,7 @@
 //! The ReplicaSets that keep what a Deployment's Pod template was, and managed fields of its count.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use simkube::{Cluster, NewDeployment, Options};
 
@@ -9,7 +11,7 @@ const CART: &str = "/apis/apps/v1/namespaces/shop/deployments/cart";
 const SETS: &str = "/apis/apps/v1/namespaces/shop/replicasets";
 
 fn cart() -> Cluster {
-    let cluster = Cluster::new(Options::default());
+    let cluster = Cluster::new(Options::default().rollout(Duration::from_millis(30)));
     cluster.create(
         NewDeployment::new("shop", "cart")
             .image("cart:1")
@@ -22,7 +24,10 @@ fn cart() -> Cluster {
 async fn set_image(cluster: &Cluster, image: &str) -> Value {
     let containers = json!([{ "name": "main", "image": image }]);
     let pod = json!({ "spec": { "template": { "spec": { "containers": containers } } } });
-    patch(cluster, CART, pod).await.json()
+    patch(cluster, CART, pod).await;
+    // The controller sees it.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    get(cluster, CART).await.json()
 }
 
 /// Number and image of each revision of the cart.
@@ -38,7 +43,7 @@ async fn revisions(cluster: &Cluster) -> Vec<String> {
     list["items"].as_array().unwrap().iter().map(told).collect()
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn each_template_that_a_deployment_had_is_a_revision_and_one_that_comes_back_gets_a_new_number()
  {
     let cluster = cart();
@@ -58,7 +63,20 @@ async fn each_template_that_a_deployment_had_is_a_revision_and_one_that_comes_ba
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
+async fn a_template_that_the_controller_has_not_seen_has_no_number_and_no_replica_set() {
+    let cluster = cart();
+    cluster.set_rollout(None);
+    let now = set_image(&cluster, "cart:2").await;
+    let number = &now["metadata"]["annotations"]["deployment.kubernetes.io/revision"];
+    assert_eq!(number, "1");
+    assert_eq!(revisions(&cluster).await, ["1 cart:1"]);
+    cluster.set_rollout(Some(Duration::from_millis(30)));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(revisions(&cluster).await, ["1 cart:1", "2 cart:2"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_more_revisions_are_kept_than_the_deployment_says() {
     let cluster = cart();
     patch(
@@ -78,7 +96,7 @@ async fn no_more_revisions_are_kept_than_the_deployment_says() {
     assert!(revisions(&cluster).await.is_empty());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn replica_sets_are_listed_page_by_page() {
     let cluster = cart();
     set_image(&cluster, "cart:2").await;
@@ -92,7 +110,7 @@ async fn replica_sets_are_listed_page_by_page() {
     assert_eq!(last["metadata"]["continue"], "");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn managed_fields_tell_who_set_a_count_last() {
     let cluster = cart();
     let uri = format!("{CART}/scale?fieldManager=somebody");
@@ -116,7 +134,7 @@ async fn managed_fields_tell_who_set_a_count_last() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn who_applies_the_count_that_is_there_owns_it_too_and_another_count_is_its_writers_alone() {
     let cluster = cart();
     let apply = async |manager: &str, replicas: i32| {

@@ -34,6 +34,7 @@ impl ApiError {
             Self::BodyTooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::BeingDeleted
             | Self::Paused
+            | Self::RevisionUnknown
             | Self::StepUnderWay
             | Self::LeaseRefused(_)
             | Self::Conflict => StatusCode::CONFLICT,

@@ -23,7 +23,7 @@ permission `restart`.";
 const PAUSED: &str = "Pauses the rollout, or resumes it. A paused one still scales. It needs the permission `pause`.";
 
 const ROLLBACK: &str = "Goes back to the Pod template of the revision before, or of the one that is given, as `kubectl rollout undo` does. \
-It needs the permission `rollback`.";
+Right after a change it waits, up to 3 s, until the Deployment's controller has numbered what runs. It needs the permission `rollback`.";
 
 const LEASE: &str = "Sets the count for so many seconds, after which it goes back to what it was, unless somebody else has set it meanwhile. A \
 Deployment has one lease at most: sent again, it is renewed, with this count and this time from now on, and goes back to what it was before \
