@@ -105,13 +105,16 @@ impl Shared {
                     .into_iter()
                     .map(|pod| (pod.metadata.uid.clone().unwrap(), pod))
                     .collect();
-                for (uid, pod) in &now {
+                let begin = now.iter().filter(|(uid, pod)| {
                     let placed = pod.spec.as_ref().unwrap().node_name.is_some();
-                    if placed && known.insert(uid.clone()) {
-                        lives.spawn(Arc::clone(&self).live(pod.clone(), pods.clone()));
-                    }
-                }
+                    placed && known.insert((*uid).clone())
+                });
+                let begin: Vec<_> = begin.map(|(_, pod)| pod.clone()).collect();
+                // Before its life begins: a Pod that isn't there is taken for deleted.
                 tell.send_replace(now);
+                for pod in begin {
+                    lives.spawn(Arc::clone(&self).live(pod, pods.clone()));
+                }
             }
             while let Some(life) = lives.try_join_next() {
                 if let Err(error) = life {
