@@ -166,8 +166,10 @@ impl Shared {
         while !deleted() {
             if rendered.program().as_mut().unwrap().has_ended() {
                 let ended = self.ends(rendered).await;
-                self.tell(pod, rendered, &State::Ended { code: ended })
-                    .await;
+                let end = State::Ended { code: ended };
+                while !deleted() && !self.tell(pod, rendered, &end).await {
+                    sleep(PERIOD).await;
+                }
                 if spec.restart_policy.as_deref() != Some("Never") {
                     self.fails(format!("{} ended by itself, with {ended}", rendered.name));
                 }
