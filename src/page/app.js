@@ -121,7 +121,7 @@ const into = {
 // Who looks, and what they may do.
 
 function meChanged() {
-  const { said, principal } = me;
+  const { said } = me;
   // Whose rows are whose, and which are locked, was found out for another caller.
   rows.unflag(DETAILED | LOCKED | UNSEEN);
   const rights = me.mayScale ? "" : " You may set no counts.";
@@ -131,7 +131,7 @@ function meChanged() {
   tellChosen();
   details.meChanged();
   leases.meChanged();
-  history.load();
+  if (rows.size) history.load();
   redraw();
 }
 
@@ -388,7 +388,7 @@ listen();
 recall();
 me.look();
 connection.lookAtHealth();
-setInterval(() => rows.unflag(DETAILED, (row) => rows.flags[row] & LOCKED), LOCKS);
+setInterval(() => me.mayScale && rows.unflag(DETAILED, (row) => rows.flags[row] & LOCKED), LOCKS);
 // Ages in the table and in the header grow by themselves.
 setInterval(() => (redraw(), connection.tell(), tellMe()), 5_000);
 setInterval(growOlder, 1_000);
