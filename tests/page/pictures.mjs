@@ -24,6 +24,7 @@ run(async () => {
   await light.mouse.move(640, 4);
   await light.waitForTimeout(6500);
   await until("who set it", async () => (await light.locator("#grid").innerText()).includes("ci-pipeline"));
+  await light.evaluate(() => document.activeElement.blur());
   await picture(light, "light");
 
   const dark = await open({ width: 1280, height: 720, dark: true });
@@ -35,7 +36,7 @@ run(async () => {
   await dark.waitForTimeout(600);
   await picture(dark, "dark");
 
-  const phone = await open({ width: 390, height: 800, view: { deviceScaleFactor: 1.5 } });
+  const phone = await open({ width: 390, height: 800 });
   await phone.waitForTimeout(1500);
   await picture(phone, "phone");
 });

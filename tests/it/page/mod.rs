@@ -177,7 +177,8 @@ async fn the_table_shows_finds_sorts_and_follows() {
 }
 
 #[tokio::test]
-async fn a_filter_of_what_a_list_does_not_tell_says_of_how_many_rows_it_is_true_and_looks_at_the_others() {
+async fn a_filter_of_what_a_list_does_not_tell_says_of_how_many_rows_it_is_true_and_looks_at_the_others()
+ {
     plays("filters.mjs").await;
 }
 
