@@ -89,6 +89,15 @@ pub(super) async fn review(
     may.await.map_err(denied)
 }
 
+/// Whether the cluster, where it decides, says that the caller may not set the count. What it doesn't say is left to the write.
+pub(super) async fn may_not_scale(caller: &Caller, (namespace, name): (&str, &str)) -> bool {
+    let (Some(reviewer), Ok(principal)) = (&caller.rules.reviewer, &caller.principal) else {
+        return false;
+    };
+    let may = reviewer.may(principal, Verb::Scale, Some(namespace), Some(name));
+    matches!(may.await, Err(Denied::No { .. }))
+}
+
 /// What the caller may see of a snapshot where the cluster decides; `None` for all of it.
 pub(super) async fn reviewed_view(
     reviewer: &Reviewer,
@@ -365,7 +374,7 @@ pub(super) fn judge_count(
     Ok(())
 }
 
-/// The counts that the caller may set, as far as server, rule and annotations bound them; `None` if it may set none.
+/// The counts that the caller may set, as far as server, rule and annotations bound them; `None` if no rule lets it set any.
 pub(super) fn bounds(caller: &Caller, names: (&str, &str), deployment: &Details) -> Option<Bounds> {
     let decision = permit(caller, Verb::Scale, names, &deployment.labels).ok()?;
     let of_rule = decision.rule().map(Rule::bounds).unwrap_or_default();

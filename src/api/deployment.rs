@@ -67,7 +67,11 @@ pub(super) async fn get(
         StatusCode::OK
     };
     let sticking = Sticking::of(api, names, &found);
-    let bounds = authorization::bounds(caller, names, &found);
+    let bounds = match authorization::bounds(caller, names, &found) {
+        // Boxed: who doesn't ask doesn't carry it around.
+        Some(_) if Box::pin(authorization::may_not_scale(caller, names)).await => None,
+        bounds => bounds,
+    };
     let leases = api.deployments.leases().and_then(|leases| leases.known());
     let stored = leases.as_ref().and_then(|known| known.of(namespace, name));
     let lease = stored.map(|stored| &stored.lease);

@@ -19,6 +19,9 @@ export class Refused extends Error {
 /** No answer came: whatever was asked for may have been done, or not. */
 export class NoAnswer extends Error {}
 
+/** Whether the server is out of reach: what only keeps the page up to date waits then, and leaves it to the stream to try. */
+export const reach = { lost: false };
+
 /** Called with each 401, which no later call can make good. */
 export const onUnauthorized = { tell: () => {} };
 
@@ -90,10 +93,10 @@ export async function read(path, options = {}) {
   }
 }
 
-/** Some seconds, a little more or less, so that pages don't come back all at once. */
+/** Some seconds and a little more, so that pages don't come back all at once. */
 export function pause(seconds, signal) {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, seconds * 1000 * (0.9 + Math.random() * 0.2));
+    const timer = setTimeout(resolve, seconds * 1000 * (1 + Math.random() * 0.2));
     signal?.addEventListener("abort", () => (clearTimeout(timer), reject(signal.reason)), { once: true });
   });
 }

@@ -1,33 +1,38 @@
 // The page: what is in its header, which view is shown, and how its parts hear of each other.
 
-import { onUnauthorized, read, sentence } from "./api.js";
+import { onUnauthorized, reach, read, sentence } from "./api.js";
 import { changeMany, snapshots, undo } from "./batch.js";
 import { changeCount } from "./change.js";
+import { Connection } from "./connection.js";
 import { Details } from "./details.js";
-import { button, el, fill, growOlder, setText } from "./dom.js";
+import { announce, button, el, fill, forbid, growOlder, setText } from "./dom.js";
 import { Grid } from "./grid.js";
 import { History } from "./history.js";
 import { showKeys, toggleTheme } from "./keys.js";
 import { Leases } from "./leases.js";
+import { Me } from "./me.js";
 import { Owners } from "./owners.js";
-import { Rows } from "./rows.js";
+import { DETAILED, LOCKED, Rows, UNSEEN } from "./rows.js";
 import { Shown } from "./shown.js";
-import { follow } from "./stream.js";
+import { follow, tryNow } from "./stream.js";
 import { clock, duration, serverNow } from "./times.js";
 
 /** More at once would be minutes of writes. */
 const MOST_CHOSEN = 1000;
-/** Milliseconds between two looks at the server's health. */
-const HEALTH = 10_000;
 /** Milliseconds between two looks at what a label selector selects. */
 const SELECTED = 20_000;
+/** Milliseconds after which it is asked again whether a count may still not be set. */
+const LOCKS = 60_000;
+/** What stands beside the name of who may set nothing. */
+const LOOKS = "may only look";
 
 const $ = (id) => document.getElementById(id);
 const number = new Intl.NumberFormat("en");
 
 const rows = new Rows();
-let me;
-const who = () => me?.principal ?? undefined;
+const me = new Me(meChanged);
+const who = () => me.principal;
+const connection = new Connection(me, tryNow);
 
 const shown = new Shown(rows, (before) => {
   grid.relist(before);
@@ -35,31 +40,46 @@ const shown = new Shown(rows, (before) => {
 });
 const grid = new Grid(rows, shown, {
   open: (row) => open(rows.namespaces[row], rows.names[row]),
-  change: (row) => changeCount(rows.namespaces[row], rows.names[row], who()),
+  change,
   chosen: tellChosen,
-  visible: (visible) => owners.see(visible),
+  visible: (visible) => view === "deployments" && owners.see(visible),
   sort,
 });
 const redraw = () => grid.draw();
-const history = new History(rows, who, { open, learnt: redraw });
-const leases = new Leases(rows, { open, learnt: () => (redraw(), details.leasesRead()) });
+const history = new History(rows, who, { open, learnt });
+const leases = new Leases(rows, {
+  open,
+  learnt: () => (learnt(), details.leasesRead()),
+  why: whyLocked,
+  visible: (visible) => owners.see(visible),
+});
 const leaseOf = (namespace, name) => leases.of(namespace, name);
-const owners = new Owners(rows, who, redraw);
+const owners = new Owners(rows, who, () => (learnt(), leases.learnt()));
 const details = new Details({
-  me: who,
+  me,
   learn: (namespace, name, detail) => {
     const row = rows.find(namespace, name);
     if (row === undefined) return;
     owners.learn(row, detail);
-    redraw();
+    learnt();
   },
-  closed: () => {
+  closed: (from) => {
     remember();
-    if (view === "deployments") grid.element.focus();
+    if (from?.isConnected && !from.closest("[hidden]")) from.focus();
+    else if (view === "deployments") grid.element.focus();
+    else $("main").focus();
   },
   leases: () => ({ of: leaseOf, readAt: leases.readAt, load: () => leases.load() }),
 });
 let view = "deployments";
+
+/** More is known of some rows: those that are filtered by it may be others. */
+function learnt() {
+  redraw();
+  if (shown.filters.size) shown.findSoon(250);
+  tellLook();
+  tellChosen();
+}
 
 function open(namespace, name) {
   details.open(namespace, name);
@@ -92,80 +112,48 @@ const into = {
     history.soon();
   },
   settled: redraw,
-  state,
+  state: (name, words) => {
+    // A stream ends when what its caller may do changes.
+    if (connection.state(name, words)) me.look();
+  },
 };
 
-// How it stands with the server.
+// Who looks, and what they may do.
 
-/** Since when it is so, what the stream is, and its words for why. */
-let since = Date.now();
-let connection = "connecting";
-let why;
-/** Why the server's own copy may be old. */
-let health = null;
-/** The words of a 401: all that comes after it is a connection that fails without any. */
-let refusedWords = null;
-
-function state(name, words) {
-  if (name !== connection) since = Date.now();
-  connection = name;
-  why = words;
-  if (name === "live") refusedWords = null;
-  if (name === "refused") refusedWords = words;
-  tellConnection();
-}
-
-function tellConnection() {
-  const stale = connection === "live" && health;
-  const live = stale ? "Not up to date" : why ? `Live, ${why}` : "Live";
-  const text = { connecting: "Connecting …", live, refused: "Refused", reconnecting: `Reconnecting, since ${clock(since)}` }[connection];
-  $("connection").dataset.state = stale ? "stale" : connection;
-  setText($("connection").lastElementChild, text);
-  const expired = me && serverNow() > Date.parse(me.certificate.validUntil);
-  let trouble = null;
-  if (refusedWords) trouble = `The server refuses you: ${refusedWords}`;
-  else if (expired) trouble = `Your certificate expired ${clock(me.certificate.validUntil)}: give the browser a new one and load the page again.`;
-  else if (connection === "reconnecting" && Date.now() - since > 3000)
-    trouble = `What stands here is of ${clock(since)} and may be old: ${why ?? "the server can't be reached"}. The page goes on trying. If the server is up, your certificate may be refused.`;
-  else if (connection === "live" && health) trouble = `What stands here may be old: ${health}`;
-  $("trouble").hidden = trouble === null;
-  if (trouble) setText($("trouble"), trouble);
-}
-
-onUnauthorized.tell = (refused) => {
-  refusedWords = refused.message;
-  tellConnection();
-};
-
-async function lookAtHealth() {
-  try {
-    await read("/health");
-    health = null;
-  } catch (error) {
-    // Only what the server itself says of its copy: that it can't be reached is known already.
-    health = error.status === 503 ? sentence(error) : null;
-  }
-  tellConnection();
-  setTimeout(lookAtHealth, HEALTH);
-}
-
-async function lookAtMe() {
-  try {
-    ({ body: me } = await read("/whoami"));
-    $("who").title = me.groups.length ? `Groups: ${me.groups.join(", ")}` : "";
-    tellMe();
-  } catch {
-    setTimeout(lookAtMe, 5000);
-  }
+function meChanged() {
+  const { said } = me;
+  // Whose rows are whose, and which are locked, was found out for another caller.
+  rows.unflag(DETAILED | LOCKED | UNSEEN);
+  const rights = me.mayScale ? "" : " You may set no counts.";
+  $("who").title = `${said.certificate.subject}, valid until ${clock(said.certificate.validUntil)}.${said.groups.length ? ` Groups: ${said.groups.join(", ")}.` : ""}${rights}`;
+  forbid($("undo"), me.mayScale ? null : me.whyNot);
+  tellMe();
+  tellChosen();
+  details.meChanged();
+  leases.meChanged();
+  if (rows.size) history.load();
+  redraw();
 }
 
 function tellMe() {
-  if (!me) return;
-  const left = Date.parse(me.certificate.validUntil) - serverNow();
+  const { said, principal, mayScale } = me;
+  if (!said) return;
+  const left = Date.parse(said.certificate.validUntil) - serverNow();
   const soon = left < 86_400_000 ? ` (${duration(left / 1000)} left)` : "";
-  const text = `${me.principal ?? "nobody"}${soon}`;
-  if ($("who").textContent === text) return;
-  fill($("who"), el("span", { title: `${me.certificate.subject}, valid until ${clock(me.certificate.validUntil)}` }, text));
+  const text = `${principal ?? "nobody"}${soon}`;
+  if ($("who").textContent === text + (mayScale ? "" : LOOKS)) return;
+  fill($("who"), el("span", {}, text), !mayScale && el("small", {}, LOOKS));
+}
+
+/** Why the caller may not set this count; null if it may, or nobody knows yet. */
+function whyLocked(row) {
+  return !me.mayScale || (row !== undefined && rows.flags[row] & LOCKED) ? me.whyNot : null;
+}
+
+function change(row) {
+  const why = whyLocked(row);
+  if (why) announce(why);
+  else changeCount(rows.namespaces[row], rows.names[row], me);
 }
 
 // What is filtered and sorted by.
@@ -178,9 +166,23 @@ function sort(by) {
 }
 
 function tellSize() {
-  const [found, all] = [shown.list.length, rows.size];
-  setText($("size"), found === all ? `${number.format(all)} Deployments` : `${number.format(found)} of ${number.format(all)}`);
+  const [found, all, unknown] = [shown.list.length, rows.size, shown.unknown.count];
+  const text = found === all ? `${number.format(all)} Deployments` : `${number.format(found)} of ${number.format(all)}`;
+  setText($("size"), unknown ? `${number.format(found)} of ${number.format(shown.unknown.known)} looked at` : text);
+  tellLook();
   grid.element.classList.toggle("nothing", all > 0 && found === 0);
+}
+
+/** What a filter can't tell of some rows can be asked for. */
+function tellLook() {
+  const { count, some } = shown.unknown;
+  const left = owners.left;
+  const why = reach.lost ? "The server can't be reached." : count && !some.length ? 'Details take the permission "get".' : null;
+  if ((left || !count) && document.activeElement === $("look")) grid.element.focus();
+  $("look").hidden = count === 0;
+  $("look").disabled = left > 0;
+  setText($("look"), left ? `Looking at ${number.format(left)} …` : `Look at ${number.format(some.length || count)} more`);
+  forbid($("look"), why);
 }
 
 let namespacesTold = "";
@@ -196,21 +198,42 @@ function tellNamespaces() {
 
 function tellChosen() {
   const count = rows.chosenCount;
-  const many = count > MOST_CHOSEN;
+  const locked = count ? rows.allChosen().filter((row) => whyLocked(row)).length : 0;
+  const why = whyNotChosen(count, locked);
+  const some = locked > 0 && locked < count ? `${number.format(locked)} of them you may not set` : null;
+  const told = JSON.stringify([count, why, some]);
+  // Drawn only when it says something else: whoever is in it stays there.
+  if (told === chosenTold) return;
+  chosenTold = told;
+  const inside = $("chosen").contains(document.activeElement);
   $("chosen").hidden = count === 0;
   fill(
     $("chosen"),
     el("strong", { role: "status" }, `${number.format(count)} selected`),
-    many && el("span", {}, `at most ${number.format(MOST_CHOSEN)} at once`),
-    button("Set count…", changeChosen, { class: "primary", disabled: many }),
+    (why ?? some) && el("span", { id: "chosen-why" }, why ?? some),
+    button("Set count…", changeChosen, { class: "primary", why, "aria-describedby": (why ?? some) ? "chosen-why" : null }),
     button("Select none", () => grid.chooseAll(false)),
   );
+  if (inside && count) $("chosen").querySelector("button").focus();
+  else if (inside) grid.element.focus();
+}
+
+let chosenTold = "";
+function whyNotChosen(count, locked) {
+  if (count > MOST_CHOSEN) return `at most ${number.format(MOST_CHOSEN)} at once`;
+  return count > 0 && locked === count ? me.whyNot : null;
 }
 
 function changeChosen() {
-  const items = rows.allChosen().map((row) => ({ namespace: rows.namespaces[row], name: rows.names[row], replicaCount: rows.desired[row] }));
-  if (items.length && items.length <= MOST_CHOSEN) changeMany(items, tellUndo, leaseOf);
+  const chosen = rows.allChosen();
+  if (!chosen.length) return announce("Select some first: with Space, or with the boxes.");
+  const why = whyNotChosen(chosen.length, chosen.filter((row) => whyLocked(row)).length);
+  if (why) return announce(why);
+  const items = chosen.map((row) => ({ namespace: rows.namespaces[row], name: rows.names[row], replicaCount: rows.desired[row] }));
+  changeMany(items, tellUndo, leaseOf);
 }
+
+const undoSome = () => (me.mayScale ? undo(tellUndo, leaseOf) : announce(me.whyNot));
 
 const tellUndo = () => {
   $("undo").dataset.count = snapshots().length;
@@ -254,8 +277,10 @@ async function select() {
     wrong.hidden = false;
     setText(wrong, sentence(error));
   }
-  select.timer = setTimeout(select, SELECTED);
+  select.timer = setTimeout(selectAgain, SELECTED);
 }
+
+const selectAgain = () => (reach.lost ? (select.timer = setTimeout(selectAgain, SELECTED)) : select());
 
 // Views, and the address that brings them back.
 
@@ -321,7 +346,12 @@ function listen() {
   for (const tab of document.querySelectorAll("nav button")) tab.addEventListener("click", () => show(tab.dataset.view));
   $("theme").addEventListener("click", toggleTheme);
   $("keys").addEventListener("click", showKeys);
-  $("undo").addEventListener("click", () => undo(tellUndo, leaseOf));
+  $("undo").addEventListener("click", undoSome);
+  $("look").addEventListener("click", () => {
+    if ($("look").ariaDisabled === "true") return announce($("look").title);
+    owners.look(shown.unknown.some);
+    tellLook();
+  });
   addEventListener("keydown", key);
   // Somebody opened a link in this tab.
   addEventListener("hashchange", recall);
@@ -334,6 +364,7 @@ function key(event) {
   if (event.key === "Escape" && event.target.matches("#search, #labels")) return (event.preventDefault(), grid.element.focus());
   if (event.key === "ArrowDown" && event.target.matches("#search")) return (grid.element.focus(), grid.move(0));
   if (writing) return;
+  if (event.key === "Escape" && details.of) return details.close();
   const act = {
     "/": () => (show("deployments"), $("search").focus(), $("search").select()),
     "?": showKeys,
@@ -341,7 +372,7 @@ function key(event) {
     2: () => show("leases"),
     3: () => show("history"),
     b: changeChosen,
-    u: () => undo(tellUndo, leaseOf),
+    u: undoSome,
   }[event.key];
   if (!act) return;
   event.preventDefault();
@@ -350,13 +381,15 @@ function key(event) {
 
 $("table").append(grid.element);
 $("main").append(leases.element, history.element, details.element);
+onUnauthorized.tell = (refused) => connection.refused(refused.message);
 grid.sorted(shown.sort);
 tellUndo();
 listen();
 recall();
-lookAtMe();
-lookAtHealth();
+me.look();
+connection.lookAtHealth();
+setInterval(() => me.mayScale && rows.unflag(DETAILED, (row) => rows.flags[row] & LOCKED), LOCKS);
 // Ages in the table and in the header grow by themselves.
-setInterval(() => (redraw(), tellConnection(), tellMe()), 5_000);
+setInterval(() => (redraw(), connection.tell(), tellMe()), 5_000);
 setInterval(growOlder, 1_000);
 follow(into, new AbortController().signal);

@@ -6,7 +6,7 @@ import { announce, button, el } from "./dom.js";
 import { followRollout, rolloutBar } from "./rollout.js";
 import { clock, duration, seconds } from "./times.js";
 
-/** Opens the dialog. `me` is the caller's principal; `wish` what was typed already. */
+/** Opens the dialog. `me` is who looks; `wish` what was typed already. */
 export async function changeCount(namespace, name, me, wish = {}) {
   const title = `${namespace}/${name}`;
   const dialog = openDialog(title);
@@ -26,7 +26,11 @@ export async function changeCount(namespace, name, me, wish = {}) {
 }
 
 function ask(of, wish, wrong) {
-  const { dialog, detail, now } = of;
+  const { dialog, detail, now, me } = of;
+  const owner = ownerInWords(detail.lastSetBy);
+  const at = detail.lastSetBy?.at ? `, ${clock(detail.lastSetBy.at)}` : "";
+  const present = el("p", { class: "present" }, "Now ", el("strong", {}, now), owner && ` · set by ${owner}${at}`);
+  if (!detail.unread && !detail.bounds) return dialog.show(present, alertOf(me.whyNot), buttons(button("Close", dialog.close, { autofocus: true })));
   const count = el("input", { type: "number", inputmode: "numeric", min: 0, step: 1, autofocus: true, ".value": wish.count ?? now });
   const step = (by) => button(by < 0 ? "−" : "+", () => (count.value = Math.max(0, Number(count.value) + by)), { "aria-label": by < 0 ? "One fewer" : "One more" });
   el("span", { class: "stepper" }, step(-1), count, step(1));
@@ -43,12 +47,10 @@ function ask(of, wish, wrong) {
     if (bad) return said.replaceChildren(alertOf(bad));
     check(of, wished);
   };
-  const owner = ownerInWords(detail.lastSetBy);
-  const at = detail.lastSetBy?.at ? `, ${clock(detail.lastSetBy.at)}` : "";
   dialog.show(
     form(
       submit,
-      el("p", { class: "present" }, "Now ", el("strong", {}, now), owner && ` · set by ${owner}${at}`),
+      present,
       detail.unread && warning(`Bounds aren't known: ${sentence(detail.unread)}`),
       othersInWords(detail).map((words) => warning(words)),
       detail.lease &&
@@ -178,7 +180,7 @@ async function refused(of, wish, error, sent) {
   try {
     const detail = await detailOf(namespace, name, dialog.signal);
     const by = ownerInWords(detail.lastSetBy);
-    const whose = by === me ? "you" : by;
+    const whose = by === me.principal ? "you" : by;
     stands = `It is ${detail.replicas.desired} now${by && `, set by ${whose}`}. A request that is still on its way may come later.`;
   } catch (again) {
     if (dialog.signal.aborted) return;
@@ -199,7 +201,7 @@ async function faster(of, wish) {
     const { replicas, lastSetBy } = await detailOf(namespace, name, dialog.signal);
     const by = ownerInWords(lastSetBy) || "Somebody";
     if (replicas.desired === now) words = `It has changed since you looked, and is ${now} again. Nothing was changed by this request.`;
-    else if (by === me) words = `It was set as ${me} meanwhile: it is ${replicas.desired} now, and not ${now} any more. This request changed nothing.`;
+    else if (by === me.principal) words = `It was set as ${by} meanwhile: it is ${replicas.desired} now, and not ${now} any more. This request changed nothing.`;
     else words = `${by} was faster: it is ${replicas.desired} now, and not ${now} any more. Nothing was changed.`;
   } catch (error) {
     if (dialog.signal.aborted) return;

@@ -1,9 +1,9 @@
 // The panel of one Deployment: all that is known of it, kept up to date while it is open.
 
-import { call, pathOf, pause, sentence } from "./api.js";
+import { call, pathOf, pause, reach, sentence } from "./api.js";
 import { changeCount } from "./change.js";
 import { alertOf, boundsInWords, othersInWords, ownerInWords, warning } from "./dialog.js";
-import { aged, button, el, fill, timeLeft } from "./dom.js";
+import { aged, announce, button, el, fill, timeLeft } from "./dom.js";
 import { changeOf, madeBy } from "./history.js";
 import { cancelLease, extendLease } from "./leases.js";
 import { rolloutBar } from "./rollout.js";
@@ -26,12 +26,16 @@ export class Details {
   #until;
   /** When the detail was read, by `performance.now()`. */
   #readAt = 0;
+  /** What had the focus before the panel was opened. */
+  #from = null;
+  /** While the panel covers all else, nothing of that can be reached. */
+  #covers = matchMedia("(max-width: 720px)");
 
-  /** `on` has `me()`, `learn(namespace, name, detail)`, `closed()`, `leases()`, all of them with when they were read. */
+  /** `on` has `me`, `learn(namespace, name, detail)`, `closed(from)`, what had the focus before; `leases()`, all of them with when they were read. */
   constructor(on) {
     this.#on = on;
+    this.#covers.addEventListener("change", () => this.#cover());
     this.element.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") this.close();
       if (event.key === "c" && !event.target.closest("input") && !event.ctrlKey && !event.metaKey) this.change();
     });
   }
@@ -39,8 +43,10 @@ export class Details {
   open(namespace, name) {
     this.#looking?.abort();
     this.#looking = new AbortController();
+    if (!this.of) this.#from = document.activeElement;
     this.of = { namespace, name };
     this.element.hidden = false;
+    this.#cover();
     this.#changes = { changes: [] };
     this.#readAt = 0;
     this.#draw(null, null);
@@ -74,12 +80,31 @@ export class Details {
     this.#shown = null;
     this.of = null;
     this.element.hidden = true;
-    this.#on.closed();
+    this.#cover();
+    this.#on.closed(this.#from);
+  }
+
+  #cover() {
+    const covered = this.of !== null && this.#covers.matches;
+    for (const other of document.querySelectorAll(".skip, .top, #trouble, main > section")) other.inert = covered;
   }
 
   async change() {
+    const why = this.#whyNot(this.#shown?.[0]);
+    if (why) return announce(why);
     const { namespace, name } = this.of;
-    await changeCount(namespace, name, this.#on.me());
+    await changeCount(namespace, name, this.#on.me);
+  }
+
+  /** Why the caller may not set the count of what this tells of. */
+  #whyNot(detail) {
+    const me = this.#on.me;
+    return !me.mayScale || (detail && !detail.bounds) ? me.whyNot : null;
+  }
+
+  /** The caller may do more, or less. */
+  meChanged() {
+    if (this.#shown) this.#draw(...this.#shown);
   }
 
   async #follow(signal) {
@@ -89,6 +114,11 @@ export class Details {
     let failed = false;
     while (!signal.aborted) {
       let wait = STILL;
+      // What failed isn't asked for again and again while the server is out of reach.
+      if (reach.lost && failed) {
+        await pause(wait, signal).catch(() => {});
+        continue;
+      }
       try {
         const asked = performance.now();
         const answer = await call("GET", pathOf(namespace, name), { signal, headers: tag ? { "if-none-match": tag } : {} });
@@ -152,6 +182,7 @@ export class Details {
     const lease = this.#leaseNow(detail);
     const { replicas, rollout, lastSetBy, conditions, containers, labels } = detail;
     const { changes, since, wrong } = this.#changes;
+    const why = this.#whyNot(detail);
     this.#bar.show(rollout);
     const owner = ownerInWords(lastSetBy);
     const part = (id, title, ...content) =>
@@ -162,12 +193,13 @@ export class Details {
         { class: "count" },
         el("p", {}, el("strong", { class: "big" }, replicas.desired), " desired"),
         el("p", {}, el("strong", { class: "big" }, replicas.ready), " ready"),
-        action("change", "Change count…", () => this.change(), { class: "primary" }),
+        action("change", "Change count…", () => this.change(), { class: "primary", why, "aria-describedby": why && "why-not" }),
       ),
+      why && el("p", { class: "hint", id: "why-not" }, why),
       this.#bar.element,
       facts(
         owner && ["Set by", [`${owner}${lastSetBy.principal ? "" : " (not through headcount)"}`, lastSetBy.at && [", ", agedText(lastSetBy.at)]]],
-        ["Bounds", detail.bounds ? boundsInWords(detail.bounds) || "none" : "you may not set it"],
+        detail.bounds && ["Bounds", boundsInWords(detail.bounds) || "none"],
         detail.paused && ["Rollout", "Paused."],
         detail.revision !== null && ["Revision", detail.revision],
       ),
@@ -195,6 +227,7 @@ export class Details {
   }
 
   #lease(lease, detail, action) {
+    const why = this.#whyNot(detail);
     const changed = () => this.#on.leases().load();
     return el(
       "div",
@@ -202,7 +235,7 @@ export class Details {
       el("p", {}, `Leased by ${lease.holder}: ${lease.replicaCount} until ${clock(lease.until)} (left: `, timeLeft(lease.ends), `), then ${lease.previousReplicaCount} again.`),
       lease.replicaCount !== detail.replicas.desired && warning(`The count is ${detail.replicas.desired}: somebody else has set it, and the lease will leave it alone.`),
       lease.reason && el("p", { class: "hint" }, lease.reason),
-      el("p", {}, action("extend", "Extend…", () => extendLease(lease, changed)), " ", action("cancel", "End…", () => cancelLease(lease, changed))),
+      el("p", {}, action("extend", "Extend…", () => extendLease(lease, changed), { why }), " ", action("cancel", "End…", () => cancelLease(lease, changed), { why })),
     );
   }
 }

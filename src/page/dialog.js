@@ -63,10 +63,9 @@ export function typed(text, label, confirm) {
   return field(label, input);
 }
 
-/** Which counts may be set, in a sentence; an empty text if all may. */
+/** Which counts may be set, in a sentence; an empty text if all may, or nobody knows. */
 export function allowedInWords(bounds) {
-  if (!bounds) return "You may not set this count.";
-  const words = boundsInWords(bounds);
+  const words = bounds ? boundsInWords(bounds) : "";
   return words && `Allowed: ${words}.`;
 }
 

@@ -60,10 +60,40 @@ export function growOlder() {
   for (const element of document.querySelectorAll("[data-ends]")) setText(element, leftInWords(Number(element.dataset.ends)));
 }
 
-/** A button. */
-export function button(label, onclick, attributes = {}) {
-  return el("button", { type: "button", onclick, ...attributes }, label);
+/** A table with these heads, whose rows go into `body`; with roles, since a narrow screen lays it out as something else. */
+export const tableOf = (name, heads, body) =>
+  el(
+    "table",
+    { role: "table", class: name },
+    el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, heads.map((head) => el("th", { scope: "col", role: "columnheader" }, head)))),
+    body,
+  );
+
+/** The body of such a table, one of its rows, and a cell. */
+export const tableBody = () => el("tbody", { role: "rowgroup" });
+export const tableRow = (...cells) => el("tr", { role: "row" }, ...cells);
+export const cell = (attributes, ...content) => el("td", { role: "cell", ...attributes }, ...content);
+
+/** A button. `why` is why it can't be used, if it can't: it can still be reached by keys and read, and says that. */
+export function button(label, onclick, { why, ...attributes } = {}) {
+  const element = el("button", { type: "button", ...attributes }, label);
+  element.addEventListener("click", (event) => (isForbidden(element) ? announce(element.title) : onclick(event)));
+  forbid(element, why);
+  return element;
 }
+
+/** Says of a button why it can't be used, or, without a reason, that it can. */
+export function forbid(element, why) {
+  if (why) {
+    element.setAttribute("aria-disabled", "true");
+    element.title = why;
+  } else if (isForbidden(element)) {
+    element.removeAttribute("aria-disabled");
+    element.removeAttribute("title");
+  }
+}
+
+const isForbidden = (element) => element.getAttribute("aria-disabled") === "true";
 
 /** Comes back when the browser has dealt with what waits: input and painting first. */
 export const nextTask = globalThis.scheduler?.yield

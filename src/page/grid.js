@@ -1,7 +1,7 @@
 // The table: as many row elements as fit, which show whatever the scroll position wants of a hundred thousand.
 
 import { el, fill, plain, setText } from "./dom.js";
-import { AUTOSCALED, GITOPS, LEASED } from "./rows.js";
+import { AUTOSCALED, DETAILED, GITOPS, LEASED, LOOKED } from "./rows.js";
 import { ago, clock, serverNow } from "./times.js";
 
 /** Row elements above and below what can be seen. */
@@ -190,7 +190,9 @@ export class Grid {
     setText(parts.ready, ready < 0 ? "–" : String(ready));
     const part = ready < 0 ? 0 : desired === 0 ? (ready ? 1 : 0) : Math.min(1, ready / desired);
     if (shown.part !== part) parts.bar.style.transform = `scaleX(${(shown.part = part)})`;
-    setText(parts.by, rows.setBy[row] ?? "");
+    // Of whom nobody knows the name, once that was asked for.
+    const nobody = changedAt > 0 && (rows.flags[row] & (LOOKED | DETAILED)) === (LOOKED | DETAILED) ? "unknown" : "";
+    setText(parts.by, rows.setBy[row] ?? nobody);
     setText(parts.when, changedAt ? ago(changedAt, now) : "");
     if (shown.changedAt !== changedAt) {
       shown.changedAt = changedAt;

@@ -1,7 +1,7 @@
 // The latest changes of counts: the view of them, and what the table knows of who set what.
 
-import { read, sentence } from "./api.js";
-import { aged, button, el, fill, plain } from "./dom.js";
+import { NoAnswer, reach, read, sentence } from "./api.js";
+import { aged, button, cell, el, fill, plain, tableBody, tableOf, tableRow } from "./dom.js";
 import { MINE } from "./rows.js";
 import { ago, clock } from "./times.js";
 
@@ -31,7 +31,7 @@ export class History {
     this.#rows = rows;
     this.#me = me;
     this.#on = on;
-    this.#table = el("tbody");
+    this.#table = tableBody();
     this.#note = el("p", { class: "hint" }, "Reading …");
     const search = el("input", { type: "search", placeholder: "Deployment or who", "aria-label": "Search the changes", autocomplete: "off" });
     search.addEventListener("input", () => {
@@ -44,7 +44,7 @@ export class History {
       el(
         "div",
         { class: "scroll", tabindex: 0, role: "region", "aria-label": "All changes" },
-        el("table", {}, el("thead", {}, el("tr", {}, ...["When", "Deployment", "Change", "By"].map((head) => el("th", { scope: "col" }, head)))), this.#table),
+        tableOf("changes-table", ["When", "Deployment", "Change", "By"], this.#table),
       ),
     );
   }
@@ -59,6 +59,7 @@ export class History {
     this.#timer = null;
     this.#notBefore = Date.now() + EVERY;
     try {
+      if (reach.lost && this.since !== null) throw new NoAnswer("the server can't be reached");
       const { body } = await read(`/history?limit=${this.element.hidden ? 200 : 1000}`);
       ({ changes: this.changes, since: this.since } = body);
       this.wrong = null;
@@ -96,6 +97,8 @@ export class History {
   }
 
   #draw() {
+    // Redrawn under whoever is in it: the focus goes back to where it was.
+    const focused = this.#table.contains(document.activeElement) && document.activeElement.textContent;
     const found = this.changes.filter((one) => {
       const text = `${one.namespace}/${one.name} ${madeBy(one.by)}`.toLowerCase();
       return this.#words.every((word) => text.includes(word));
@@ -104,17 +107,16 @@ export class History {
     fill(
       this.#table,
       found.map((one) =>
-        el(
-          "tr",
-          {},
-          el("td", { class: "time", title: clock(one.time), ...aged(Date.parse(one.time)) }, ago(Date.parse(one.time))),
-          el("td", {}, button(`${one.namespace}/${one.name}`, () => this.#on.open(one.namespace, one.name), { class: "link" })),
-          el("td", { class: "number" }, changeOf(one)),
-          el("td", {}, madeBy(one.by)),
+        tableRow(
+          cell({ class: "time", title: clock(one.time), ...aged(Date.parse(one.time)) }, ago(Date.parse(one.time))),
+          cell({ class: "name" }, button(`${one.namespace}/${one.name}`, () => this.#on.open(one.namespace, one.name), { class: "link" })),
+          cell({ class: "number" }, changeOf(one)),
+          cell({ class: "who" }, madeBy(one.by)),
         ),
       ),
-      found.length === 0 && !this.wrong && el("tr", {}, el("td", { colspan: 4, class: "empty" }, "No changes.")),
+      found.length === 0 && !this.wrong && tableRow(cell({ colspan: 4, class: "empty" }, "No changes.")),
     );
+    if (focused) [...this.#table.querySelectorAll("button")].find((one) => one.textContent === focused)?.focus();
   }
 }
 

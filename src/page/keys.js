@@ -23,7 +23,7 @@ export function showKeys() {
   const dialog = openDialog("Keys");
   dialog.show(
     el("dl", { class: "keys" }, KEYS.map(([key, what]) => el("div", {}, el("dt", {}, el("kbd", {}, key)), el("dd", {}, what)))),
-    buttons(button("Close", dialog.close, { class: "primary", autofocus: true })),
+    buttons(button("Close", dialog.close, { class: "primary" })),
   );
 }
 

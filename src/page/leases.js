@@ -1,8 +1,8 @@
 // Leases: counts that go back by themselves. The view of them; what extends and ends them.
 
-import { call, NoAnswer, pathOf, read, sentence } from "./api.js";
+import { call, NoAnswer, pathOf, reach, read, sentence } from "./api.js";
 import { alertOf, buttons, field, form, openDialog, typed } from "./dialog.js";
-import { announce, button, el, fill, timeLeft } from "./dom.js";
+import { announce, button, cell, el, fill, tableBody, tableOf, tableRow, timeLeft } from "./dom.js";
 import { LEASED } from "./rows.js";
 import { clock, duration, seconds } from "./times.js";
 
@@ -15,12 +15,14 @@ export class Leases {
   list = [];
   /** When they were read, by `performance.now()`; null: they can't be. */
   readAt = null;
-  #table = el("tbody");
+  #table = tableBody();
   #note = el("p", { class: "hint" }, "Reading …");
   #rows;
   #on;
+  /** What was shown of who may do what, in one text. */
+  #whyTold = "";
 
-  /** `on` has `open(namespace, name)` and `learnt()`. */
+  /** `on` has `open(namespace, name)`, `learnt()`, `why(row)`, why a count may not be set, and `visible(rows)`. */
   constructor(rows, on) {
     this.#rows = rows;
     this.#on = on;
@@ -30,7 +32,7 @@ export class Leases {
       el(
         "div",
         { class: "scroll", tabindex: 0, role: "region", "aria-label": "All leases" },
-        el("table", {}, el("thead", {}, el("tr", {}, ...["Deployment", "Count", "Left", "Held by", "Reason", "Actions"].map((head) => el("th", { scope: "col" }, head)))), this.#table),
+        tableOf("leases-table", ["Deployment", "Count", "Left", "Held by", "Reason", "Actions"], this.#table),
       ),
     );
   }
@@ -40,6 +42,7 @@ export class Leases {
     clearTimeout(this.timer);
     let again = EVERY;
     try {
+      if (reach.lost && this.readAt !== null) throw new NoAnswer("the server can't be reached");
       const { body, headers } = await read("/leases");
       const now = performance.now();
       this.#take(body.map((lease) => ({ ...lease, ends: now + 1000 * lease.remainingSeconds })), now);
@@ -71,6 +74,22 @@ export class Leases {
     this.load();
   }
 
+  /** The caller may do more, or less. */
+  meChanged() {
+    if (!this.element.hidden) this.#draw();
+  }
+
+  /** More is known of some rows. */
+  learnt() {
+    if (this.element.hidden) return;
+    const told = JSON.stringify(this.list.map((lease) => this.#why(lease)));
+    if (told !== this.#whyTold) this.#draw();
+  }
+
+  #why({ namespace, name }) {
+    return this.#on.why(this.#rows.find(namespace, name));
+  }
+
   #take(list, readAt) {
     for (const { namespace, name } of this.list) this.#flag(namespace, name, false);
     this.list = list;
@@ -91,28 +110,28 @@ export class Leases {
     };
     // Redrawn under whoever is in it: the focus goes back to where it was.
     const focused = this.#table.contains(document.activeElement) && document.activeElement.getAttribute("aria-label");
+    this.#whyTold = JSON.stringify(this.list.map((lease) => this.#why(lease)));
+    this.#on.visible(this.list.map(({ namespace, name }) => this.#rows.find(namespace, name)).filter((row) => row !== undefined));
     const empty = this.readAt === null ? "None are known." : "No leases.";
     fill(
       this.#table,
       this.list.map((lease) => {
         const title = `${lease.namespace}/${lease.name}`;
-        return el(
-          "tr",
-          {},
-          el("td", {}, button(title, () => this.#on.open(lease.namespace, lease.name), { class: "link", "aria-label": title })),
-          el("td", { class: "number" }, el("strong", {}, lease.replicaCount), `${lease.state === "pending" ? " (being set)" : ""}, then ${lease.previousReplicaCount}`),
-          lease.state === "ending" ? el("td", {}, "going back …") : timeLeft(lease.ends, "td", { class: "time", title: clock(lease.until) }),
-          el("td", {}, lease.holder),
-          el("td", {}, lease.reason ?? ""),
-          el(
-            "td",
+        const why = this.#why(lease);
+        return tableRow(
+          cell({ class: "name" }, button(title, () => this.#on.open(lease.namespace, lease.name), { class: "link", "aria-label": title })),
+          cell({ class: "number" }, el("strong", {}, lease.replicaCount), `${lease.state === "pending" ? " (being set)" : ""}, then ${lease.previousReplicaCount}`),
+          lease.state === "ending" ? cell({ class: "time" }, "going back …") : timeLeft(lease.ends, "td", { role: "cell", class: "time", title: clock(lease.until) }),
+          cell({ class: "who" }, lease.holder),
+          cell({ class: "reason" }, lease.reason || null),
+          cell(
             { class: "actions" },
-            button("Extend…", () => extendLease(lease, changed), { "aria-label": `Extend the lease of ${title}` }),
-            button("End…", () => cancelLease(lease, changed), { "aria-label": `End the lease of ${title}` }),
+            button("Extend…", () => extendLease(lease, changed), { why, "aria-label": `Extend the lease of ${title}` }),
+            button("End…", () => cancelLease(lease, changed), { why, "aria-label": `End the lease of ${title}` }),
           ),
         );
       }),
-      this.list.length === 0 && el("tr", {}, el("td", { colspan: 6, class: "empty" }, empty)),
+      this.list.length === 0 && tableRow(cell({ colspan: 6, class: "empty" }, empty)),
     );
     if (focused) [...this.#table.querySelectorAll("button")].find((one) => one.getAttribute("aria-label") === focused)?.focus();
   }

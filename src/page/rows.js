@@ -9,6 +9,12 @@ export const LEASED = 4;
 export const MINE = 8;
 /** Who else sets the count was asked for. */
 export const DETAILED = 16;
+/** The caller may not set the count, by what was read of it last. */
+export const LOCKED = 32;
+/** What else sets the count is known, and who set the one that there was then. */
+export const LOOKED = 64;
+/** The caller may not read the details. */
+export const UNSEEN = 128;
 
 const LEAST = 1024;
 /** Numbers that are left alone before one is given to another Deployment: a list may still have it. */
@@ -120,6 +126,11 @@ export class Rows {
   flag(row, flag, holds) {
     if (holds) this.flags[row] |= flag;
     else this.flags[row] &= ~flag;
+  }
+
+  /** Clears flags of all rows for which `holds`. */
+  unflag(flags, holds = () => true) {
+    for (let row = 0; row < this.keys.length; row++) if (holds(row)) this.flags[row] &= ~flags;
   }
 
   /** Brings `order` in order, if something came that wasn't in its place. */

@@ -1,7 +1,7 @@
 // Which rows are shown, in which order: found in portions, so that neither a key nor a frame waits for it.
 
 import { nextTask } from "./dom.js";
-import { AUTOSCALED, GITOPS, LEASED, MINE } from "./rows.js";
+import { AUTOSCALED, DETAILED, GITOPS, LEASED, LOOKED, MINE, UNSEEN } from "./rows.js";
 
 /** Milliseconds without a break. */
 const PORTION = 6;
@@ -18,6 +18,16 @@ export const FILTERS = {
   mine: (rows, row) => (rows.flags[row] & MINE) !== 0,
 };
 
+/** Filters of what a list doesn't tell: whether it is known of a row. */
+const KNOWN = {
+  autoscaled: (rows, row) => (rows.flags[row] & LOOKED) !== 0,
+  mine: (rows, row) => rows.setBy[row] !== undefined || (rows.flags[row] & LOOKED && rows.flags[row] & DETAILED) !== 0,
+};
+/** What a row is to a search: not asked for, found, not, or nobody knows. */
+const [OUT, HOLDS, NOT, UNSURE] = [0, 1, 2, 3];
+/** Rows of which that isn't known that are looked at in one go. */
+const LOOKS = 500;
+
 /** What is sorted by: a number, larger first; or a text. */
 const NUMBERS = {
   desired: (rows, row) => rows.desired[row],
@@ -32,6 +42,8 @@ const TEXTS = {
 export class Shown {
   /** Rows' numbers, in the order in which they are shown. */
   list = [];
+  /** Rows of which a filter can't tell: how many, and the first of those whose details may be read; and of how many it can. */
+  unknown = { count: 0, some: [], known: 0 };
   words = [];
   namespace = "";
   filters = new Set();
@@ -64,10 +76,17 @@ export class Shown {
     const order = rows.order;
     const found = [];
     let since = performance.now();
-    const holds = this.#predicate();
+    const judge = this.#judge();
+    const unknown = { count: 0, some: [], known: 0 };
     for (let at = 0; at < order.length; at++) {
       const row = order[at];
-      if (holds === null || holds(row)) found.push(row);
+      const verdict = judge(row);
+      if (verdict === HOLDS) found.push(row);
+      if (verdict === HOLDS || verdict === NOT) unknown.known += 1;
+      else if (verdict === UNSURE) {
+        unknown.count += 1;
+        if (unknown.some.length < LOOKS && !(rows.flags[row] & UNSEEN)) unknown.some.push(row);
+      }
       if (at % STRIDE === 0 && performance.now() - since > PORTION) {
         await nextTask();
         if (run !== this.#running) return;
@@ -77,6 +96,7 @@ export class Shown {
     const sorted = this.#sorted(found);
     const before = this.list;
     this.list = sorted;
+    this.unknown = unknown;
     this.#changed(before);
   }
 
@@ -85,16 +105,22 @@ export class Shown {
     this.#again ??= setTimeout(() => this.find(), milliseconds);
   }
 
-  #predicate() {
+  /** What tells whether a row is shown, or would be if what isn't known of it were so. */
+  #judge() {
     const rows = this.#rows;
     const { words, namespace, selected } = this;
     const filters = [...this.filters].map((name) => FILTERS[name]);
-    if (!words.length && !namespace && !filters.length && !selected) return null;
-    return (row) =>
+    if (!words.length && !namespace && !filters.length && !selected) return () => HOLDS;
+    const asked = (row) =>
       (!namespace || rows.namespaces[row] === namespace) &&
       words.every((word) => rows.keys[row].includes(word)) &&
-      filters.every((holds) => holds(rows, row)) &&
       (!selected || selected.has(rows.keys[row]));
+    const open = [...this.filters].map((name) => (row) => FILTERS[name](rows, row) || (name in KNOWN && !KNOWN[name](rows, row)));
+    return (row) => {
+      if (!asked(row)) return OUT;
+      if (filters.every((holds) => holds(rows, row))) return HOLDS;
+      return open.every((may) => may(row)) ? UNSURE : NOT;
+    };
   }
 
   #sorted(found) {

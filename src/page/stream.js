@@ -8,7 +8,9 @@ import { nextTask } from "./dom.js";
 /** The server says something every 15 s at the least. */
 const SILENCE = 40_000;
 /** The longest wait between two attempts, in seconds. */
-const LONGEST = 15;
+const LONGEST = 30;
+/** Attempts without any answer after which the server counts as out of reach. */
+const LOST_AFTER = 5;
 /** For those who may list and not watch. */
 const POLL = 5;
 /** Rows that are taken in without a break. */
@@ -16,17 +18,18 @@ const PORTION = 4_000;
 
 /**
  * `into` has `begin()`, `put(rows)`, `end()` for a whole state, `change(event, row)` and `settled()` for changes, and
- * `state(name, words)`: `connecting`, `live`, `reconnecting`, `refused`.
+ * `state(name, words)`: `connecting`, `live`, `reconnecting`, `refused`, and `lost` when many attempts in a row had no answer.
  */
 export async function follow(into, signal) {
   let id = null;
   let failures = 0;
+  let silent = 0;
   into.state("connecting");
   while (!signal.aborted) {
     let wait = 0;
     try {
       if (id === null) id = await list(into, signal);
-      const watched = await watch(id, into, signal, () => (failures = 0));
+      const watched = await watch(id, into, signal, () => (failures = silent = 0));
       id = watched.id;
       wait = watched.retry;
       if (id !== null) into.state("reconnecting", "the server ended the stream");
@@ -35,18 +38,34 @@ export async function follow(into, signal) {
       if (error.at) id = error.at;
       failures += 1;
       const refused = error instanceof Refused;
+      silent = refused ? 0 : silent + 1;
       const final = refused && [401, 403].includes(error.status);
       // The id of a time that no server knows, or of another cluster's.
       if (refused && [400, 410].includes(error.status)) id = null;
-      into.state(final ? "refused" : "reconnecting", error.message);
-      wait = error.retryAfter ?? Math.min(LONGEST, (final ? 5 : 0.5) * 2 ** (failures - 1));
+      into.state(final ? "refused" : silent < LOST_AFTER ? "reconnecting" : "lost", error.message);
+      wait = error.retryAfter ?? backoff(final ? 5 : 0.5, failures);
     }
-    await Promise.race([pause(wait, signal), online(signal)]).catch(() => {});
+    await woken(wait, signal);
   }
 }
 
-/** When the browser has a network again there is nothing to wait for. */
-const online = (signal) => new Promise((resolve) => addEventListener("online", resolve, { once: true, signal }));
+/** Seconds before the next attempt: ever more, and anything from a half of that to the whole. */
+const backoff = (first, failures) => Math.min(LONGEST, first * 2 ** (failures - 1)) * (0.5 + Math.random() / 2);
+
+const asked = new EventTarget();
+/** Somebody wants it tried now. */
+export const tryNow = () => asked.dispatchEvent(new Event("now"));
+
+/** Waits; not any longer when the browser has a network again, somebody comes back to the page or wants it tried now. */
+async function woken(seconds, signal) {
+  const over = new AbortController();
+  const until = AbortSignal.any([over.signal, signal]);
+  const happens = (target, event, holds = () => true) =>
+    new Promise((resolve) => target.addEventListener(event, () => holds() && resolve(), { signal: until }));
+  const seen = () => !document.hidden;
+  await Promise.race([pause(seconds, until), happens(window, "online"), happens(document, "visibilitychange", seen), happens(asked, "now")]).catch(() => {});
+  over.abort();
+}
 
 /** Opens a stream: its first word may take as long as any other. */
 async function begin(path, signal, headers = {}) {

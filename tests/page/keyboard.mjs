@@ -53,10 +53,41 @@ run(async () => {
   await key("?");
   await page.locator("dialog", { hasText: "Keys" }).waitFor();
   await key("Escape");
+  await key("Escape");
+  await page.getByRole("button", { name: "Select none" }).press("Enter");
+  same(await focused(), "grid", "the focus after none is selected");
+  await key("b");
+  await page.locator("#status .note", { hasText: "Select some first" }).waitFor();
+  await key("Enter");
+  await page.locator(".details h2").waitFor();
+  await page.locator("#grid").focus();
+  await key("Escape");
+  await until("a panel is closed from the table, too", async () => page.locator(".details").isHidden());
   await key("2");
   check(await page.locator("#leases-title").isVisible(), "leases are shown");
   await key("3");
   check(await page.locator("#history-title").isVisible(), "the history is shown");
+  const change = page.locator("section.view:not([hidden]) .link").first();
+  await change.focus();
+  const link = await focused();
+  await step("another caller scales", "web", "cart", 6);
+  await until("another change", async () => (await page.locator("section.view:not([hidden]) tbody").innerText()).includes("ci-pipeline"));
+  same(await focused(), link, "the focus when the history is drawn anew");
+  await key("Enter");
+  await page.locator(".details h2").waitFor();
+  await key("Escape");
+  same(await focused(), link, "the focus after a panel that the history opened");
   await key("1");
   check(await page.locator("#grid").isVisible(), "the table is shown");
+
+  // On a phone the panel covers the page: nothing behind it takes the focus.
+  const phone = await open({ width: 320, height: 640 });
+  await phone.locator("#grid .body .row").first().click();
+  await phone.locator(".details .primary").waitFor();
+  for (let at = 0; at < 8; at++) {
+    await phone.keyboard.press("Tab");
+    check(await phone.evaluate(() => document.activeElement === document.body || document.activeElement.closest(".details") !== null), "the focus is in the panel");
+  }
+  await phone.keyboard.press("Escape");
+  check(await phone.evaluate(() => !document.querySelector("[inert]")), "all can be reached again");
 });

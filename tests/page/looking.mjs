@@ -1,6 +1,6 @@
-// Somebody who may list and get, and neither watch nor scale.
+// Somebody who may list and get, and neither watch nor scale: nothing is offered that the server would refuse.
 
-import { expect, open, row, run, same, step, until } from "./browser.mjs";
+import { check, expect, open, row, run, same, step, until, violations } from "./browser.mjs";
 
 expect(/status of 403/);
 run(async () => {
@@ -9,12 +9,40 @@ run(async () => {
   await until("that it is read again and again", async () => (await page.locator("#connection").innerText()).includes("every 5 s"));
   await step("kubectl scales", "web", "shop", 4);
   await until("the new count", async () => (await row(page, "web/shop")).desired === 4);
+  await until("that nothing may be set, beside the name", async () => (await page.locator("#who").innerText()).includes("may only look"));
+  const why = 'alice lacks the permission "scale"';
+  const dialogs = () => page.locator("dialog").count();
+  // It can be reached and read, and does nothing but say why.
+  const refuses = async (button, what) => {
+    same(await button.getAttribute("aria-disabled"), "true", `${what} is offered`);
+    const told = await button.evaluate((one) => document.getElementById(one.getAttribute("aria-describedby"))?.textContent ?? one.title);
+    check(told.startsWith(why), what, "says why:", told);
+    await page.locator("#status .note").evaluateAll((all) => all.forEach((one) => one.remove()));
+    await button.focus();
+    check(await button.evaluate((one) => one === document.activeElement), what, "can be reached");
+    await page.keyboard.press("Enter");
+    await page.locator("#status .note", { hasText: why }).waitFor();
+    same(await dialogs(), 0, `dialogs after ${what}`);
+  };
+  const clean = async (view) => same(await violations(page), [], `${view}: what axe finds`);
+
   await page.locator("#grid .row", { hasText: "shop" }).click();
-  await until("the bounds", async () => (await page.locator(".details").innerText()).includes("you may not set it"));
-  await page.getByRole("button", { name: "Change count…" }).click();
-  await until("the same in the dialog", async () => (await page.locator("dialog").innerText()).includes("You may not set this count."));
-  await page.getByLabel("New count").fill("9");
-  await page.getByRole("button", { name: "Check" }).click();
-  await until("the server's words", async () => (await page.locator("dialog .wrong").innerText()).includes("scale"));
+  await page.locator(".details #why-not", { hasText: why }).waitFor();
+  await refuses(page.getByRole("button", { name: "Change count…" }), "a change");
+  await clean("the details");
+  await page.keyboard.press("Escape");
+  await page.locator("#grid").focus();
+  await page.keyboard.press("c");
+  await page.waitForTimeout(300);
+  same(await dialogs(), 0, "dialogs after c");
+  await page.keyboard.press("Space");
+  await page.locator("#chosen-why", { hasText: why }).waitFor();
+  await refuses(page.getByRole("button", { name: "Set count…" }), "a batch");
+  await clean("a selection");
+  await page.keyboard.press("b");
+  await page.keyboard.press("u");
+  await page.waitForTimeout(300);
+  same(await dialogs(), 0, "dialogs after b and u");
+  await refuses(page.getByRole("button", { name: "Undo…" }), "an undo");
   same(await step("count", "web", "shop"), 4, "the count");
 });

@@ -5,7 +5,6 @@ import { open, run, step, until, world } from "./browser.mjs";
 run(async () => {
   const light = await open({ width: 1280, height: 720 });
   const picture = (page, name) => page.screenshot({ path: `${world.folder}/${name}.png` });
-  await step("rollouts take", null);
   for (const [namespace, name, count] of [["web", "login", 9], ["checkout", "payments", 14], ["jobs", "mailer", 2]]) await step("another caller scales", namespace, name, count);
   await step("kubectl scales", "search", "ranking", 10);
   await light.locator("#grid .body .row", { hasText: "payments" }).first().click();
@@ -14,13 +13,18 @@ run(async () => {
   await light.getByLabel("For how long").fill("");
   await light.getByRole("button", { name: "Check" }).click();
   await light.getByRole("button", { name: "Set to 20" }).click();
+  await light.locator("dialog .end", { hasText: "All Pods are there." }).waitFor();
+  // Some Pods fail.
+  await step("rollouts take", null);
   await step("ready", "checkout", "payments", 13);
   await step("ready", "web", "login", 5);
   await step("ready", "search", "ranking", 7);
   await light.waitForTimeout(2500);
   await light.keyboard.press("Escape");
+  await light.mouse.move(640, 4);
   await light.waitForTimeout(6500);
   await until("who set it", async () => (await light.locator("#grid").innerText()).includes("ci-pipeline"));
+  await light.evaluate(() => document.activeElement.blur());
   await picture(light, "light");
 
   const dark = await open({ width: 1280, height: 720, dark: true });
@@ -32,7 +36,7 @@ run(async () => {
   await dark.waitForTimeout(600);
   await picture(dark, "dark");
 
-  const phone = await open({ width: 390, height: 800, view: { deviceScaleFactor: 1.5 } });
+  const phone = await open({ width: 390, height: 800 });
   await phone.waitForTimeout(1500);
   await picture(phone, "phone");
 });

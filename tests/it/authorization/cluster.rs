@@ -96,6 +96,31 @@ async fn a_cluster_that_does_not_answer_denies_and_says_so_and_health_is_told_al
 }
 
 #[tokio::test]
+async fn a_detail_has_bounds_for_whom_the_cluster_lets_scale_it_or_does_not_say() {
+    let sim = SimCluster::start().await;
+    for name in ["shop", "page", "unsure"] {
+        sim.create("web", name, 1);
+    }
+    sim.cluster.set_authorizer(|review: &AccessReview| {
+        let unsure = review.resource == "deployments/scale" && review.name == "unsure";
+        Verdict {
+            denied: unsure,
+            allowed: unsure || decide(review).allowed,
+            ..Verdict::default()
+        }
+    });
+    let governed = Governed::by(SETTINGS, sim).await;
+    let alice = governed.client("alice");
+    for (name, expected) in [("shop", true), ("page", false), ("unsure", true)] {
+        let path = format!("/namespaces/web/deployments/{name}");
+        let answer = alice.get(&path).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let bounded = answer.json().get("bounds").is_some();
+        assert_eq!(bounded, expected, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn a_certificate_that_names_nobody_is_asked_for_nothing() {
     let governed = governed().await;
     let mut leaf = Leaf::client("alice");

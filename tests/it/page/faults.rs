@@ -115,12 +115,51 @@ fn kept_in(folder: &Path, of: headcount::pki::DemoFiles) -> headcount::pki::Demo
     files
 }
 
+/// A deny list without anybody on it.
+const NOBODY: &str = "apiVersion: headcount/v1alpha1\nkind: DenyList\n";
+
+#[tokio::test]
+async fn a_server_that_lets_the_certificate_in_no_more_is_out_of_reach_and_tried_ever_more_rarely_or_now()
+ {
+    let sim = cluster().await;
+    let kept = tempfile::tempdir().unwrap();
+    let list = kept.path().join("deny-list.yaml");
+    fs::write(&list, NOBODY).unwrap();
+    let denying = format!("--deny-list={}", list.display());
+    let mut serving = Some(Serving::healthy(sim.kubeconfig(), &[&denying]).await);
+    let first = serving.as_ref().unwrap();
+    let address = first.address;
+    // The folder of the files goes away with the first server.
+    let files = kept_in(kept.path(), first.files.clone());
+    let world = world(address, &files);
+    play("lost.mjs", &world, async |step, _| match step {
+        "kill" => {
+            serving = None;
+            Value::Null
+        }
+        "start" | "start and deny" => {
+            fs::write(&list, NOBODY).unwrap();
+            if step == "start and deny" {
+                deny(&list, &files.client.certificate, &[DenyBy::Serial]).unwrap();
+            }
+            let listen = format!("--listen={address}");
+            let flags = [denying.as_str(), listen.as_str()];
+            let again = Serving::with(&files, sim.kubeconfig(), &flags).await;
+            again.becomes_ready().await;
+            serving = Some(again);
+            Value::Null
+        }
+        _ => panic!("no test does {step:?}"),
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn whoever_is_let_in_no_more_is_told_so_in_words() {
     let sim = cluster().await;
     let folder = tempfile::tempdir().unwrap();
     let list = folder.path().join("deny-list.yaml");
-    fs::write(&list, "apiVersion: headcount/v1alpha1\nkind: DenyList\n").unwrap();
+    fs::write(&list, NOBODY).unwrap();
     let flag = format!("--deny-list={}", list.display());
     let serving = Serving::healthy(sim.kubeconfig(), &[&flag]).await;
     let client = &serving.files.client;
@@ -129,6 +168,7 @@ async fn whoever_is_let_in_no_more_is_told_so_in_words() {
         &world(serving.address, &serving.files),
         async |step, _| match step {
             "deny" => json!(deny(&list, &client.certificate, &[DenyBy::Serial]).unwrap()),
+            "let in" => json!(fs::write(&list, NOBODY).unwrap()),
             _ => panic!("no test does {step:?}"),
         },
     )

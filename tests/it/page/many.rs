@@ -1,4 +1,5 @@
-//! A hundred thousand Deployments, a thousand changes a second, and networks that are slow.
+//! A hundred thousand Deployments, a thousand changes a second, and networks that are slow: what is measured is printed. The bounds
+//! are wide, since other builds may have the machine: they find what hangs, and no slowness.
 
 use std::time::Duration;
 
@@ -40,7 +41,8 @@ async fn churn(cluster: Cluster, count: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_thousand_rows_are_found_and_scrolled_while_a_thousand_a_second_change() {
+async fn times_to_show_search_scroll_and_sort_100_000_rows_while_1_000_a_second_change_are_printed_and_within_wide_bounds()
+ {
     let sim = SimCluster::start().await;
     let count = 100_000;
     fill(&sim.cluster, count);
@@ -63,7 +65,7 @@ async fn a_hundred_thousand_rows_are_found_and_scrolled_while_a_thousand_a_secon
 }
 
 #[tokio::test]
-async fn over_a_slow_network_rows_are_there_before_all_are_and_a_count_can_be_set() {
+async fn times_to_show_20_000_rows_at_50_kb_a_second_are_printed_and_a_count_can_be_set_there() {
     let sim = SimCluster::start().await;
     fill(&sim.cluster, 20_000);
     let server = Setup::new(sim.kubeconfig()).healthy().await;

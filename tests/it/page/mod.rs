@@ -177,6 +177,12 @@ async fn the_table_shows_finds_sorts_and_follows() {
 }
 
 #[tokio::test]
+async fn a_filter_of_what_a_list_does_not_tell_says_of_how_many_rows_it_is_true_and_looks_at_the_others()
+ {
+    plays("filters.mjs").await;
+}
+
+#[tokio::test]
 async fn a_count_is_checked_confirmed_and_set_and_its_rollout_is_seen_to_move() {
     plays("change.mjs").await;
 }
@@ -197,7 +203,7 @@ async fn no_view_is_inaccessible_in_dark_in_light_or_on_a_phone() {
 }
 
 #[tokio::test]
-async fn who_may_only_list_and_look_sees_changes_and_is_told_what_else_needs() {
+async fn who_may_only_list_and_look_sees_changes_and_is_offered_nothing_that_would_be_refused() {
     let sim = SimCluster::start().await;
     sim.create("web", "shop", 3);
     let looking = [Verb::List, Verb::Get].into_iter().collect();
