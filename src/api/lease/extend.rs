@@ -47,7 +47,7 @@ impl Extension {
         judge_count(write, &details, details.replicas).map_err(WriteError::Judged)?;
         if !write.request.dry_run {
             match leases.replace(&stored, &extended).await {
-                Ok(stored) => leases.seen(stored.version).await,
+                Ok(_) => {}
                 Err(LeaseError::Changed) => return Ok(None),
                 Err(error) => return Err(error.into()),
             }

@@ -220,14 +220,10 @@ impl Taking<'_> {
             replicas: written.now,
             ..taken.held()
         };
-        let last = if taken.writes {
-            self.leases.replace(&stored, &held).await
-        } else {
-            Ok(stored.clone())
-        };
-        // If that fails it is found to be held when it is settled.
-        let version = last.map_or(stored.version, |last| last.version);
-        self.leases.seen(version).await;
+        if taken.writes {
+            // If that fails it is found to be held when it is settled.
+            let _ = self.leases.replace(&stored, &held).await;
+        }
         Ok(Some(with_lease(written, held)))
     }
 
