@@ -176,8 +176,7 @@ impl Deployments {
                     if let Err(why) = may(details) {
                         return ended(leases, &stored, Settled::Refused(why)).await;
                     }
-                    let mark = Some(lease.mark_of_return());
-                    match self.write_for(&lease, details, lease.previous, mark).await {
+                    match self.go_back(&lease, details).await {
                         Err(WriteError::Refused(why)) => {
                             return ended(leases, &stored, Settled::Refused(why)).await;
                         }
@@ -207,11 +206,9 @@ impl Deployments {
         lease: &Lease,
         details: &Details,
     ) -> Result<i32, WriteError<E>> {
-        let manager = field_manager(&lease.holder);
-        let mark = Some(lease.mark_of_return());
         let request = WriteRequest {
             dry_run: true,
-            ..own_request(&lease.namespace, &lease.name, manager, mark)
+            ..return_of(lease)
         };
         let on = Exactly::of(details);
         match self.scale_exactly(&request, on, lease.previous).await {
@@ -243,16 +240,13 @@ impl Deployments {
         went(written.await).await
     }
 
-    async fn write_for(
+    async fn go_back(
         &self,
         lease: &Lease,
         details: &Details,
-        replicas: i32,
-        mark: Option<String>,
     ) -> Result<Written<i32>, WriteError<std::convert::Infallible>> {
-        let manager = field_manager(&lease.holder);
-        let request = own_request(&lease.namespace, &lease.name, manager, mark);
-        self.scale_exactly(&request, Exactly::of(details), replicas)
+        let on = Exactly::of(details);
+        self.scale_exactly(&return_of(lease), on, lease.previous)
             .await
     }
 }
@@ -281,6 +275,13 @@ async fn ended(
         Err(LeaseError::Changed) => Ok(Settled::Changed),
         Err(error) => Err(error.into()),
     }
+}
+
+/// The write that goes back once a lease has ended.
+fn return_of(lease: &Lease) -> WriteRequest {
+    let mark = of_return(&lease.mark_of_return());
+    let manager = field_manager(&lease.holder);
+    own_request(&lease.namespace, &lease.name, manager, Some(mark))
 }
 
 /// A write that this server makes by itself.
