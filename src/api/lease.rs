@@ -2,6 +2,7 @@
 
 mod cancel;
 mod extend;
+pub(crate) mod overtaken;
 pub(crate) mod refused;
 mod take;
 

@@ -19,6 +19,7 @@ pub(super) use asked::{Asked, refused, writable};
 use super::{
     Api, ApiError, Body, audit, authorization,
     limits::{self, Charged},
+    overtaken,
     path::valid_names,
     preconditions,
     request::{dry_run, json_content, whole_body},
@@ -42,6 +43,8 @@ pub(super) trait Parameter: Send + Sync + Sized + 'static {
     const VERB: Verb;
     /// Whether it is asked for without a body too.
     const BODY_OPTIONAL: bool = false;
+    /// Whether it ends a lease of the count.
+    const OVERTAKES: bool = false;
     /// The parameters of its query, beside `dryRun`.
     const PARAMETERS: &'static [&'static str] = &[];
     /// What it is called in error sentences.
@@ -387,6 +390,9 @@ impl<P: Parameter> Write<P> {
                 self.parameter.log_applied(self, &written, result);
                 self.api.audit.record(|| self.applied(&written));
                 self.tell(&written);
+                if P::OVERTAKES && !self.request.dry_run {
+                    overtaken::end(&self.api, &self.origin, self.request.names()).await;
+                }
                 Ok(written)
             }
             Err(error) => Err(self.failed(error)),

@@ -129,6 +129,7 @@ impl Cancellation {
         match settled {
             Settled::Ended(End::Gone, _) => Err(WriteError::NotFound),
             Settled::Ended(_, there) => {
+                let there = there.map(|there| (there.version, there.replicas));
                 let (version, replicas) = there.unwrap_or((version, replicas));
                 let mut written = written(version, replicas, stored);
                 let seen = deployments.has_seen(namespace, version);
