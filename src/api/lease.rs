@@ -118,13 +118,24 @@ pub(super) struct Count {
 }
 
 impl Count {
-    /// As records and Events have it.
-    fn value(&self) -> Value {
+    /// As Events have it.
+    fn text(&self) -> String {
         match &self.lease {
-            Some(lease) => format!("{} until {}", self.replicas, second(lease.until())).into(),
-            None => self.replicas.to_string().into(),
+            Some(lease) => format!("{} until {}", self.replicas, second(lease.until())),
+            None => self.replicas.to_string(),
         }
     }
+}
+
+/// Before and after a change of a lease, as records have it: the counts.
+fn counts(written: &Written<Count>) -> (Value, Value) {
+    let (before, now) = (&written.previous, &written.now);
+    (before.replicas.into(), now.replicas.into())
+}
+
+/// Before and after a change of a lease, as Events have it.
+fn told(written: &Written<Count>) -> String {
+    format!("{} → {}", written.previous.text(), written.now.text())
 }
 
 /// What callers are told of a lease that was written, if they ask for it.

@@ -85,11 +85,22 @@ pub(super) trait Parameter: Send + Sync + Sized + 'static {
     /// The wish, as records have it.
     fn value(wish: &Self::Wish) -> Value;
 
+    /// What else of the wish records have, by name.
+    fn further(_: &Self::Wish) -> Option<(&'static str, Value)> {
+        None
+    }
+
     /// What is known of the parameter's value without asking the cluster, as records have it.
     fn known(&self, api: &Api, names: (&str, &str)) -> Value;
 
     /// What it was and is, as records have it.
     fn values(&self, written: &Written<Self::State>) -> (Value, Value);
+
+    /// Whether an Event tells of it.
+    fn changed(&self, written: &Written<Self::State>) -> bool {
+        let (from, to) = self.values(written);
+        from != to
+    }
 
     /// What a write changed, in the Event that tells of it.
     fn told(&self, written: &Written<Self::State>) -> String {
@@ -401,8 +412,7 @@ impl<P: Parameter> Write<P> {
 
     /// Has an Event on the Deployment tell of a write that changed it.
     fn tell(&self, written: &Written<P::State>) {
-        let (from, to) = self.parameter.values(written);
-        if self.request.dry_run || from == to {
+        if self.request.dry_run || !self.parameter.changed(written) {
             return;
         }
         self.api.deployments.events.tell(|| {

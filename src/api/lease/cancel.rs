@@ -11,7 +11,8 @@ use super::{
         replicas::Replicas,
         write::{Failure, Parameter, Write, log_write},
     },
-    Count, Representation, is_holder, judge, judge_count, judge_return, leases, refused, there,
+    Count, Representation, counts, is_holder, judge, judge_count, judge_return, leases, refused,
+    there, told,
 };
 use crate::{
     access::Verb,
@@ -221,8 +222,13 @@ impl Parameter for Cancellation {
         self.keep.clone()
     }
 
-    fn value(keep: &bool) -> Value {
-        if *keep { "kept" } else { "returned" }.into()
+    /// The lease alone knows.
+    fn value(_: &bool) -> Value {
+        Value::Null
+    }
+
+    fn further(keep: &bool) -> Option<(&'static str, Value)> {
+        Some(("keep", (*keep).into()))
     }
 
     fn known(&self, api: &Api, names: (&str, &str)) -> Value {

@@ -14,7 +14,7 @@ use super::{
         request::one_object,
         write::{Failure, Parameter, Write, log_write},
     },
-    Count, Representation, leases, length, second, there,
+    Count, Representation, counts, leases, length, second, there, told,
 };
 use crate::{
     access::Verb,
@@ -322,7 +322,11 @@ impl Parameter for LeasedReplicas {
     }
 
     fn value(wish: &Wish) -> Value {
-        format!("{} for {} s", wish.replicas, wish.seconds).into()
+        wish.replicas.into()
+    }
+
+    fn further(wish: &Wish) -> Option<(&'static str, Value)> {
+        Some(("duration_seconds", wish.seconds.into()))
     }
 
     fn known(&self, api: &Api, names: (&str, &str)) -> Value {
@@ -330,7 +334,15 @@ impl Parameter for LeasedReplicas {
     }
 
     fn values(&self, written: &Written<Count>) -> (Value, Value) {
-        (written.previous.value(), written.now.value())
+        counts(written)
+    }
+
+    fn changed(&self, written: &Written<Count>) -> bool {
+        written.previous != written.now
+    }
+
+    fn told(&self, written: &Written<Count>) -> String {
+        told(written)
     }
 
     fn shown(&self, wish: &Wish) -> String {
