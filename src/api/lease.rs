@@ -15,7 +15,8 @@ use super::{
     Api, ApiError, Body,
     authorization::{self, LabelsOf},
     deployments::caught_up,
-    path::valid_names,
+    list_parameters::pairs,
+    path::{shown, valid_names},
     preconditions,
     replicas::{no_such, version_in},
     request::min_resource_version,
@@ -88,6 +89,12 @@ pub(super) async fn get(
     request: &Parts,
 ) -> Result<Response<Body>, ApiError> {
     valid_names(names)?;
+    if let Some((parameter, _)) = pairs(request.uri.query().unwrap_or_default()).next() {
+        return Err(ApiError::BadRequest(format!(
+            "there is no query parameter {}; the read of a lease takes none",
+            shown(&parameter)
+        )));
+    }
     let (namespace, name) = names;
     let leases = leases(api)?;
     let wanted = min_resource_version(&request.headers)?;
