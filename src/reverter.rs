@@ -15,8 +15,8 @@ use tracing::{info, warn};
 
 use crate::{
     access::WriteRules,
-    api::{judge_return, refused},
-    audit::{Audit, Record},
+    api::{judge_return, overtaken, refused},
+    audit::Audit,
     kubernetes::{
         Deployments, Details, Election, KnownLeases, LeaseObjects, NOT_REVERTED, Settled, Told,
         Unsettled,
@@ -159,12 +159,14 @@ impl Reverter {
         if lease.state != State::Held || !snapshot.synced() {
             return false;
         }
-        let version = match snapshot.get(&lease.namespace, &lease.name) {
-            Some(record) if record.uid() == lease.uid => record.resource_version(),
-            _ => 0,
-        };
+        let record = snapshot.get(&lease.namespace, &lease.name);
+        let record = record.filter(|record| record.uid() == lease.uid);
+        let version = record.map_or(0, |record| record.resource_version());
         let looked = self.looked.get(key);
-        if looked.is_some_and(|(at, when)| *at == version || when.elapsed() < LOOK_AGAIN) {
+        // Another count, or another Deployment, is somebody's word: all else may be its status, which changes all the time.
+        let plain = record.is_none_or(|record| record.replicas() != lease.replicas);
+        if looked.is_some_and(|(at, when)| *at == version || !plain && when.elapsed() < LOOK_AGAIN)
+        {
             return false;
         }
         self.looked.insert(key.clone(), (version, Instant::now()));
@@ -210,7 +212,7 @@ impl Parts {
         let lease = stored.lease.clone();
         let over = lease.state == State::Ending || lease.until() <= self.leases.now();
         if over {
-            let record = || record("lease.requested", &lease).with("to", lease.previous);
+            let record = || overtaken::record("lease.requested", &lease).with("to", lease.previous);
             let recorded = self.audit.before(record).await;
             recorded.map_err(|_| Unsettled::of("the audit trail can't be written"))?;
         }
@@ -235,7 +237,7 @@ impl Parts {
         } = lease;
         let (result, event, reason, why) = match settled {
             Ok(Settled::Ended(End::Returned, there)) => {
-                let version = there.map(|(version, _)| version);
+                let version = there.as_ref().map(|there| there.version);
                 info!(name: "lease.reverted", principal = %holder, namespace = %namespace, name = %name, from = replicas, to = previous,
                     resource_version = version, "the lease of Deployment {namespace}/{name} was over: set from {replicas} to {previous} replicas");
                 let why = format!("the lease is over: {replicas} → {previous}");
@@ -246,18 +248,17 @@ impl Parts {
                     why,
                 )
             }
-            Ok(Settled::Ended(End::Overtaken, there)) => {
-                let now = there.map(|(_, replicas)| replicas);
-                info!(name: "lease.overtaken", principal = %holder, namespace = %namespace, name = %name, from = replicas, to = now,
-                    "somebody else has set the count of Deployment {namespace}/{name}, which has ended its lease");
-                let why = "somebody else has set the count, which has ended the lease".to_owned();
-                ("overtaken", "lease.overtaken", "LeaseOvertaken", why)
+            Ok(Settled::Ended(End::Overtaken, Some(there))) => {
+                let (deployments, metrics) = (&self.deployments, &self.metrics);
+                return overtaken::tell(deployments, &self.audit, metrics, lease, there);
             }
-            Ok(Settled::Ended(End::Gone | End::NeverTaken | End::Kept, _)) => {
+            Ok(Settled::Ended(_, _)) => {
                 info!(name: "lease.dropped", principal = %holder, namespace = %namespace, name = %name,
                     "the lease of Deployment {namespace}/{name} was dropped: its count was never set, or the Deployment is gone");
                 self.metrics.ended("dropped");
-                return self.audit.record(|| record("lease.dropped", lease));
+                return self
+                    .audit
+                    .record(|| overtaken::record("lease.dropped", lease));
             }
             Ok(Settled::Refused(why)) => {
                 refused::log(lease, why);
@@ -281,11 +282,11 @@ impl Parts {
         self.metrics.ended(result);
         // What is there, and else what was to be.
         let to = match settled {
-            Ok(Settled::Ended(_, Some((_, now)))) => *now,
+            Ok(Settled::Ended(_, Some(there))) => there.replicas,
             _ => *previous,
         };
         self.audit.record(|| {
-            record(event, lease)
+            overtaken::record(event, lease)
                 .with("from", *replicas)
                 .with("to", to)
                 .with("result", result)
@@ -299,7 +300,7 @@ impl Parts {
                 )
         });
         let version = match settled {
-            Ok(Settled::Ended(_, Some((version, _)))) => *version,
+            Ok(Settled::Ended(_, Some(there))) => there.version,
             _ => 0,
         };
         self.deployments.tell(|| Told {
@@ -311,14 +312,4 @@ impl Parts {
             note: refused::note(holder, &why),
         });
     }
-}
-
-/// A record of what this server does by itself for a lease's holder.
-fn record(event: &'static str, lease: &Lease) -> Record {
-    Record::of(event)
-        .with("principal", lease.holder.as_str())
-        .with("reason", lease.reason.clone())
-        .with("verb", "scale")
-        .with("namespace", lease.namespace.as_str())
-        .with("name", lease.name.as_str())
 }

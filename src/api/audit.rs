@@ -70,6 +70,7 @@ impl<P: Parameter> Write<P> {
         of_write(P::REQUESTED, self.parameter(), &self.origin, names)
             .with("from", self.parameter().known(&self.api, names))
             .with("to", P::value(&self.wish))
+            .and(P::further(&self.wish))
             .with("dry_run", self.request.dry_run)
     }
 
@@ -90,6 +91,7 @@ impl<P: Parameter> Write<P> {
         of_write(P::APPLIED, self.parameter(), &self.origin, names)
             .with("from", from)
             .with("to", to)
+            .and(P::further(&self.wish))
             .with("result", result)
             .with("status", status)
             .with("resource_version", written.resource_version)
@@ -110,6 +112,7 @@ pub(super) fn failed<P: Parameter>(
     of_write(P::FAILED, parameter, failure.origin, failure.names)
         .with("from", parameter.known(failure.api, failure.names))
         .with("to", failure.wish.map(P::value))
+        .and(failure.wish.and_then(P::further))
         .with("result", result(failure.result))
         .with("status", failure.result)
         .with("error", failure.error)

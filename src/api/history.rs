@@ -48,6 +48,8 @@ struct Change<'a> {
     to: i32,
     #[serde(skip_serializing_if = "Option::is_none")]
     by: Option<By<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lease: Option<&'static str>,
     resource_version: String,
 }
 
@@ -155,6 +157,7 @@ impl<'a> Change<'a> {
             principal: setter.principal.as_deref(),
             manager: &setter.manager,
         };
+        let returned = change.by.as_ref().is_some_and(|by| by.ends_lease);
         Self {
             time: time(change.at),
             namespace: &change.namespace,
@@ -162,6 +165,7 @@ impl<'a> Change<'a> {
             from: change.from,
             to: change.to,
             by: change.by.as_ref().map(by),
+            lease: returned.then_some("ended"),
             resource_version: change.resource_version.to_string(),
         }
     }

@@ -2,6 +2,7 @@
 
 mod cancel;
 mod extend;
+pub(crate) mod overtaken;
 pub(crate) mod refused;
 mod take;
 
@@ -14,7 +15,8 @@ use super::{
     Api, ApiError, Body,
     authorization::{self, LabelsOf},
     deployments::caught_up,
-    path::valid_names,
+    list_parameters::pairs,
+    path::{shown, valid_names},
     preconditions,
     replicas::{no_such, version_in},
     request::min_resource_version,
@@ -87,6 +89,12 @@ pub(super) async fn get(
     request: &Parts,
 ) -> Result<Response<Body>, ApiError> {
     valid_names(names)?;
+    if let Some((parameter, _)) = pairs(request.uri.query().unwrap_or_default()).next() {
+        return Err(ApiError::BadRequest(format!(
+            "there is no query parameter {}; the read of a lease takes none",
+            shown(&parameter)
+        )));
+    }
     let (namespace, name) = names;
     let leases = leases(api)?;
     let wanted = min_resource_version(&request.headers)?;
@@ -117,13 +125,24 @@ pub(super) struct Count {
 }
 
 impl Count {
-    /// As records and Events have it.
-    fn value(&self) -> Value {
+    /// As Events have it.
+    fn text(&self) -> String {
         match &self.lease {
-            Some(lease) => format!("{} until {}", self.replicas, second(lease.until())).into(),
-            None => self.replicas.to_string().into(),
+            Some(lease) => format!("{} until {}", self.replicas, second(lease.until())),
+            None => self.replicas.to_string(),
         }
     }
+}
+
+/// Before and after a change of a lease, as records have it: the counts.
+fn counts(written: &Written<Count>) -> (Value, Value) {
+    let (before, now) = (&written.previous, &written.now);
+    (before.replicas.into(), now.replicas.into())
+}
+
+/// Before and after a change of a lease, as Events have it.
+fn told(written: &Written<Count>) -> String {
+    format!("{} → {}", written.previous.text(), written.now.text())
 }
 
 /// What callers are told of a lease that was written, if they ask for it.

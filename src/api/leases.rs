@@ -10,7 +10,7 @@ use super::{
     deployments::caught_up,
     lease::{Shown, leases},
     list_parameters::pairs,
-    path::valid_namespace,
+    path::{shown, valid_namespace},
 };
 use crate::{
     access::{Caller, Verb},
@@ -84,7 +84,14 @@ fn size(lease: &Lease) -> usize {
 fn namespace(query: Option<&str>) -> Result<Option<String>, ApiError> {
     let mut namespace = None;
     for (name, value) in pairs(query.unwrap_or_default()) {
-        if name == "namespace" && namespace.replace(value).is_some() {
+        // All leases in place of one namespace's would be more than was meant.
+        if name != "namespace" {
+            return Err(ApiError::BadRequest(format!(
+                "there is no query parameter {}; the list of leases takes namespace, spelt so",
+                shown(&name)
+            )));
+        }
+        if namespace.replace(value).is_some() {
             return Err(ApiError::BadRequest("namespace is given once".into()));
         }
     }

@@ -57,7 +57,7 @@ use containers::Image;
 pub use error::ApiError;
 use idempotency::Steps;
 use lease::{Cancellation, Extension, LeasedReplicas};
-pub(crate) use lease::{judge_return, refused};
+pub(crate) use lease::{judge_return, overtaken, refused};
 use list_parameters::Parameters;
 use path::Route;
 use paused::Paused;

@@ -166,6 +166,7 @@ impl Parameter for Replicas {
     type Wish = i32;
     type State = i32;
     const VERB: Verb = Verb::Scale;
+    const OVERTAKES: bool = true;
     const NOUN: &'static str = "count";
     const REQUESTED: &'static str = "scale.requested";
     const APPLIED: &'static str = "scale.applied";

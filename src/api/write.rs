@@ -22,6 +22,7 @@ pub(super) use asked::{Asked, refused, writable};
 use super::{
     Api, ApiError, Body, audit, authorization,
     limits::{self, Charged},
+    overtaken,
     path::valid_names,
     preconditions,
     request::{dry_run, json_content, whole_body},
@@ -45,6 +46,8 @@ pub(super) trait Parameter: Send + Sync + Sized + 'static {
     const VERB: Verb;
     /// Whether it is asked for without a body too.
     const BODY_OPTIONAL: bool = false;
+    /// Whether it ends a lease of the count.
+    const OVERTAKES: bool = false;
     /// The parameters of its query, beside `dryRun`.
     const PARAMETERS: &'static [&'static str] = &[];
     /// What it is called in error sentences.
@@ -85,11 +88,22 @@ pub(super) trait Parameter: Send + Sync + Sized + 'static {
     /// The wish, as records have it.
     fn value(wish: &Self::Wish) -> Value;
 
+    /// What else of the wish records have, by name.
+    fn further(_: &Self::Wish) -> Option<(&'static str, Value)> {
+        None
+    }
+
     /// What is known of the parameter's value without asking the cluster, as records have it.
     fn known(&self, api: &Api, names: (&str, &str)) -> Value;
 
     /// What it was and is, as records have it.
     fn values(&self, written: &Written<Self::State>) -> (Value, Value);
+
+    /// Whether an Event tells of it.
+    fn changed(&self, written: &Written<Self::State>) -> bool {
+        let (from, to) = self.values(written);
+        from != to
+    }
 
     /// What a write changed, in the Event that tells of it.
     fn told(&self, written: &Written<Self::State>) -> String {
@@ -404,6 +418,9 @@ impl<P: Parameter> Write<P> {
                 self.parameter.log_applied(self, &written, result);
                 self.api.audit.record(|| self.applied(&written));
                 self.tell(&written);
+                if P::OVERTAKES && !self.request.dry_run {
+                    overtaken::end(&self.api, &self.origin, self.request.names()).await;
+                }
                 Ok(written)
             }
             Err(error) => Err(self.failed(error)),
@@ -412,8 +429,7 @@ impl<P: Parameter> Write<P> {
 
     /// Has an Event on the Deployment tell of a write that changed it.
     fn tell(&self, written: &Written<P::State>) {
-        let (from, to) = self.parameter.values(written);
-        if self.request.dry_run || self.repeated() || from == to {
+        if self.request.dry_run || self.repeated() || !self.parameter.changed(written) {
             return;
         }
         self.api.deployments.events.tell(|| {

@@ -58,6 +58,15 @@ impl Record {
         self
     }
 
+    /// The same with a field more, if there is one.
+    #[must_use]
+    pub fn and(self, field: Option<(&'static str, Value)>) -> Self {
+        match field {
+            Some((name, value)) => self.with(name, value),
+            None => self,
+        }
+    }
+
     /// The same with who did it; `names` are those of the certificate.
     #[must_use]
     pub fn by(self, caller: &Caller, names: &str) -> Self {

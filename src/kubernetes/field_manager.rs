@@ -9,7 +9,7 @@ const MANAGER: &str = "headcount";
 
 /// The field manager of a principal's writes, so that managed fields tell who made them; an empty principal is left out.
 pub fn field_manager(principal: &str) -> String {
-    let longest = LONGEST_MANAGER - TIME_LENGTH - MARK.len() - MARK_LENGTH;
+    let longest = LONGEST_MANAGER - TIME_LENGTH - MARK.len() - RETURNS.len() - MARK_LENGTH;
     let mut manager = MANAGER.to_owned();
     if !principal.is_empty() {
         manager.push(':');
@@ -27,11 +27,16 @@ pub fn field_manager(principal: &str) -> String {
 }
 
 /// The field manager of one write of a count, with its time, which Kubernetes keeps of no write through a subresource, and
-/// with the `mark` that tells it from others of its author: 16 hexadecimal digits.
+/// with the `mark` that tells it from others of its author: 16 hexadecimal digits, or [that of a return](of_return).
 pub(super) fn of_count(manager: &str, now: Timestamp, mark: Option<&str>) -> String {
     let second = Timestamp::from_second(now.as_second()).unwrap_or(now);
     let (before, mark) = mark.map_or(("", ""), |mark| (MARK, mark));
     format!("{manager}{AT}{second}{before}{mark}")
+}
+
+/// The mark of the write that goes back once a lease has ended, which managed fields tell from all others.
+pub(super) fn of_return(mark: &str) -> String {
+    format!("{RETURNS}{mark}")
 }
 
 /// A mark that no other write has, but by a chance of one to 2⁶⁴.
@@ -45,6 +50,8 @@ const AT: &str = "@";
 const TIME_LENGTH: usize = 21;
 /// What stands before a mark.
 const MARK: &str = "#";
+/// What a mark begins with, where the write goes back once a lease has ended.
+const RETURNS: &str = "end-";
 /// How long a mark is.
 const MARK_LENGTH: usize = 16;
 
@@ -54,6 +61,7 @@ impl FieldOwner {
         let mut owner = Self {
             principal: None,
             mark: None,
+            ends_lease: false,
             time: kept,
             manager,
             subresource,
@@ -61,9 +69,13 @@ impl FieldOwner {
         let Some(of_ours) = owner.manager.strip_prefix(MANAGER) else {
             return owner;
         };
-        let (rest, mark) = match of_ours.rsplit_once(MARK) {
-            Some((rest, mark)) if is_mark(mark) => (rest, Some(mark)),
-            _ => (of_ours, None),
+        let told = of_ours.rsplit_once(MARK).map(|(rest, mark)| {
+            let returns = mark.strip_prefix(RETURNS);
+            (rest, returns.unwrap_or(mark), returns.is_some())
+        });
+        let (rest, mark, ends_lease) = match told {
+            Some((rest, mark, returns)) if is_mark(mark) => (rest, Some(mark), returns),
+            _ => (of_ours, None, false),
         };
         let (rest, at) = match rest.rsplit_once(AT) {
             Some((rest, at)) if at.parse::<Timestamp>().is_ok() => (rest, Some(at)),
@@ -72,6 +84,7 @@ impl FieldOwner {
         // Others may begin as ours do.
         if rest.is_empty() || rest.starts_with(':') {
             owner.mark = mark.map(str::to_owned);
+            owner.ends_lease = ends_lease;
             owner.time = owner.time.or_else(|| at.map(str::to_owned));
             let principal = rest.strip_prefix(':').filter(|rest| !rest.is_empty());
             owner.principal = principal.map(str::to_owned);
@@ -98,6 +111,8 @@ pub struct FieldOwner {
     pub principal: Option<String>,
     /// What tells it from other writes of its author, where headcount made it and was given an idempotency key.
     pub mark: Option<String>,
+    /// Whether it brought back what was once a lease had ended.
+    pub ends_lease: bool,
     /// When it set one of its fields last (RFC 3339).
     pub time: Option<String>,
     /// The subresource through which it did; empty for the object itself.
@@ -128,10 +143,28 @@ mod tests {
     }
 
     #[test]
+    fn the_write_that_goes_back_once_a_lease_has_ended_says_so() {
+        let now = "2026-11-28T09:00:00Z".parse().unwrap();
+        let mark = "0123456789abcdef";
+        let told = owner(&of_count(&field_manager("a"), now, Some(&of_return(mark))));
+        assert_eq!(
+            (
+                told.ends_lease,
+                told.mark.as_deref(),
+                told.principal.as_deref()
+            ),
+            (true, Some(mark), Some("a"))
+        );
+        let plain = owner(&of_count(&field_manager("a"), now, Some(mark)));
+        assert!(!plain.ends_lease);
+    }
+
+    #[test]
     fn no_name_is_longer_than_kubernetes_takes() {
         let now = "2026-11-28T09:00:00Z".parse().unwrap();
         for principal in ["x".repeat(300), "é".repeat(300)] {
-            let manager = of_count(&field_manager(&principal), now, Some("0123456789abcdef"));
+            let mark = of_return("0123456789abcdef");
+            let manager = of_count(&field_manager(&principal), now, Some(&mark));
             assert!((LONGEST_MANAGER - 1..=LONGEST_MANAGER).contains(&manager.len()));
         }
     }

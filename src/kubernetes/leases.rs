@@ -1,7 +1,8 @@
 //! The Lease objects that keep leases of counts: this server's copy of them, and writes of one, each on a condition.
 
+mod copy;
+
 use std::{
-    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -18,16 +19,18 @@ use tokio::{
     sync::watch,
     time::{Instant, timeout_at},
 };
-use tracing::{info, warn};
 use uuid::Uuid;
+
+use copy::Copy;
+pub use copy::KnownLeases;
 
 use super::{
     InformerStatus, WriteError,
     calls::{ApiServer, CallError, small_body},
     circuit::Away,
-    follower::{Followed, Follower, refused},
+    follower::Follower,
 };
-use crate::leases::{KIND_LABEL, Lease, NotALease, Stored, object_name};
+use crate::leases::{Lease, NotALease, Stored, object_name};
 
 /// How long one call may take.
 const CALL: Duration = Duration::from_secs(5);
@@ -64,48 +67,6 @@ impl Clock {
     pub fn advance(&self, by: Duration) {
         let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
         self.0.fetch_add(by, Ordering::Relaxed);
-    }
-}
-
-/// Namespace and name of a Deployment.
-type Key = (String, String);
-
-/// The leases at one version of the cluster.
-#[derive(Debug, Clone, Default)]
-pub struct KnownLeases {
-    version: u64,
-    leases: BTreeMap<Key, Arc<Stored>>,
-    unreadable: BTreeMap<String, NotALease>,
-}
-
-impl KnownLeases {
-    /// That of a Deployment.
-    pub fn of(&self, namespace: &str, name: &str) -> Option<&Arc<Stored>> {
-        self.leases.get(&(namespace.to_owned(), name.to_owned()))
-    }
-
-    /// All of them, by namespace and name.
-    pub fn all(&self) -> impl Iterator<Item = &Arc<Stored>> {
-        self.leases.values()
-    }
-
-    /// How many there are, with those that can't be read.
-    pub fn len(&self) -> usize {
-        self.leases.len() + self.unreadable.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The names of the objects that are labelled as leases and can't be read, and why.
-    pub fn unreadable(&self) -> impl Iterator<Item = (&str, &NotALease)> {
-        self.unreadable.iter().map(|(name, why)| (&**name, why))
-    }
-
-    fn keeps(&self, uid: Uuid) -> bool {
-        self.leases.values().any(|stored| stored.uid == uid)
     }
 }
 
@@ -157,7 +118,7 @@ pub struct LeaseObjects {
     status: Arc<InformerStatus>,
     rules: LeaseRules,
     clock: Clock,
-    known: watch::Sender<Option<Arc<KnownLeases>>>,
+    copy: Copy,
 }
 
 impl LeaseObjects {
@@ -170,10 +131,10 @@ impl LeaseObjects {
     ) -> Self {
         Self {
             api_server: ApiServer::new(client, status.circuit()),
+            copy: Copy::new(status.restores.subscribe()),
             status,
             rules,
             clock,
-            known: watch::Sender::new(None),
         }
     }
 
@@ -189,25 +150,27 @@ impl LeaseObjects {
 
     /// Those that are known; `None` before the first list, or without the right to list them.
     pub fn known(&self) -> Option<Arc<KnownLeases>> {
-        self.known.borrow().clone()
+        self.copy.known()
     }
 
     /// Tells of every change of what is known.
     pub fn changes(&self) -> watch::Receiver<Option<Arc<KnownLeases>>> {
-        self.known.subscribe()
+        self.copy.changes()
     }
 
     /// Keeps the copy like the cluster, for ever.
     pub async fn follow(self: Arc<Self>) {
-        let copy = Copy {
-            known: &self.known,
-            next: KnownLeases::default(),
-        };
         let restores = self.status.restores.subscribe();
         let api_server = self.api_server.clone();
-        Follower::new(api_server, self.collection(), SELECTION, restores, copy)
-            .run()
-            .await;
+        Follower::new(
+            api_server,
+            self.collection(),
+            SELECTION,
+            restores,
+            &self.copy,
+        )
+        .run()
+        .await;
     }
 
     fn collection(&self) -> String {
@@ -224,9 +187,17 @@ impl LeaseObjects {
         let own = object_name(namespace, name);
         let path = format!("{}/{own}", self.collection());
         self.api_server.admit()?;
+        let copied = self.known();
+        let copied = copied.as_ref().and_then(|known| known.of(namespace, name));
         match self.call(Method::GET, &path, None).await {
-            Ok(body) => stored(&own, &body).map(Some),
-            Err(error) if error.code() == 404 => Ok(None),
+            Ok(body) => self.told(&own, &body).map(Some),
+            Err(error) if error.code() == 404 => {
+                // That one was there before this was asked; another may be since.
+                if let Some(copied) = copied {
+                    self.copy.deleted(copied);
+                }
+                Ok(None)
+            }
             Err(error) => Err(failed(error, false)),
         }
     }
@@ -249,7 +220,7 @@ impl LeaseObjects {
                 ),
                 _ => failed(error, true),
             })?;
-        stored(&object_name(&lease.namespace, &lease.name), &body)
+        self.told(&object_name(&lease.namespace, &lease.name), &body)
     }
 
     /// Has the object say this of the lease, if it wasn't changed.
@@ -263,7 +234,7 @@ impl LeaseObjects {
         let path = format!("{}/{own}", self.collection());
         let object = before.replaced_by(lease);
         let body = self.call(Method::PUT, &path, Some(&object)).await;
-        stored(&own, &body.map_err(|error| failed(error, true))?)
+        self.told(&own, &body.map_err(|error| failed(error, true))?)
     }
 
     /// Deletes the object, if it wasn't changed.
@@ -284,12 +255,16 @@ impl LeaseObjects {
             },
         });
         let deleted = self.call(Method::DELETE, &path, Some(&options)).await;
-        deleted.map(drop).map_err(|error| failed(error, true))
+        deleted.map_err(|error| failed(error, true))?;
+        self.copy.deleted(before);
+        Ok(())
     }
 
-    /// Waits until the copy has a version of an object, or has passed it; not for long.
-    pub async fn seen(&self, version: u64) {
-        self.until(|known| known.version >= version).await;
+    /// The object as the API server has just told it, which this server's reads show from now on.
+    fn told(&self, own: &str, body: &Bytes) -> Result<Stored, LeaseError> {
+        let stored = stored(own, body)?;
+        self.copy.told(&stored);
+        Ok(stored)
     }
 
     /// Waits until the copy doesn't have an object any more; not for long.
@@ -303,7 +278,7 @@ impl LeaseObjects {
     }
 
     async fn until(&self, holds: impl Fn(&KnownLeases) -> bool) {
-        let mut known = self.known.subscribe();
+        let mut known = self.copy.changes();
         // Where nothing is known there is nothing to wait for.
         let seen = known.wait_for(|known| known.as_ref().is_none_or(|known| holds(known)));
         let _ = timeout_at(Instant::now() + SEE, seen).await;
@@ -358,85 +333,5 @@ fn failed(error: CallError, writes: bool) -> LeaseError {
         429 | 503 => LeaseError::Unavailable(message, retry_after),
         code if writes => LeaseError::Unknown(format!("it answered {code}: {message}")),
         code => LeaseError::Unavailable(format!("it answered {code}: {message}"), None),
-    }
-}
-
-/// What is made of the objects that come.
-struct Copy<'a> {
-    known: &'a watch::Sender<Option<Arc<KnownLeases>>>,
-    next: KnownLeases,
-}
-
-impl Copy<'_> {
-    fn take(&mut self, object: &Value) {
-        let own = object["metadata"]["name"].as_str().unwrap_or_default();
-        match Stored::read(object) {
-            Ok(stored) => {
-                self.next.unreadable.remove(own);
-                let lease = &stored.lease;
-                let key = (lease.namespace.clone(), lease.name.clone());
-                self.next.leases.insert(key, Arc::new(stored));
-            }
-            Err(why) => {
-                self.remove(own);
-                warn!(name: "lease.unreadable", object = %own, error = %why,
-                    "a Lease object that is labelled {}={} can't be read and is left as it is", KIND_LABEL.0, KIND_LABEL.1);
-                self.next.unreadable.insert(own.to_owned(), why);
-            }
-        }
-    }
-
-    fn remove(&mut self, own: &str) {
-        self.next.unreadable.remove(own);
-        let leases = &mut self.next.leases;
-        leases.retain(|(namespace, name), _| object_name(namespace, name) != own);
-    }
-}
-
-impl Followed for Copy<'_> {
-    type Object = Value;
-    const WHAT: &'static str = "leases";
-    const WATCH_SECONDS: u64 = 20;
-
-    fn version(object: &Value) -> &str {
-        let version = object["metadata"]["resourceVersion"].as_str();
-        version.unwrap_or_default()
-    }
-
-    fn listed(&mut self, all: Vec<Value>) {
-        self.next = KnownLeases::default();
-        all.iter().for_each(|object| self.take(object));
-    }
-
-    fn changed(&mut self, object: Value, deleted: bool) {
-        let own = object["metadata"]["name"].as_str().unwrap_or_default();
-        if deleted {
-            self.remove(own);
-        } else {
-            self.take(&object);
-        }
-    }
-
-    fn publish(&mut self, version: u64) {
-        self.next.version = version;
-        self.known.send_replace(Some(Arc::new(self.next.clone())));
-    }
-
-    fn forget(&mut self) {
-        self.next = KnownLeases::default();
-        self.known.send_replace(None);
-    }
-
-    fn followed(&self) {
-        info!(name: "leases.followed", count = self.next.len(), "{} leases of counts are known", self.next.len());
-    }
-
-    fn lost(&self, error: &CallError) {
-        if refused(error) {
-            warn!(name: "leases.lost", error = %error,
-                "leases of counts can't be taken, and none goes back: let this server's account get, list, watch, create, update and delete leases (coordination.k8s.io) in the namespace of leases.namespace, or set leases.enabled to false");
-        } else {
-            warn!(name: "leases.lost", error = %error, "leases of counts aren't followed for now; what was known of them stays in use");
-        }
     }
 }

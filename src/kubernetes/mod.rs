@@ -52,7 +52,7 @@ pub use leases::{Clock, KnownLeases, LeaseError, LeaseObjects, LeaseRules};
 pub use own_rights::{About, HeldRule, HeldRules, NoAnswer, OwnRights, Right};
 pub use revisions::Revision;
 pub use scale::Exactly;
-pub use settle::{Found, Settled, Unsettled};
+pub use settle::{Found, Settled, There, Unsettled};
 pub use status::{Connection, InformerStatus};
 pub use write::{Deployments, WriteError, WriteRequest, Written};
 

@@ -49,6 +49,7 @@ pub(super) fn remember(
                 from,
                 to: now.replicas,
                 by: owner(now).map(|owner| CountSetter {
+                    ends_lease: owner.ends_lease,
                     manager: owner.manager.into(),
                     principal: owner.principal.map(Into::into),
                 }),

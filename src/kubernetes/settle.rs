@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Deployments, Details, LeaseError, LeaseObjects, WriteError, WriteRequest, Written,
-    details::read, field_manager, scale::Exactly,
+    Deployments, Details, FieldOwner, LeaseError, LeaseObjects, WriteError, WriteRequest, Written,
+    details::read, field_manager, field_manager::of_return, scale::Exactly,
 };
 use crate::{
     leases::{End, Lease, Seen, Step, Stored, settle},
@@ -44,13 +44,36 @@ impl Details {
     }
 }
 
+/// What is there once a lease has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct There {
+    /// The Deployment's version.
+    pub version: u64,
+    /// Its count.
+    pub replicas: i32,
+    /// Who set that, where it wasn't the lease.
+    pub by: Option<FieldOwner>,
+}
+
+impl There {
+    fn of(lease: &Lease, details: &Details) -> Self {
+        let by = details.last_set_by.as_ref();
+        let by = by.filter(|owner| owner.mark.as_ref() != Some(&lease.mark));
+        Self {
+            version: details.resource_version,
+            replicas: details.replicas,
+            by: by.cloned(),
+        }
+    }
+}
+
 /// What a lease has come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settled {
     /// Nothing is to be done before this time.
     Waits(Timestamp),
-    /// It has ended, and its object is gone. The version of the Deployment, if it is there, and its count.
-    Ended(End, Option<(u64, i32)>),
+    /// It has ended, and its object is gone. The Deployment, if it is there.
+    Ended(End, Option<There>),
     /// It may not go back, for this reason, and has ended all the same.
     Refused(String),
     /// Its Deployment isn't managed by this server, and it is left as it is.
@@ -161,7 +184,7 @@ impl Deployments {
             let step = decided
                 .take()
                 .unwrap_or_else(|| settle(&lease, seen.as_ref(), leases.now()));
-            let there = seen.map(|seen| (seen.version, seen.replicas));
+            let there = found.as_deref().map(|details| There::of(&lease, details));
             match (step, &found) {
                 (Step::Wait(until), _) => return Ok(Settled::Waits(until)),
                 (Step::Replace(next), _) => match leases.replace(&stored, &next).await {
@@ -176,8 +199,7 @@ impl Deployments {
                     if let Err(why) = may(details) {
                         return ended(leases, &stored, Settled::Refused(why)).await;
                     }
-                    let mark = Some(lease.mark_of_return());
-                    match self.write_for(&lease, details, lease.previous, mark).await {
+                    match self.go_back(&lease, details).await {
                         Err(WriteError::Refused(why)) => {
                             return ended(leases, &stored, Settled::Refused(why)).await;
                         }
@@ -197,6 +219,41 @@ impl Deployments {
         ))
     }
 
+    /// Ends the lease of a Deployment if somebody else has set its count: which one it was, and what is there. Nothing if it
+    /// hasn't ended, or another server was faster.
+    ///
+    /// # Errors
+    ///
+    /// It isn't known whether it has ended; whoever settles it next finds out.
+    pub async fn end_overtaken(
+        &self,
+        leases: &LeaseObjects,
+        (namespace, name): (&str, &str),
+    ) -> Result<Option<(Lease, There)>, Unsettled> {
+        for _ in 0..MOST_STEPS {
+            let Some(stored) = leases.read(namespace, name).await? else {
+                return Ok(None);
+            };
+            let found = self.look((namespace, name)).await.map_err(Unsettled::of)?;
+            let Found::Managed(details) = found else {
+                return Ok(None);
+            };
+            let step = settle(&stored.lease, Some(&details.seen()), leases.now());
+            if step != Step::End(End::Overtaken) {
+                return Ok(None);
+            }
+            match leases.delete(&stored).await {
+                Ok(()) => {
+                    let there = There::of(&stored.lease, &details);
+                    return Ok(Some((stored.lease, there)));
+                }
+                Err(LeaseError::Changed) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(None)
+    }
+
     /// Tries to go back without changing anything; the count that it would be.
     ///
     /// # Errors
@@ -207,11 +264,9 @@ impl Deployments {
         lease: &Lease,
         details: &Details,
     ) -> Result<i32, WriteError<E>> {
-        let manager = field_manager(&lease.holder);
-        let mark = Some(lease.mark_of_return());
         let request = WriteRequest {
             dry_run: true,
-            ..own_request(&lease.namespace, &lease.name, manager, mark)
+            ..return_of(lease)
         };
         let on = Exactly::of(details);
         match self.scale_exactly(&request, on, lease.previous).await {
@@ -243,16 +298,13 @@ impl Deployments {
         went(written.await).await
     }
 
-    async fn write_for(
+    async fn go_back(
         &self,
         lease: &Lease,
         details: &Details,
-        replicas: i32,
-        mark: Option<String>,
     ) -> Result<Written<i32>, WriteError<std::convert::Infallible>> {
-        let manager = field_manager(&lease.holder);
-        let request = own_request(&lease.namespace, &lease.name, manager, mark);
-        self.scale_exactly(&request, Exactly::of(details), replicas)
+        let on = Exactly::of(details);
+        self.scale_exactly(&return_of(lease), on, lease.previous)
             .await
     }
 }
@@ -281,6 +333,13 @@ async fn ended(
         Err(LeaseError::Changed) => Ok(Settled::Changed),
         Err(error) => Err(error.into()),
     }
+}
+
+/// The write that goes back once a lease has ended.
+fn return_of(lease: &Lease) -> WriteRequest {
+    let mark = of_return(&lease.mark_of_return());
+    let manager = field_manager(&lease.holder);
+    own_request(&lease.namespace, &lease.name, manager, Some(mark))
 }
 
 /// A write that this server makes by itself.

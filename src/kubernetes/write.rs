@@ -63,7 +63,8 @@ pub struct WriteRequest {
     pub caller: CallerId,
     /// What managed fields call its author: up to 128 bytes, all printable.
     pub field_manager: String,
-    /// What tells a write of a count from others of its author, by which it is recognised: 16 hexadecimal digits.
+    /// What tells a write of a count from others of its author, by which it is recognised: 16 hexadecimal digits, or what
+    /// says of these that a lease has ended.
     pub mark: Option<String>,
 }
 

@@ -4,7 +4,7 @@ import { call, pathOf, pause, reach, sentence } from "./api.js";
 import { changeCount } from "./change.js";
 import { alertOf, boundsInWords, othersInWords, ownerInWords, warning } from "./dialog.js";
 import { aged, announce, button, el, fill, timeLeft } from "./dom.js";
-import { changeOf, madeBy } from "./history.js";
+import { changedBy, changeOf } from "./history.js";
 import { cancelLease, extendLease } from "./leases.js";
 import { rolloutBar } from "./rollout.js";
 import { ago, clock, serverNow } from "./times.js";
@@ -210,7 +210,7 @@ export class Details {
         ? el(
             "ul",
             { class: "changes" },
-            changes.map((one) => el("li", {}, agedText(one.time), el("span", {}, ...changeOf(one)), el("span", {}, madeBy(one.by)))),
+            changes.map((one) => el("li", {}, agedText(one.time), el("span", {}, ...changeOf(one)), el("span", {}, changedBy(one)))),
           )
         : el("p", { class: "hint" }, wrong ?? `None that this server has seen since ${clock(since)}.`),
       conditions.length > 0 && [

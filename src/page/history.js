@@ -11,6 +11,9 @@ const EVERY = 2_000;
 /** Who made a change, as it is shown. */
 export const madeBy = (by) => by?.principal ?? by?.manager?.split(/[:@]/)[0] ?? "unknown";
 
+/** The same of a change: a count that came back is no decision of its holder's. */
+export const changedBy = ({ by, lease }) => (lease === "ended" ? `${madeBy(by)} (end of the lease)` : madeBy(by));
+
 export class History {
   changes = [];
   /** From when on the server knows. */
@@ -100,7 +103,7 @@ export class History {
     // Redrawn under whoever is in it: the focus goes back to where it was.
     const focused = this.#table.contains(document.activeElement) && document.activeElement.textContent;
     const found = this.changes.filter((one) => {
-      const text = `${one.namespace}/${one.name} ${madeBy(one.by)}`.toLowerCase();
+      const text = `${one.namespace}/${one.name} ${changedBy(one)}`.toLowerCase();
       return this.#words.every((word) => text.includes(word));
     });
     this.#note.textContent = this.wrong ?? (this.since ? `All that this server has seen since ${clock(this.since)}, at most the latest 1,000.` : "Reading …");
@@ -111,7 +114,7 @@ export class History {
           cell({ class: "time", title: clock(one.time), ...aged(Date.parse(one.time)) }, ago(Date.parse(one.time))),
           cell({ class: "name" }, button(`${one.namespace}/${one.name}`, () => this.#on.open(one.namespace, one.name), { class: "link" })),
           cell({ class: "number" }, changeOf(one)),
-          cell({ class: "who" }, madeBy(one.by)),
+          cell({ class: "who" }, changedBy(one)),
         ),
       ),
       found.length === 0 && !this.wrong && tableRow(cell({ colspan: 4, class: "empty" }, "No changes.")),

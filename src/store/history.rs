@@ -36,6 +36,8 @@ pub struct CountSetter {
     pub manager: Box<str>,
     /// For whom headcount set it, if that did.
     pub principal: Option<Box<str>>,
+    /// Whether headcount brought it back, since a lease of that principal's had ended.
+    pub ends_lease: bool,
 }
 
 /// The changes that are kept, and from when on there were no others.

@@ -115,6 +115,7 @@ impl Parameter for Restore {
     type Wish = i32;
     type State = i32;
     const VERB: Verb = Verb::Scale;
+    const OVERTAKES: bool = true;
     const NOUN: &'static str = "count";
     const REQUESTED: &'static str = Replicas::REQUESTED;
     const APPLIED: &'static str = Replicas::APPLIED;

@@ -11,12 +11,13 @@ use super::{
         replicas::Replicas,
         write::{Failure, Parameter, Write, log_write},
     },
-    Count, Representation, is_holder, judge, judge_count, judge_return, leases, refused, there,
+    Count, Representation, counts, is_holder, judge, judge_count, judge_return, leases, refused,
+    there, told,
 };
 use crate::{
     access::Verb,
     kubernetes::{Details, LeaseObjects, Settled, Unsettled, WriteError, WriteRequest, Written},
-    leases::{End, Step, Stored, cancel},
+    leases::{End, Lease, Step, Stored, cancel},
 };
 
 /// More attempts than others change a lease at the same time.
@@ -49,15 +50,23 @@ impl Cancellation {
         }
     }
 
-    /// One attempt; nothing if somebody else changed the lease meanwhile.
+    /// One attempt; nothing if somebody else changed the lease meanwhile. The one `before` it is what an earlier attempt found.
     async fn attempt(
         write: &Write<Self>,
         leases: &LeaseObjects,
+        before: &mut Option<Lease>,
     ) -> Result<Option<Written<Count>>, WriteError<ApiError>> {
         let (namespace, name) = write.request.names();
         let deployments = &write.api.deployments;
-        let stored = leases.read(namespace, name).await?;
-        let stored = stored.ok_or(WriteError::Judged(ApiError::NoLease))?;
+        let Some(stored) = leases.read(namespace, name).await? else {
+            let returned = match before.take() {
+                Some(lease) if !write.wish => Self::returned_by_others(write, lease).await?,
+                _ => None,
+            };
+            let returned = returned.ok_or(WriteError::Judged(ApiError::NoLease));
+            return returned.map(Some);
+        };
+        *before = Some(stored.lease.clone());
         let found = deployments.look((namespace, name)).await?;
         let details = there(found).ok_or(WriteError::NotFound)?;
         judge(write, &details).map_err(WriteError::Judged)?;
@@ -129,6 +138,7 @@ impl Cancellation {
         match settled {
             Settled::Ended(End::Gone, _) => Err(WriteError::NotFound),
             Settled::Ended(_, there) => {
+                let there = there.map(|there| (there.version, there.replicas));
                 let (version, replicas) = there.unwrap_or((version, replicas));
                 let mut written = written(version, replicas, stored);
                 let seen = deployments.has_seen(namespace, version);
@@ -141,15 +151,37 @@ impl Cancellation {
                 Err(WriteError::Judged(ApiError::LeaseLost(why)))
             }
             Settled::Unmanaged => Err(WriteError::NotFound),
-            Settled::Changed | Settled::Waits(_) => {
-                // Whoever ends leases may have been faster, from this very claim on: that is what was asked for.
-                let there = there(deployments.look((namespace, name)).await?);
-                let returned =
-                    there.filter(|now| now.marks.contains(&Some(lease.mark_of_return())));
-                let version = returned.map(|now| (now.resource_version, now.replicas));
-                Ok(version.map(|(version, replicas)| written(version, replicas, stored)))
-            }
+            Settled::Changed | Settled::Waits(_) => Self::returned_by_others(write, lease).await,
         }
+    }
+
+    /// What is there if somebody else, who may end leases too, was faster: that is what was asked for.
+    async fn returned_by_others(
+        write: &Write<Self>,
+        lease: Lease,
+    ) -> Result<Option<Written<Count>>, WriteError<ApiError>> {
+        let deployments = &write.api.deployments;
+        let there = there(deployments.look(write.request.names()).await?);
+        let mark = Some(lease.mark_of_return());
+        let Some(now) = there.filter(|now| now.uid == lease.uid && now.marks.contains(&mark))
+        else {
+            return Ok(None);
+        };
+        let version = now.resource_version;
+        let seen = deployments.has_seen(&lease.namespace, version).await;
+        Ok(Some(Written {
+            uid: now.uid,
+            previous: Count {
+                replicas: lease.replicas,
+                lease: Some(lease),
+            },
+            now: Count {
+                replicas: now.replicas,
+                lease: None,
+            },
+            resource_version: version,
+            seen,
+        }))
     }
 }
 
@@ -190,8 +222,13 @@ impl Parameter for Cancellation {
         self.keep.clone()
     }
 
-    fn value(keep: &bool) -> Value {
-        if *keep { "kept" } else { "returned" }.into()
+    /// The lease alone knows.
+    fn value(_: &bool) -> Value {
+        Value::Null
+    }
+
+    fn further(keep: &bool) -> Option<(&'static str, Value)> {
+        Some(("keep", (*keep).into()))
     }
 
     fn known(&self, api: &Api, names: (&str, &str)) -> Value {
@@ -199,7 +236,15 @@ impl Parameter for Cancellation {
     }
 
     fn values(&self, written: &Written<Count>) -> (Value, Value) {
-        (written.previous.value(), written.now.value())
+        counts(written)
+    }
+
+    fn changed(&self, written: &Written<Count>) -> bool {
+        written.previous != written.now
+    }
+
+    fn told(&self, written: &Written<Count>) -> String {
+        told(written)
     }
 
     fn shown(&self, keep: &bool) -> String {
@@ -213,8 +258,9 @@ impl Parameter for Cancellation {
 
     async fn set(&self, write: &Write<Self>) -> Result<Written<Count>, WriteError<ApiError>> {
         let leases = leases(&write.api).map_err(WriteError::Judged)?;
+        let mut before = None;
         for _ in 0..MOST_ATTEMPTS {
-            if let Some(written) = Self::attempt(write, leases).await? {
+            if let Some(written) = Self::attempt(write, leases, &mut before).await? {
                 return Ok(written);
             }
         }

@@ -11,7 +11,7 @@ use super::{
         request::one_object,
         write::{Failure, Parameter, Write, log_write},
     },
-    Count, Representation, judge, judge_count, leases, length, second, there,
+    Count, Representation, counts, judge, judge_count, leases, length, second, there, told,
 };
 use crate::{
     access::Verb,
@@ -47,7 +47,7 @@ impl Extension {
         judge_count(write, &details, details.replicas).map_err(WriteError::Judged)?;
         if !write.request.dry_run {
             match leases.replace(&stored, &extended).await {
-                Ok(stored) => leases.seen(stored.version).await,
+                Ok(_) => {}
                 Err(LeaseError::Changed) => return Ok(None),
                 Err(error) => return Err(error.into()),
             }
@@ -86,8 +86,13 @@ impl Parameter for Extension {
         Ok(wanted.duration_seconds)
     }
 
-    fn value(wish: &u32) -> Value {
-        format!("{wish} s").into()
+    /// It stays, whatever it is.
+    fn value(_: &u32) -> Value {
+        Value::Null
+    }
+
+    fn further(wish: &u32) -> Option<(&'static str, Value)> {
+        Some(("duration_seconds", (*wish).into()))
     }
 
     fn known(&self, api: &Api, names: (&str, &str)) -> Value {
@@ -95,7 +100,15 @@ impl Parameter for Extension {
     }
 
     fn values(&self, written: &Written<Count>) -> (Value, Value) {
-        (written.previous.value(), written.now.value())
+        counts(written)
+    }
+
+    fn changed(&self, written: &Written<Count>) -> bool {
+        written.previous != written.now
+    }
+
+    fn told(&self, written: &Written<Count>) -> String {
+        told(written)
     }
 
     fn shown(&self, wish: &u32) -> String {

@@ -14,7 +14,7 @@ use super::{
         request::one_object,
         write::{Failure, Parameter, Write, log_write},
     },
-    Count, Representation, leases, length, second, there,
+    Count, Representation, counts, leases, length, second, there, told,
 };
 use crate::{
     access::Verb,
@@ -220,14 +220,10 @@ impl Taking<'_> {
             replicas: written.now,
             ..taken.held()
         };
-        let last = if taken.writes {
-            self.leases.replace(&stored, &held).await
-        } else {
-            Ok(stored.clone())
-        };
-        // If that fails it is found to be held when it is settled.
-        let version = last.map_or(stored.version, |last| last.version);
-        self.leases.seen(version).await;
+        if taken.writes {
+            // If that fails it is found to be held when it is settled.
+            let _ = self.leases.replace(&stored, &held).await;
+        }
         Ok(Some(with_lease(written, held)))
     }
 
@@ -326,7 +322,11 @@ impl Parameter for LeasedReplicas {
     }
 
     fn value(wish: &Wish) -> Value {
-        format!("{} for {} s", wish.replicas, wish.seconds).into()
+        wish.replicas.into()
+    }
+
+    fn further(wish: &Wish) -> Option<(&'static str, Value)> {
+        Some(("duration_seconds", wish.seconds.into()))
     }
 
     fn known(&self, api: &Api, names: (&str, &str)) -> Value {
@@ -334,7 +334,15 @@ impl Parameter for LeasedReplicas {
     }
 
     fn values(&self, written: &Written<Count>) -> (Value, Value) {
-        (written.previous.value(), written.now.value())
+        counts(written)
+    }
+
+    fn changed(&self, written: &Written<Count>) -> bool {
+        written.previous != written.now
+    }
+
+    fn told(&self, written: &Written<Count>) -> String {
+        told(written)
     }
 
     fn shown(&self, wish: &Wish) -> String {

@@ -19,7 +19,7 @@ use batches::{
     SnapshotItem,
 };
 use caller::{Bounds, Certificate, ClusterUser, Effect, Mode, NameKind, Permission, WhoAmI};
-use history::{CountChange, History, SetBy};
+use history::{CountChange, EndOfLease, History, SetBy};
 use leases::{ExtendLease, Lease, LeaseEnded, LeaseState, Leased, TakeLease};
 
 /// Every failure.
@@ -436,6 +436,7 @@ pub(super) fn add(components: &mut Components) {
         of::<WhoAmI>(),
         of::<History>(),
         of::<CountChange>(),
+        of::<EndOfLease>(),
         of::<SetBy>(),
         of::<NameKind>(),
         of::<Mode>(),

@@ -45,6 +45,8 @@ struct Change {
     from: i64,
     to: i64,
     by: Option<Author>,
+    /// `ended`, where the count came back at the end of a lease.
+    lease: Option<String>,
     resource_version: Option<String>,
 }
 
@@ -104,13 +106,19 @@ pub(super) async fn history(args: &HistoryArgs) -> Result<(), Failed> {
         let Author { principal, manager } = one.by.unwrap_or_default();
         let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".into());
         let by = principal.or_else(|| manager.clone());
+        let by = by.unwrap_or_else(|| "unknown".into());
+        let ended = one.lease.is_some_and(|lease| lease == "ended");
         let mut cells = vec![
             one.time,
             one.namespace,
             one.name,
             one.from.to_string(),
             one.to.to_string(),
-            by.unwrap_or_else(|| "unknown".into()),
+            if ended {
+                format!("{by} (end of lease)")
+            } else {
+                by
+            },
         ];
         if wide {
             cells.extend([or_none(manager), or_none(one.resource_version)]);

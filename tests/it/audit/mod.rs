@@ -3,6 +3,7 @@
 mod events;
 mod failing;
 mod forging;
+mod leases;
 mod recording;
 mod restarting;
 mod rotating;

@@ -2,6 +2,7 @@
 
 mod faults;
 mod kills;
+mod own;
 mod past;
 mod returning;
 mod steps;

@@ -230,7 +230,8 @@ impl<'a> Judged<'a> {
 }
 
 fn mark_of(manager: &str) -> Option<&str> {
-    manager.rsplit_once('#').map(|(_, mark)| mark)
+    let (_, mark) = manager.rsplit_once('#')?;
+    Some(mark.strip_prefix("end-").unwrap_or(mark))
 }
 
 /// The second in a field manager's name.

@@ -162,3 +162,37 @@ async fn what_cannot_be_is_answered_as_the_document_says() {
         }
     }
 }
+
+#[tokio::test]
+async fn an_unknown_parameter_is_refused_by_the_reads_whose_parameters_choose_what_is_shown_and_by_no_other()
+ {
+    let (_sim, server) = served().await;
+    let lease = "/namespaces/web/deployments/shop/lease";
+    let json = [("content-type", "application/json")];
+    let body = r#"{"replicaCount":3,"durationSeconds":600}"#;
+    let taken = server.client.send(Method::PUT, lease, &json, body).await;
+    assert_eq!(taken.status, 200, "{taken:?}");
+    let document = document(&server).await;
+    let reads = object(&document["paths"]).filter(|(_, item)| item["get"].is_object());
+    let mut refusing = Vec::new();
+    for (path, _) in reads {
+        let path = path
+            .replace("{namespace}", "web")
+            .replace("{name}", "shop")
+            .replace("{container}", "main");
+        let plain = server.client.get(&path).await;
+        assert_eq!(plain.status, 200, "{path}");
+        let asked = server.client.get(&format!("{path}?foo=1")).await;
+        match asked.status.as_u16() {
+            200 => {}
+            400 => refusing.push(path.clone()),
+            other => panic!("{path}: {other}"),
+        }
+        if path.ends_with("/deployments") {
+            let watch = format!("{path}?watch&foo=1");
+            assert_eq!(server.client.get(&watch).await.status, 400, "{watch}");
+        }
+    }
+    refusing.sort();
+    assert_eq!(refusing, ["/history", "/leases", lease]);
+}

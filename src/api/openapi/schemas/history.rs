@@ -29,8 +29,18 @@ pub(super) struct CountChange {
     /// Left out where the Deployment doesn't tell.
     #[schema(nullable = false)]
     by: Option<SetBy>,
+    /// Headcount brought the count back, since a lease of `by` had ended.
+    #[schema(nullable = false)]
+    lease: Option<EndOfLease>,
     /// The version of the Deployment with the new count.
     resource_version: String,
+}
+
+/// What a change has to do with a lease.
+#[derive(ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum EndOfLease {
+    Ended,
 }
 
 /// Who set a count.
