@@ -42,7 +42,7 @@ pub(in crate::cli) struct ServerArgs {
     /// Its private key, PEM
     #[arg(long, value_name = "FILE")]
     pub(super) key: Option<PathBuf>,
-    /// How long each answer is waited for, connecting included; without it 10s, and 30s where something is written
+    /// How long each answer is waited for, connecting included; without it 10s, 30s where something is written, and 60s of batches
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(super) timeout: Option<Duration>,
     /// Say each request, its answer's status and id, and how long it took
@@ -79,6 +79,7 @@ impl ServerArgs {
         let timeout = self.timeout.unwrap_or(usual);
         let flags = (&self.server, &self.ca, &self.cert, &self.key);
         let whole = matches!(flags, (Some(_), Some(_), Some(_), Some(_)));
+        let mut instead = String::new();
         let context = if whole && self.context.is_none() {
             None
         } else {
@@ -89,14 +90,22 @@ impl ServerArgs {
                     let context = contexts.named(name, &path)?;
                     Some((context.clone(), context.files(&path)))
                 }
-                None => None,
+                None => {
+                    instead = match contexts.contexts.is_empty() {
+                        true => format!(
+                            "make a context with `headcount context add`, for there is none in {path:?}"
+                        ),
+                        false => "choose a context with `headcount context use`".into(),
+                    };
+                    None
+                }
             }
         };
         let (context, files) = context.unzip();
-        let missing = || {
-            Failed::usage(
-                "no server is named: give --server, --ca, --cert and --key, or make a context with `headcount context add`",
-            )
+        let missing = |what: &str| {
+            Failed::usage(format!(
+                "no {what} is named: give --server, --ca, --cert and --key, or {instead}"
+            ))
         };
         let file = |flag: &Option<PathBuf>, of: fn(&ClientFiles) -> &PathBuf| {
             flag.clone()
@@ -106,12 +115,12 @@ impl ServerArgs {
             .server
             .clone()
             .or_else(|| context.as_ref().map(|c| c.server.clone()));
+        let server = server.ok_or_else(|| missing("server"))?;
         let files = ClientFiles {
-            ca: file(&self.ca, |f| &f.ca).ok_or_else(missing)?,
-            cert: file(&self.cert, |f| &f.cert).ok_or_else(missing)?,
-            key: file(&self.key, |f| &f.key).ok_or_else(missing)?,
+            ca: file(&self.ca, |f| &f.ca).ok_or_else(|| missing("CA"))?,
+            cert: file(&self.cert, |f| &f.cert).ok_or_else(|| missing("client certificate"))?,
+            key: file(&self.key, |f| &f.key).ok_or_else(|| missing("private key"))?,
         };
-        let server = server.ok_or_else(missing)?;
         Ok(Target {
             client: Client::new(server.clone(), &files, timeout)?,
             server,

@@ -113,6 +113,12 @@ impl<'t> Asker<'t> {
             failed.sentence = format!(
                 "the rollouts of {about} are paused: let them go on first, with `headcount resume {about}`"
             );
+        } else if said.starts_with("the Deployment has no lease") {
+            let near = self.near(about).await;
+            let more = near.map_or_else(String::new, |more| format!("; {more}"));
+            failed.sentence = format!(
+                "{about} has no lease: `headcount leases` shows those that there are{more}"
+            );
         } else if failed.code == Code::NotFound
             && let Some(more) = self.near(about).await
         {
@@ -153,7 +159,7 @@ impl<'t> Asker<'t> {
     }
 
     /// Names that are nearly the one that isn't there.
-    async fn near(&mut self, missed: &Deployment) -> Option<String> {
+    pub(super) async fn near(&mut self, missed: &Deployment) -> Option<String> {
         let mut all = self.listed(Some(&missed.namespace), MOST).await;
         // Then it was something of it that isn't there.
         if all.iter().any(|one| one.name == missed.name) {

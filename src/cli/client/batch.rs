@@ -3,7 +3,7 @@
 mod told;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     io::{self, BufRead as _, BufReader, IsTerminal as _, Write as _},
     path::{Path, PathBuf},
@@ -67,7 +67,7 @@ pub(in crate::cli) struct BatchArgs {
     /// The Deployments with their new counts; with --selector the one COUNT
     #[arg(
         value_name = "[NAMESPACE/]NAME=COUNT",
-        required_unless_present = "file"
+        required_unless_present_any = ["file", "selector"]
     )]
     counts: Vec<String>,
     /// Read them of a file, or of stdin (-): lines of NAME COUNT, or JSON or YAML
@@ -215,7 +215,19 @@ impl BatchArgs {
         let items = all
             .iter()
             .map(|one: &Count| one.item(&self.namespace, target));
-        items.collect()
+        let items = items.collect::<Result<Vec<_>, _>>()?;
+        let mut named = BTreeSet::new();
+        for item in &items {
+            let (namespace, name) = (item["namespace"].as_str(), item["name"].as_str());
+            if !named.insert((namespace, name)) {
+                return Err(Failed::usage(format!(
+                    "{}/{} is named twice: give each Deployment once",
+                    namespace.unwrap_or_default(),
+                    name.unwrap_or_default()
+                )));
+            }
+        }
+        Ok(items)
     }
 }
 

@@ -61,11 +61,13 @@ struct Author {
 pub(super) async fn history(args: &HistoryArgs) -> Result<(), Failed> {
     let target = args.server.target()?;
     let mut query = Vec::new();
+    let mut of = None;
     match &args.name {
         Some(name) => {
             let deployment = name.in_namespace(&args.namespace, &target)?;
             query.push(format!("namespace={}", deployment.namespace));
             query.push(format!("name={}", deployment.name));
+            of = Some(deployment);
         }
         None => query.extend(
             args.namespace
@@ -77,7 +79,8 @@ pub(super) async fn history(args: &HistoryArgs) -> Result<(), Failed> {
     query.extend(args.limit.map(|limit| format!("limit={limit}")));
     let mark = if query.is_empty() { "" } else { "?" };
     let path = format!("/api/v1/history{mark}{}", query.join("&"));
-    let answer = Asker::new(&target).send(&Call::get(path)).await?;
+    let mut asker = Asker::new(&target);
+    let answer = asker.send(&Call::get(path)).await?;
     let format = args.output.output;
     if matches!(format, Format::Json | Format::Yaml) {
         return output::value(format, &understood(&answer)?);
@@ -85,8 +88,14 @@ pub(super) async fn history(args: &HistoryArgs) -> Result<(), Failed> {
     let History { since, changes } = understood(&answer)?;
     if changes.is_empty() {
         let since = since.unwrap_or_else(|| "this server has begun".into());
+        let (what, near) = match &of {
+            Some(one) => (format!("of {one} no count"), asker.near(one).await),
+            None => ("no count".to_owned(), None),
+        };
+        // Of a name that isn't there nothing was changed either.
+        let more = near.map_or_else(String::new, |more| format!("; {more}"));
         words(&format!(
-            "no count that you may see was changed since {since}, from when on this server knows"
+            "{what} that you may see was changed since {since}, from when on this server knows{more}"
         ));
         return Ok(());
     }

@@ -339,8 +339,8 @@ async fn what_cannot_be_meant_or_kept_is_sixty_four_and_nothing_is_sent() {
         ([1, 1, 1], 0)
     );
     // A batch that is refused as a whole leaves no snapshot.
-    let ended = site.run_here(&["batch", "shop=3", "web/shop=4"]).await;
-    failed(&ended, 1, &["shop"]);
+    let ended = site.run_here(&["batch", "-l", "a=b=c", "3"]).await;
+    failed(&ended, 1, &["labelSelector"]);
     assert_eq!(site.snapshots().len(), 0);
 }
 

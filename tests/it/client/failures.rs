@@ -10,7 +10,10 @@ use simkube::{Fault, On, Rule};
 use super::{Site, failed};
 use crate::{
     cli::silent_port,
-    support::{eventually, program::Program},
+    support::{
+        eventually,
+        program::{Program, headcount},
+    },
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -99,10 +102,47 @@ async fn what_cannot_be_meant_is_sixty_four_and_nothing_is_sent() {
             "control characters",
         ),
         (&["get", "shop", "--key", "/nonexistent"], "/nonexistent"),
+        (
+            &["batch", "shop=3", "web/shop=4"],
+            "web/shop is named twice",
+        ),
+        (&["batch", "-l", "a=b"], "give one COUNT"),
     ] {
         failed(&site.run(args).await, 64, &[part]);
     }
     assert_eq!(site.count().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_named_of_a_server_is_said_with_the_file_that_has_no_contexts() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("nothing.yaml");
+    let run = async |args: &[&str]| {
+        let mut command = headcount(args);
+        command.env("HEADCOUNT_CONTEXTS", &file);
+        Program::start(command).ended().await
+    };
+    failed(
+        &run(&["list"]).await,
+        64,
+        &[
+            "no server is named",
+            "headcount context add",
+            "nothing.yaml",
+        ],
+    );
+    let server = ["list", "--server=https://127.0.0.1:1"];
+    failed(&run(&server).await, 64, &["no CA is named"]);
+    fs::write(
+        &file,
+        "contexts: {a: {server: https://a, ca: a, cert: a, key: a}}\n",
+    )
+    .unwrap();
+    failed(
+        &run(&["list"]).await,
+        64,
+        &["no server is named", "headcount context use"],
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -268,7 +308,7 @@ fn output_that_cannot_be_written_is_a_failure_and_a_reader_that_has_enough_is_no
     )
     .unwrap();
     let list = |stdout: std::process::Stdio| {
-        let mut command = crate::support::program::headcount(["context", "list"]);
+        let mut command = headcount(["context", "list"]);
         command
             .env("HEADCOUNT_CONTEXTS", &file)
             .stdout(stdout)

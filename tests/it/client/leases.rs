@@ -116,8 +116,19 @@ async fn a_count_is_leased_shown_extended_and_ended_in_either_way() {
         ["web/shop is leased no longer, and keeps its 4 replicas"]
     );
     assert_eq!(site.count().await, 4);
-    failed(&site.run(&["cancel", "shop"]).await, 4, &["lease"]);
-    failed(&site.run(&["extend", "shop", "1h"]).await, 4, &["lease"]);
+    // In words of commands, not of the API.
+    let none = ["web/shop has no lease: `headcount leases`"];
+    failed(&site.run(&["cancel", "shop"]).await, 4, &none);
+    failed(&site.run(&["extend", "shop", "1h"]).await, 4, &none);
+    let missed = site.run(&["cancel", "shpo"]).await;
+    failed(&missed, 4, &["did you mean web/shop?"]);
+    let missed = site.run(&["history", "shpo"]).await;
+    assert_eq!((missed.code, missed.stdout.len()), (Some(0), 0));
+    assert!(
+        missed.stderr[0].starts_with("of web/shpo no count that you may see was changed since ")
+            && missed.stderr[0].ends_with("did you mean web/shop?"),
+        "{missed:#?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
