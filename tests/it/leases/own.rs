@@ -8,6 +8,9 @@ use crate::support::lines::Captured;
 
 const REPLICAS: &str = "/namespaces/web/deployments/shop/replicas";
 
+/// Method, path, headers and body of a request.
+type Asked<'a> = (Method, &'a str, &'a [(&'a str, &'a str)], Value);
+
 /// No news of Lease objects come to a server by its watch any more.
 async fn without_news(server: &InProcess) {
     let silent = Cluster::new(Options::default());
@@ -58,7 +61,7 @@ async fn whoever_overtakes_a_lease_reads_of_none_at_once() {
     without_news(&server).await;
     let item = json!({"namespace": "web", "name": "shop", "replicaCount": 4});
     let step = [JSON, ("idempotency-key", "once")];
-    let writes: [(Method, &str, &[(&str, &str)], Value); 4] = [
+    let writes: [Asked<'_>; 4] = [
         (Method::PUT, REPLICAS, &[JSON], json!({"replicaCount": 7})),
         // The same, too.
         (Method::PUT, REPLICAS, &[JSON], json!({"replicaCount": 10})),
