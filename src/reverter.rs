@@ -252,7 +252,7 @@ impl Parts {
                 let (deployments, metrics) = (&self.deployments, &self.metrics);
                 return overtaken::tell(deployments, &self.audit, metrics, lease, there);
             }
-            Ok(Settled::Ended(_, _)) => {
+            Ok(Settled::Ended(..)) => {
                 info!(name: "lease.dropped", principal = %holder, namespace = %namespace, name = %name,
                     "the lease of Deployment {namespace}/{name} was dropped: its count was never set, or the Deployment is gone");
                 self.metrics.ended("dropped");

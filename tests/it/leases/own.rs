@@ -8,6 +8,9 @@ use crate::support::lines::Captured;
 
 const REPLICAS: &str = "/namespaces/web/deployments/shop/replicas";
 
+/// Method, path, headers and body of a request.
+type Asked<'a> = (Method, &'a str, &'a [(&'a str, &'a str)], Value);
+
 /// No news of Lease objects come to a server by its watch any more.
 async fn without_news(server: &InProcess) {
     let silent = Cluster::new(Options::default());
@@ -57,15 +60,15 @@ async fn whoever_overtakes_a_lease_reads_of_none_at_once() {
     let server = InProcess::leasing(&cluster, &rules(), &clock).await;
     without_news(&server).await;
     let item = json!({"namespace": "web", "name": "shop", "replicaCount": 4});
-    let headers = &[JSON, ("idempotency-key", "once")];
-    let writes = [
-        (Method::PUT, REPLICAS, json!({"replicaCount": 7})),
+    let step = [JSON, ("idempotency-key", "once")];
+    let writes: [Asked<'_>; 4] = [
+        (Method::PUT, REPLICAS, &[JSON], json!({"replicaCount": 7})),
         // The same, too.
-        (Method::PUT, REPLICAS, json!({"replicaCount": 10})),
-        (Method::PATCH, REPLICAS, json!({"delta": 2})),
-        (Method::POST, "/batches", json!({"items": [item]})),
+        (Method::PUT, REPLICAS, &[JSON], json!({"replicaCount": 10})),
+        (Method::PATCH, REPLICAS, &step, json!({"delta": 2})),
+        (Method::POST, "/batches", &[JSON], json!({"items": [item]})),
     ];
-    for (method, path, body) in writes {
+    for (method, path, headers, body) in writes {
         server.put("web", "shop", 3, &[]).await;
         assert_eq!(take(&server, 10, HOUR).await.status, 200);
         let tried = format!("{path}?dryRun=true");
