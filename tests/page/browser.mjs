@@ -88,7 +88,7 @@ export const row = async (page, name) => (await rows(page)).find((one) => one.na
 
 /** What axe finds wrong. */
 export async function violations(page) {
-  await page.evaluate(readFileSync(axe, "utf8"));
+  if (!(await page.evaluate(() => "axe" in globalThis))) await page.evaluate(readFileSync(axe, "utf8"));
   const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
   return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html, failureSummary }) => `${html} (${failureSummary})`).join("; ").slice(0, 600)}`);
 }
