@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tokio::time::{Instant, sleep};
+use tokio::time::{sleep, timeout};
 
 use super::{
     Api, ApiError, authorization, preconditions,
@@ -161,7 +161,7 @@ impl Parameter for Rollback {
 
 /// How long a Deployment's controller is waited for.
 const CONTROLLER: Duration = Duration::from_secs(3);
-/// How long until it is looked at again.
+/// How long until the store is looked at again.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// The Deployment at that version or a newer one.
@@ -180,15 +180,22 @@ async fn once_numbered(
     write: &Write<Rollback>,
     mut found: Arc<Details>,
 ) -> Result<Arc<Details>, WriteError<ApiError>> {
-    let deadline = Instant::now() + CONTROLLER;
-    while found.revision().is_some() && found.status.observed_generation < found.generation {
-        if Instant::now() >= deadline {
-            return Err(WriteError::Judged(ApiError::RevisionUnknown));
+    let deployments = &write.api.deployments;
+    let numbered = async {
+        while found.revision().is_some() && found.status.observed_generation < found.generation {
+            // The controller's word is a new version, of which the store is told.
+            match deployments.stored_version(write.request.names()) {
+                None => return Err(WriteError::NotFound),
+                Some(stored) if stored > found.resource_version => {
+                    found = details(write, stored).await?;
+                }
+                Some(_) => sleep(PAUSE).await,
+            }
         }
-        sleep(PAUSE).await;
-        found = details(write, found.resource_version + 1).await?;
-    }
-    Ok(found)
+        Ok(found)
+    };
+    let unknown = WriteError::Judged(ApiError::RevisionUnknown);
+    timeout(CONTROLLER, numbered).await.unwrap_or(Err(unknown))
 }
 
 /// What was written, for those who ask for it.

@@ -418,7 +418,7 @@ impl<P: Parameter> Write<P> {
                 self.parameter.log_applied(self, &written, result);
                 self.api.audit.record(|| self.applied(&written));
                 self.tell(&written);
-                if P::OVERTAKES && !self.request.dry_run {
+                if P::OVERTAKES && !self.request.dry_run && !self.repeated() {
                     overtaken::end(&self.api, &self.origin, self.request.names()).await;
                 }
                 Ok(written)

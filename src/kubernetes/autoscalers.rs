@@ -179,7 +179,7 @@ impl Followed for Scope<'_> {
         object.version()
     }
 
-    fn listed(&mut self, all: Vec<Object>) {
+    fn listed(&mut self, all: Vec<Object>, _: u64) {
         let targets = all.into_iter().filter_map(Object::target);
         self.objects = targets
             .map(|(key, target)| (key, Arc::new(target)))

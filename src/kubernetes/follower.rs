@@ -51,8 +51,8 @@ pub(super) trait Followed {
     /// Its resourceVersion.
     fn version(object: &Self::Object) -> &str;
 
-    /// These are all.
-    fn listed(&mut self, all: Vec<Self::Object>);
+    /// These are all, at this version.
+    fn listed(&mut self, all: Vec<Self::Object>, version: u64);
 
     /// This one is new, another, or gone.
     fn changed(&mut self, object: Self::Object, deleted: bool);
@@ -170,7 +170,7 @@ impl<F: Followed> Follower<F> {
             if token.is_empty() {
                 let version = page.metadata.resource_version.parse();
                 let version = version.map_err(|_| DecodeError::Envelope)?;
-                self.followed.listed(objects);
+                self.followed.listed(objects, version);
                 self.followed.publish(version);
                 return Ok(version);
             }
@@ -375,7 +375,7 @@ mod tests {
             object["metadata"]["resourceVersion"].as_str().unwrap_or("")
         }
 
-        fn listed(&mut self, _: Vec<Value>) {}
+        fn listed(&mut self, _: Vec<Value>, _: u64) {}
 
         fn changed(&mut self, object: Value, deleted: bool) {
             self.0.push((Self::version(&object).to_owned(), deleted));

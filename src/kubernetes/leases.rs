@@ -255,9 +255,14 @@ impl LeaseObjects {
             },
         });
         let deleted = self.call(Method::DELETE, &path, Some(&options)).await;
-        deleted.map_err(|error| failed(error, true))?;
-        self.copy.deleted(before);
-        Ok(())
+        // Either way that one is gone.
+        if deleted
+            .as_ref()
+            .map_or_else(|error| error.code() == 404, |_| true)
+        {
+            self.copy.deleted(before);
+        }
+        deleted.map(drop).map_err(|error| failed(error, true))
     }
 
     /// The object as the API server has just told it, which this server's reads show from now on.

@@ -58,7 +58,10 @@ export class Connection {
 
   async lookAtHealth() {
     try {
-      if (!reach.lost) await read("/health");
+      if (!reach.lost) {
+        await read("/health");
+        if (this.#state === "live") this.#refused = null;
+      }
       this.#health = null;
     } catch (error) {
       // Only what the server itself says of its copy: that it can't be reached is known already.

@@ -27,11 +27,16 @@ export async function follow(into, signal) {
   into.state("connecting");
   while (!signal.aborted) {
     let wait = 0;
+    let told = false;
     try {
-      if (id === null) id = await list(into, signal);
+      if (id === null) {
+        id = await list(into, signal);
+        silent = 0;
+      }
       const watched = await watch(id, into, signal, () => (failures = silent = 0));
       id = watched.id;
       wait = watched.retry;
+      told = true;
       if (id !== null) into.state("reconnecting", "the server ended the stream");
     } catch (error) {
       if (signal.aborted) return;
@@ -43,9 +48,10 @@ export async function follow(into, signal) {
       // The id of a time that no server knows, or of another cluster's.
       if (refused && [400, 410].includes(error.status)) id = null;
       into.state(final ? "refused" : silent < LOST_AFTER ? "reconnecting" : "lost", error.message);
+      told = (error.retryAfter ?? null) !== null;
       wait = error.retryAfter ?? backoff(final ? 5 : 0.5, failures);
     }
-    await woken(wait, signal);
+    await woken(wait, signal, told);
   }
 }
 
@@ -56,14 +62,18 @@ const asked = new EventTarget();
 /** Somebody wants it tried now. */
 export const tryNow = () => asked.dispatchEvent(new Event("now"));
 
-/** Waits; not any longer when the browser has a network again, somebody comes back to the page or wants it tried now. */
-async function woken(seconds, signal) {
+/**
+ * Waits; not any longer when the browser has a network again, somebody comes back to the page or wants it tried now. A wait that the
+ * server told is cut short by the last alone.
+ */
+async function woken(seconds, signal, told) {
   const over = new AbortController();
   const until = AbortSignal.any([over.signal, signal]);
   const happens = (target, event, holds = () => true) =>
     new Promise((resolve) => target.addEventListener(event, () => holds() && resolve(), { signal: until }));
   const seen = () => !document.hidden;
-  await Promise.race([pause(seconds, until), happens(window, "online"), happens(document, "visibilitychange", seen), happens(asked, "now")]).catch(() => {});
+  const noticed = told ? [] : [happens(window, "online"), happens(document, "visibilitychange", seen)];
+  await Promise.race([pause(seconds, until), happens(asked, "now"), ...noticed]).catch(() => {});
   over.abort();
 }
 

@@ -17,7 +17,7 @@ use crate::{
         calls::CallError,
         follower::{Followed, refused},
     },
-    leases::{KIND_LABEL, NotALease, Stored, object_name},
+    leases::{KIND_LABEL, Lease, NotALease, Stored, object_name},
 };
 
 /// Namespace and name of a Deployment.
@@ -119,6 +119,10 @@ impl Copy {
         let mut inner = self.lock();
         // What the watch has passed it may have deleted since.
         if stored.version > inner.next.version && !inner.deleted.contains(&stored.uid) {
+            let Lease {
+                namespace, name, ..
+            } = &stored.lease;
+            inner.next.unreadable.remove(&object_name(namespace, name));
             inner.next.put(stored.clone());
             self.show(&inner);
         }
@@ -187,21 +191,32 @@ impl Followed for &Copy {
         version.unwrap_or_default()
     }
 
-    fn listed(&mut self, all: Vec<Value>) {
+    fn listed(&mut self, all: Vec<Value>, version: u64) {
         let mut inner = self.lock();
-        if inner.restores.has_changed().unwrap_or(false) {
+        let restored = inner.restores.has_changed().unwrap_or(false);
+        if restored {
             inner.restores.mark_unchanged();
             inner.deleted.clear();
         }
         // A list shows what was deleted while it was made; what it doesn't show no event tells of.
         let listed: HashSet<_> = all.iter().filter_map(uid_of).collect();
         inner.deleted.retain(|uid| listed.contains(uid));
-        inner.next = KnownLeases::default();
+        let before = std::mem::take(&mut inner.next);
+        inner.next.version = version;
         all.iter().for_each(|object| inner.take(object));
+        // What own calls were answered with since then the watch comes to, unless the cluster is of an older time.
+        if !restored && version >= before.version {
+            let newer = before.leases.into_values();
+            newer
+                .filter(|stored| stored.version > version)
+                .for_each(|stored| inner.next.put(Arc::unwrap_or_clone(stored)));
+        }
     }
 
     fn changed(&mut self, object: Value, deleted: bool) {
         let mut inner = self.lock();
+        // At once: an answer that is older than this event must not come between it and the last of its chunk.
+        inner.next.version = inner.next.version.max(version_of(&object));
         if deleted {
             let own = object["metadata"]["name"].as_str().unwrap_or_default();
             inner.next.remove(own, version_of(&object));
@@ -245,7 +260,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::leases::{Lease, State};
+    use crate::leases::State;
 
     fn object(uid: u128, version: u64, seconds: u32) -> Value {
         let lease = Lease {
@@ -283,7 +298,7 @@ mod tests {
     fn listed(all: Vec<Value>) -> (Copy, watch::Sender<u64>) {
         let restores = watch::Sender::new(0);
         let copy = Copy::new(restores.subscribe());
-        (&copy).listed(all);
+        (&copy).listed(all, 5);
         (&copy).publish(5);
         (copy, restores)
     }
@@ -311,6 +326,32 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_comes_between_two_events_brings_nothing_back() {
+        let (copy, _restores) = listed(vec![object(1, 4, 60)]);
+        (&copy).changed(object(1, 9, 60), true);
+        copy.told(&stored(1, 8, 90));
+        (&copy).publish(9);
+        assert_eq!(shown(&copy), None);
+        (&copy).listed(Vec::new(), 12);
+        copy.told(&stored(2, 11, 90));
+        (&copy).publish(12);
+        assert_eq!(shown(&copy), None);
+    }
+
+    #[test]
+    fn a_list_that_is_older_than_an_own_write_takes_nothing_back_but_one_of_a_restored_cluster_does()
+     {
+        let (copy, _restores) = listed(vec![object(1, 4, 60)]);
+        copy.told(&stored(1, 8, 90));
+        (&copy).listed(vec![object(1, 4, 60)], 6);
+        (&copy).publish(6);
+        assert_eq!(shown(&copy), Some((8, 90)));
+        (&copy).listed(vec![object(1, 3, 60)], 3);
+        (&copy).publish(3);
+        assert_eq!(shown(&copy), Some((3, 60)));
+    }
+
+    #[test]
     fn what_this_server_deleted_is_gone_at_once_whatever_the_watch_tells_of_before() {
         let (copy, _restores) = listed(vec![object(1, 4, 60)]);
         copy.deleted(&stored(1, 4, 60));
@@ -329,11 +370,11 @@ mod tests {
     fn what_was_deleted_is_there_again_in_a_cluster_that_was_restored() {
         let (copy, restores) = listed(vec![object(1, 4, 60)]);
         copy.deleted(&stored(1, 4, 60));
-        (&copy).listed(vec![object(1, 4, 60)]);
+        (&copy).listed(vec![object(1, 4, 60)], 5);
         (&copy).publish(5);
         assert_eq!(shown(&copy), None);
         restores.send_replace(1);
-        (&copy).listed(vec![object(1, 4, 60)]);
+        (&copy).listed(vec![object(1, 4, 60)], 4);
         (&copy).publish(4);
         assert_eq!(shown(&copy), Some((4, 60)));
     }
