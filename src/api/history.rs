@@ -15,7 +15,7 @@ use super::{
     authorization::{self, Sight},
     deployments::{caught_up, not_modified},
     headers::describe,
-    list_parameters::pairs,
+    list_parameters::{no_such_parameter, pairs},
     path::{shown, valid_name, valid_namespace},
     preconditions,
     request::min_resource_version,
@@ -198,10 +198,8 @@ impl Asked {
                     read.limit = limit;
                 }
                 _ => {
-                    return bad(format!(
-                        "there is no query parameter {}; the history takes namespace, name and limit, spelt so",
-                        shown(&name)
-                    ));
+                    let takes = "the history takes namespace, name and limit, spelt so";
+                    return Err(no_such_parameter(&name, takes));
                 }
             }
             given.push(name);

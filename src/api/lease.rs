@@ -15,8 +15,8 @@ use super::{
     Api, ApiError, Body,
     authorization::{self, LabelsOf},
     deployments::caught_up,
-    list_parameters::pairs,
-    path::{shown, valid_names},
+    list_parameters::{no_such_parameter, pairs},
+    path::valid_names,
     preconditions,
     replicas::{no_such, version_in},
     request::min_resource_version,
@@ -90,10 +90,10 @@ pub(super) async fn get(
 ) -> Result<Response<Body>, ApiError> {
     valid_names(names)?;
     if let Some((parameter, _)) = pairs(request.uri.query().unwrap_or_default()).next() {
-        return Err(ApiError::BadRequest(format!(
-            "there is no query parameter {}; the read of a lease takes none",
-            shown(&parameter)
-        )));
+        return Err(no_such_parameter(
+            &parameter,
+            "the read of a lease takes none",
+        ));
     }
     let (namespace, name) = names;
     let leases = leases(api)?;

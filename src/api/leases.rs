@@ -9,8 +9,8 @@ use super::{
     authorization::{self, Sight},
     deployments::caught_up,
     lease::{Shown, leases},
-    list_parameters::pairs,
-    path::{shown, valid_namespace},
+    list_parameters::{no_such_parameter, pairs},
+    path::valid_namespace,
 };
 use crate::{
     access::{Caller, Verb},
@@ -86,10 +86,8 @@ fn namespace(query: Option<&str>) -> Result<Option<String>, ApiError> {
     for (name, value) in pairs(query.unwrap_or_default()) {
         // All leases in place of one namespace's would be more than was meant.
         if name != "namespace" {
-            return Err(ApiError::BadRequest(format!(
-                "there is no query parameter {}; the list of leases takes namespace, spelt so",
-                shown(&name)
-            )));
+            let takes = "the list of leases takes namespace, spelt so";
+            return Err(no_such_parameter(&name, takes));
         }
         if namespace.replace(value).is_some() {
             return Err(ApiError::BadRequest("namespace is given once".into()));

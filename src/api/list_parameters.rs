@@ -28,6 +28,14 @@ pub(super) struct Parameters {
     pub(super) shown: Shown,
 }
 
+/// A query parameter that a call doesn't know, and what it takes.
+pub(super) fn no_such_parameter(name: &str, takes: &str) -> ApiError {
+    ApiError::BadRequest(format!(
+        "there is no query parameter {}; {takes}",
+        shown(name)
+    ))
+}
+
 /// The parameters of a query, decoded as those of a form are.
 pub(super) fn pairs(query: &str) -> impl Iterator<Item = (String, String)> {
     let decoded = |text: &str| {
@@ -69,10 +77,8 @@ impl Parameters {
                 }
                 // A list of more than was meant is dangerous to whoever works through it.
                 _ if Self::are_in(&name) => {
-                    return bad(format!(
-                        "there is no query parameter {}; a list takes labelSelector, limit, continue and status, spelt so",
-                        shown(&name)
-                    ));
+                    let takes = "a list takes labelSelector, limit, continue and status, spelt so";
+                    return Err(no_such_parameter(&name, takes));
                 }
                 _ => continue,
             }

@@ -12,7 +12,7 @@ use serde::{
 };
 use tokio::time::timeout;
 
-use super::{Api, ApiError, headers, path::shown};
+use super::{Api, ApiError, headers, list_parameters::no_such_parameter};
 use crate::access::Caller;
 
 /// What a body has at most that has a reason.
@@ -183,10 +183,8 @@ pub(super) fn dry_run(query: Option<&str>, others: &[&str]) -> Result<bool, ApiE
             _ if others.contains(&&*name) => {}
             _ => {
                 let others: String = others.iter().map(|name| format!(" and {name}")).collect();
-                return Err(ApiError::BadRequest(format!(
-                    "there is no query parameter {}; this call takes dryRun{others}",
-                    shown(&name)
-                )));
+                let takes = format!("this call takes dryRun{others}");
+                return Err(no_such_parameter(&name, &takes));
             }
         }
     }

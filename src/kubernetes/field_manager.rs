@@ -92,6 +92,11 @@ impl FieldOwner {
         owner
     }
 
+    /// The principal whose write it was, or else what the field manager calls itself.
+    pub fn name(&self) -> &str {
+        self.principal.as_ref().unwrap_or(&self.manager)
+    }
+
     /// Whether headcount made the write.
     pub fn is_ours(&self) -> bool {
         self.principal.is_some() || self.manager.split(AT).next() == Some(MANAGER)

@@ -256,10 +256,8 @@ impl LeaseObjects {
         });
         let deleted = self.call(Method::DELETE, &path, Some(&options)).await;
         // Either way that one is gone.
-        if deleted
-            .as_ref()
-            .map_or_else(|error| error.code() == 404, |_| true)
-        {
+        let failure = deleted.as_ref().err();
+        if failure.is_none_or(|error| error.code() == 404) {
             self.copy.deleted(before);
         }
         deleted.map(drop).map_err(|error| failed(error, true))

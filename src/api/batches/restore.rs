@@ -93,8 +93,7 @@ impl Restore {
         });
         match by {
             Some(owner) => {
-                let who = owner.principal.as_ref().unwrap_or(&owner.manager);
-                format!("{to}, by {}", shown(who))
+                format!("{to}, by {}", shown(owner.name()))
             }
             None => to,
         }

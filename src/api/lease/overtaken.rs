@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     audit::{Audit, Record},
-    kubernetes::{Deployments, There, Told},
+    kubernetes::{Deployments, FieldOwner, There, Told},
     leases::Lease,
     telemetry::metrics::LeaseMetrics,
 };
@@ -79,7 +79,7 @@ pub(crate) fn tell(
     } = lease;
     let now = there.replicas;
     let by = there.by.as_ref();
-    let by = by.map(|owner| owner.principal.as_ref().unwrap_or(&owner.manager).as_str());
+    let by = by.map(FieldOwner::name);
     info!(name: "lease.overtaken", principal = %holder, namespace = %namespace, name = %name, from = replicas, to = now, by,
         "somebody else has set the count of Deployment {namespace}/{name}, which has ended its lease");
     metrics.ended("overtaken");
