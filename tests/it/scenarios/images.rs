@@ -6,7 +6,7 @@ use http::Method;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 
-use super::{Setup, World};
+use super::{Setup, World, keep_busy};
 use crate::support::{Answer, Client, eventually};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -154,21 +154,13 @@ pub(super) async fn an_image_of_a_busy_deployment_can_be_set(world: &World) {
     let ns = "image-busy";
     world.create(ns, "shop", Some(0), json!({})).await;
     let server = Setup::new(world.kubeconfig()).healthy().await;
-    let touching = async {
-        for turn in 0..60 {
-            let touch = json!({"metadata": {"annotations": {"turn": turn.to_string()}}});
-            world.patch(ns, "shop", touch).await;
-        }
-    };
-    let writing = async {
-        for turn in 2..8 {
-            let image = format!("app:{turn}");
-            let answer = set(&server.client, ns, "app", &image, &[]).await;
-            assert_eq!(answer.status, 200, "{}", answer.text());
-            assert_eq!(read(&server.client, ns).await[0]["image"], image);
-        }
-    };
-    tokio::join!(touching, writing);
+    for turn in 2..8 {
+        let image = format!("app:{turn}");
+        let writing = set(&server.client, ns, "app", &image, &[]);
+        let ((), answer) = tokio::join!(keep_busy(world, ns), writing);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(read(&server.client, ns).await[0]["image"], image);
+    }
 }
 
 /// Alone, since the API server has to stand still while the caller goes.

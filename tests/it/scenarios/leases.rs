@@ -28,7 +28,7 @@ pub(super) async fn a_leased_count_goes_back_and_one_that_others_set_is_left_to_
         &server.client,
         format!("/namespaces/{ns}/deployments/shop/lease"),
     );
-    eventually(Duration::from_secs(10), "leases are known", async || {
+    eventually(Duration::from_secs(60), "leases are known", async || {
         client.get("/leases").await.status == 200
     })
     .await;
@@ -47,7 +47,7 @@ pub(super) async fn a_leased_count_goes_back_and_one_that_others_set_is_left_to_
     assert_eq!(world.count(ns, "shop").await, Some(5));
     let other = setup().healthy().await;
     eventually(
-        Duration::from_secs(10),
+        Duration::from_secs(60),
         "another server has it",
         async || other.client.get(&path).await.json()["until"] == lease["until"],
     )

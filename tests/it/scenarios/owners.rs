@@ -18,7 +18,7 @@ pub(super) async fn an_autoscaler_undoes_what_was_warned_of(world: &World) {
     let (client, path) = (&server.client, format!("/namespaces/{ns}/deployments/shop"));
     world.autoscale(ns, "shop", 2, 4).await;
     eventually(
-        Duration::from_secs(10),
+        Duration::from_secs(60),
         "the autoscaler is known",
         async || client.get(&path).await.json()["willStick"] == false,
     )
@@ -95,7 +95,7 @@ pub(super) async fn a_gitops_tool_counts_unless_it_applies_no_count(world: &Worl
     };
     let (client, path) = (&server.client, format!("/namespaces/{ns}/deployments/shop"));
     let becomes = async |sticks: Option<bool>, told_of: usize| {
-        let until = Instant::now() + Duration::from_secs(10);
+        let until = Instant::now() + Duration::from_secs(60);
         loop {
             let now = client.get(&path).await.json();
             let also = now["alsoSetBy"].as_array().map(Vec::len);

@@ -99,7 +99,7 @@ pub(super) async fn a_bad_image_is_taken_back(world: &World) {
     let server = Setup::new(world.kubeconfig()).healthy().await;
     let (client, path) = (&server.client, format!("/namespaces/{ns}/deployments/shop"));
     let first = client
-        .send(Method::GET, &path, &[("prefer", "wait=60")], "")
+        .send(Method::GET, &path, &[("prefer", "wait=240")], "")
         .await;
     assert_eq!(first.status, 200, "{}", first.text());
     let refused = call(client, &path, "rollback").await;

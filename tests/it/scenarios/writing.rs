@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Setup, World, eventually};
+use super::{Setup, World, eventually, keep_busy};
 
 const REPRESENTATION: (&str, &str) = ("prefer", "return=representation");
 
@@ -114,25 +114,12 @@ pub(super) async fn a_busy_deployment_can_be_scaled(world: &World) {
     let ns = "busy";
     world.create(ns, "shop", Some(1), json!({})).await;
     let server = Setup::new(world.kubeconfig()).healthy().await;
-    let touching = async {
-        for turn in 0..60 {
-            world
-                .patch(
-                    ns,
-                    "shop",
-                    json!({"metadata": {"annotations": {"turn": turn.to_string()}}}),
-                )
-                .await;
-        }
-    };
-    let writing = async {
-        for count in [2, 3, 1, 4, 2, 3] {
-            let answer = server.client.scale(ns, "shop", count, &[]).await;
-            assert_eq!(answer.status, 200, "{}", answer.text());
-            assert_eq!(server.client.count(ns, "shop").await, Ok(count));
-        }
-    };
-    tokio::join!(touching, writing);
+    for count in [2, 3, 1, 4, 2, 3] {
+        let writing = server.client.scale(ns, "shop", count, &[]);
+        let ((), answer) = tokio::join!(keep_busy(world, ns), writing);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(server.client.count(ns, "shop").await, Ok(count));
+    }
 }
 
 pub(super) async fn a_deployment_that_is_being_deleted_is_a_conflict(world: &World) {
@@ -202,7 +189,7 @@ pub(super) async fn events_tell_of_writes_with_who_what_and_why(world: &World) {
         ("ScaledByHeadcount", "alice 3 → 5 (incident 4711)", 2),
         ("ScaledByHeadcount", "alice 5 → 3", 1),
     ];
-    eventually(Duration::from_secs(10), "five events", async || {
+    eventually(Duration::from_secs(60), "five events", async || {
         let mut events = world.events(ns, "shop").await;
         events.sort();
         let events = events.iter().map(|(r, m, n)| (r.as_str(), m.as_str(), *n));

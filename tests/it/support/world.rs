@@ -153,14 +153,23 @@ impl World {
         replicas: Option<i32>,
         labels: Value,
     ) {
+        let spec = replicas.map_or(json!({}), |count| json!({ "replicas": count }));
+        self.create_with(namespace, name, labels, spec).await;
+    }
+
+    /// Creates a Deployment whose rollouts are held: nothing makes Pods of it, whatever its count becomes.
+    pub(crate) async fn create_paused(&self, namespace: &str, name: &str, replicas: i32) {
+        let spec = json!({ "replicas": replicas, "paused": true });
+        self.create_with(namespace, name, json!({}), spec).await;
+    }
+
+    async fn create_with(&self, namespace: &str, name: &str, labels: Value, mut spec: Value) {
         self.create_namespace(namespace).await;
-        let mut spec = json!({
-            "selector": {"matchLabels": {"app": name}},
-            "template": {"metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": "app", "image": "app:1"}]}},
+        spec["selector"] = json!({"matchLabels": {"app": name}});
+        spec["template"] = json!({
+            "metadata": {"labels": {"app": name}},
+            "spec": {"containers": [{"name": "app", "image": "app:1"}]},
         });
-        if let Some(replicas) = replicas {
-            spec["replicas"] = replicas.into();
-        }
         let object = json!({"metadata": {"name": name, "namespace": namespace, "labels": labels}, "spec": spec});
         self.deployments(namespace)
             .create(
