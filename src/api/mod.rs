@@ -378,7 +378,7 @@ impl Api {
                 if request.method == Method::PATCH {
                     Box::pin(incoming().set(names, Step::of(&request.headers))).await
                 } else if writes {
-                    incoming().set(names, Replicas).await
+                    Box::pin(incoming().set(names, Replicas)).await
                 } else {
                     long_poll::get(self, session, &caller, asked, names, request).await
                 }
@@ -438,7 +438,7 @@ impl Api {
                 container,
             } => {
                 let image = Image::of(&container);
-                incoming().set((&namespace, &name), image).await
+                Box::pin(incoming().set((&namespace, &name), image)).await
             }
         }
     }

@@ -29,7 +29,7 @@ impl Server {
         address: SocketAddr,
         place: &mut Place,
         limits: &Limits,
-    ) -> Option<(TlsStream<Metered>, Session)> {
+    ) -> Option<(Box<TlsStream<Metered>>, Session)> {
         let deadline = Instant::now() + limits.times.handshake;
         let turn = async {
             // Whoever says nothing takes nobody's turn. That a socket may be readable isn't enough: now and then it isn't.
@@ -80,7 +80,7 @@ impl Server {
         tcp: Metered,
         address: SocketAddr,
         deadline: Instant,
-    ) -> Result<(TlsStream<Metered>, Session), Option<TcpStream>> {
+    ) -> Result<(Box<TlsStream<Metered>>, Session), Option<TcpStream>> {
         let generation = Arc::clone(&self.generations.current());
         let acceptor = TlsAcceptor::from(Arc::clone(&generation.tls));
         let shaking = Shown::watching(timeout_at(deadline, acceptor.accept(tcp).into_fallible()));
@@ -97,6 +97,8 @@ impl Server {
                             issuer = %caller.identity.issuer, address = %address, "client accepted");
                         let (chain, generations) = (chain.to_vec(), Arc::clone(&self.generations));
                         stream.get_mut().0.unmetered();
+                        // Boxed, or each that hands it on keeps a place of its size.
+                        let stream = Box::new(stream);
                         return Ok((stream, Session::new(chain, caller, generations)));
                     }
                     Err(refusal) => Some(refusal),

@@ -8,13 +8,13 @@ use std::{
     time::Duration,
 };
 
-use http::Method;
 use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
 
-use crate::support::{Client, Connection, Failure};
+use super::renewing::request;
+use crate::support::{Client, Connection, Failure, met_a_goodbye};
 
 /// How long one request may take before it counts as failed.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -57,17 +57,17 @@ async fn ask(client: Client, kept: bool, stop: Arc<AtomicBool>) -> Result<u32, S
     while !stop.load(Ordering::Relaxed) {
         let one = async {
             // One that the server has said goodbye on is replaced; what is sent must be answered.
-            let mut kept_open = open.take();
-            let goes_on = match &mut kept_open {
-                Some(connection) => connection.ready().await,
-                None => false,
-            };
-            let mut connection = match kept_open {
-                Some(connection) if goes_on => connection,
-                _ => client.open().await?,
-            };
-            let request = client.request(Method::GET, "/deployments", &[], "");
-            let answer = connection.send(request).await?;
+            if let Some(mut connection) = open.take()
+                && connection.ready().await
+            {
+                match connection.send(request(&client)).await {
+                    Ok(answer) => return Ok((connection, answer)),
+                    Err(failure) if met_a_goodbye(&failure) => {}
+                    Err(failure) => return Err(failure),
+                }
+            }
+            let mut connection = client.open().await?;
+            let answer = connection.send(request(&client)).await?;
             Ok::<_, Failure>((connection, answer))
         };
         let context = format!("after {answered} answers, kept open {kept}");

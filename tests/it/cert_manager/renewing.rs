@@ -140,7 +140,7 @@ async fn opened(client: &Client) -> Vec<Open> {
     open
 }
 
-fn request(client: &Client) -> Request<Full<Bytes>> {
+pub(super) fn request(client: &Client) -> Request<Full<Bytes>> {
     client.request(Method::GET, "/deployments", &[], "")
 }
 
