@@ -42,6 +42,8 @@ pub struct Lease {
     pub reason: Option<String>,
     /// The principal that took or renewed it last; empty for one without a name.
     pub holder: String,
+    /// The principal that ended it by hand, while the count before is brought back; empty for one without a name.
+    pub ended_by: Option<String>,
     /// When it was taken.
     pub taken: Timestamp,
     /// When it was taken, renewed or extended last.
@@ -151,6 +153,15 @@ pub enum Step {
     Fence,
     /// Delete the lease, on the condition that its object wasn't changed.
     End(End),
+}
+
+/// Why a count is brought back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// The time of the lease is over: the count is its holder's.
+    TimeOver,
+    /// Somebody ended the lease by hand, and set the count by that.
+    ByHand,
 }
 
 /// How a lease has ended.
@@ -274,6 +285,7 @@ pub fn take(existing: Option<&Lease>, seen: &Seen, wanted: Wanted, now: Timestam
         state,
         reason: wanted.reason,
         holder: wanted.holder,
+        ended_by: None,
         taken: now,
         renewed: now,
         seconds: wanted.seconds,

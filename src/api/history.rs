@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     access::{Caller, Verb},
+    leases::Why,
     store::{CountChange, CountSetter, Snapshot},
 };
 
@@ -157,7 +158,7 @@ impl<'a> Change<'a> {
             principal: setter.principal.as_deref(),
             manager: &setter.manager,
         };
-        let returned = change.by.as_ref().is_some_and(|by| by.ends_lease);
+        let returned = change.by.as_ref().and_then(|by| by.ends_lease);
         Self {
             time: time(change.at),
             namespace: &change.namespace,
@@ -165,7 +166,10 @@ impl<'a> Change<'a> {
             from: change.from,
             to: change.to,
             by: change.by.as_ref().map(by),
-            lease: returned.then_some("ended"),
+            lease: returned.map(|why| match why {
+                Why::TimeOver => "ended",
+                Why::ByHand => "cancelled",
+            }),
             resource_version: change.resource_version.to_string(),
         }
     }

@@ -47,8 +47,17 @@ macro_rules! files {
 
 static INDEX: LazyLock<Rendered> = LazyLock::new(|| {
     let page = include_str!("../page/index.html");
-    Rendered::of(page.replace("{version}", env!("CARGO_PKG_VERSION")).into())
+    let page = page.replace("{version}", env!("CARGO_PKG_VERSION"));
+    Rendered::of(page.replace("{modules}", &modules()).into())
 });
+
+/// All modules are asked for at once: over a slow network each look for what the one before imports takes its time.
+fn modules() -> String {
+    let modules = FILES.iter().filter(|file| file.name.ends_with(".js"));
+    let modules = modules.filter(|file| !["app.js", "theme.js"].contains(&file.name));
+    let link = |file: &File| format!("<link rel=\"modulepreload\" href=\"/page/{}\">", file.name);
+    modules.map(link).collect::<Vec<_>>().join("\n")
+}
 
 static FILES: LazyLock<Vec<File>> = LazyLock::new(|| {
     let files = files![
@@ -67,6 +76,7 @@ static FILES: LazyLock<Vec<File>> = LazyLock::new(|| {
         "leases.js",
         "me.js",
         "owners.js",
+        "present.js",
         "rollout.js",
         "rows.js",
         "shown.js",

@@ -18,6 +18,9 @@ struct WhoAmI<'a> {
     no_principal: Option<String>,
     certificate: Certificate<'a>,
     authorization: &'static str,
+    /// Whatever the caller's permissions are, this server sets nothing.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    read_only: bool,
     /// Where this server decides.
     #[serde(skip_serializing_if = "Option::is_none")]
     permissions: Option<Vec<RuleSummary<'a>>>,
@@ -59,6 +62,7 @@ pub(super) fn get(caller: &Caller) -> Response<Body> {
             valid_until: crate::tls::at(identity.valid_until),
         },
         authorization: caller.rules.authorization.mode(),
+        read_only: caller.rules.writes.read_only,
         permissions: caller
             .rules
             .reviewer

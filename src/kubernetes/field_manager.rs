@@ -2,6 +2,8 @@
 
 use jiff::Timestamp;
 
+use crate::leases::Why;
+
 /// The longest name of a field manager, in bytes (ManagedFields, apimachinery's FieldManagerMaxLength).
 const LONGEST_MANAGER: usize = 128;
 /// What stands before the principal in the names of our own field managers.
@@ -35,8 +37,12 @@ pub(super) fn of_count(manager: &str, now: Timestamp, mark: Option<&str>) -> Str
 }
 
 /// The mark of the write that goes back once a lease has ended, which managed fields tell from all others.
-pub(super) fn of_return(mark: &str) -> String {
-    format!("{RETURNS}{mark}")
+pub(super) fn of_return(mark: &str, why: Why) -> String {
+    let before = match why {
+        Why::TimeOver => RETURNS,
+        Why::ByHand => RETURNED,
+    };
+    format!("{before}{mark}")
 }
 
 /// A mark that no other write has, but by a chance of one to 2⁶⁴.
@@ -50,8 +56,10 @@ const AT: &str = "@";
 const TIME_LENGTH: usize = 21;
 /// What stands before a mark.
 const MARK: &str = "#";
-/// What a mark begins with, where the write goes back once a lease has ended.
+/// What a mark begins with, where the write goes back once the time of a lease is over.
 const RETURNS: &str = "end-";
+/// The same where the author of the write ended the lease; as long as that one.
+const RETURNED: &str = "cut-";
 /// How long a mark is.
 const MARK_LENGTH: usize = 16;
 
@@ -61,7 +69,7 @@ impl FieldOwner {
         let mut owner = Self {
             principal: None,
             mark: None,
-            ends_lease: false,
+            ends_lease: None,
             time: kept,
             manager,
             subresource,
@@ -70,12 +78,16 @@ impl FieldOwner {
             return owner;
         };
         let told = of_ours.rsplit_once(MARK).map(|(rest, mark)| {
-            let returns = mark.strip_prefix(RETURNS);
-            (rest, returns.unwrap_or(mark), returns.is_some())
+            let returns = [(RETURNS, Why::TimeOver), (RETURNED, Why::ByHand)];
+            let returns = returns
+                .into_iter()
+                .find_map(|(before, why)| Some((mark.strip_prefix(before)?, why)));
+            let mark = returns.map_or(mark, |(mark, _)| mark);
+            (rest, mark, returns.map(|(_, why)| why))
         });
         let (rest, mark, ends_lease) = match told {
             Some((rest, mark, returns)) if is_mark(mark) => (rest, Some(mark), returns),
-            _ => (of_ours, None, false),
+            _ => (of_ours, None, None),
         };
         let (rest, at) = match rest.rsplit_once(AT) {
             Some((rest, at)) if at.parse::<Timestamp>().is_ok() => (rest, Some(at)),
@@ -116,8 +128,8 @@ pub struct FieldOwner {
     pub principal: Option<String>,
     /// What tells it from other writes of its author, where headcount made it and was given an idempotency key.
     pub mark: Option<String>,
-    /// Whether it brought back what was once a lease had ended.
-    pub ends_lease: bool,
+    /// Why it brought back what was before a lease, if it did.
+    pub ends_lease: Option<Why>,
     /// When it set one of its fields last (RFC 3339).
     pub time: Option<String>,
     /// The subresource through which it did; empty for the object itself.
@@ -148,27 +160,27 @@ mod tests {
     }
 
     #[test]
-    fn the_write_that_goes_back_once_a_lease_has_ended_says_so() {
+    fn the_write_that_goes_back_once_a_lease_has_ended_says_so_and_whether_its_author_ended_it() {
         let now = "2026-11-28T09:00:00Z".parse().unwrap();
         let mark = "0123456789abcdef";
-        let told = owner(&of_count(&field_manager("a"), now, Some(&of_return(mark))));
-        assert_eq!(
-            (
-                told.ends_lease,
-                told.mark.as_deref(),
-                told.principal.as_deref()
-            ),
-            (true, Some(mark), Some("a"))
-        );
+        for why in [Why::TimeOver, Why::ByHand] {
+            let of_return = of_return(mark, why);
+            let told = owner(&of_count(&field_manager("a"), now, Some(&of_return)));
+            let principal = told.principal.as_deref();
+            assert_eq!(
+                (told.ends_lease, told.mark.as_deref(), principal),
+                (Some(why), Some(mark), Some("a"))
+            );
+        }
         let plain = owner(&of_count(&field_manager("a"), now, Some(mark)));
-        assert!(!plain.ends_lease);
+        assert_eq!(plain.ends_lease, None);
     }
 
     #[test]
     fn no_name_is_longer_than_kubernetes_takes() {
         let now = "2026-11-28T09:00:00Z".parse().unwrap();
         for principal in ["x".repeat(300), "é".repeat(300)] {
-            let mark = of_return("0123456789abcdef");
+            let mark = of_return("0123456789abcdef", Why::ByHand);
             let manager = of_count(&field_manager(&principal), now, Some(&mark));
             assert!((LONGEST_MANAGER - 1..=LONGEST_MANAGER).contains(&manager.len()));
         }

@@ -10,7 +10,7 @@ use super::{
     details::read, field_manager, field_manager::of_return, scale::Exactly,
 };
 use crate::{
-    leases::{End, Lease, Seen, Step, Stored, settle},
+    leases::{End, Lease, Seen, Step, Stored, Why, settle},
     limits::CallerId,
 };
 
@@ -337,8 +337,12 @@ async fn ended(
 
 /// The write that goes back once a lease has ended.
 fn return_of(lease: &Lease) -> WriteRequest {
-    let mark = of_return(&lease.mark_of_return());
-    let manager = field_manager(&lease.holder);
+    let (who, why) = match &lease.ended_by {
+        Some(by) => (by, Why::ByHand),
+        None => (&lease.holder, Why::TimeOver),
+    };
+    let mark = of_return(&lease.mark_of_return(), why);
+    let manager = field_manager(who);
     own_request(&lease.namespace, &lease.name, manager, Some(mark))
 }
 

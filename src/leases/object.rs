@@ -23,6 +23,7 @@ const PREVIOUS: &str = "headcount/previous";
 const STATE: &str = "headcount/state";
 const VERSION: &str = "headcount/version";
 const REASON: &str = "headcount/reason";
+const ENDED_BY: &str = "headcount/ended-by";
 
 /// The name of the object that keeps a Deployment's lease: there is one at most.
 pub fn object_name(namespace: &str, name: &str) -> String {
@@ -143,6 +144,7 @@ impl Stored {
             state,
             reason: annotations.get(REASON).cloned(),
             holder: spec.holder_identity.unwrap_or_default(),
+            ended_by: annotations.get(ENDED_BY).cloned(),
             taken: time(spec.acquire_time, "acquireTime")?,
             renewed: time(spec.renew_time, "renewTime")?,
             seconds,
@@ -180,6 +182,9 @@ impl Lease {
         }
         if let Some(reason) = &self.reason {
             annotations.insert(REASON, reason.clone());
+        }
+        if let Some(by) = &self.ended_by {
+            annotations.insert(ENDED_BY, by.clone());
         }
         let spec = Spec {
             // Kubernetes takes none that is empty.

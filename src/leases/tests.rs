@@ -23,6 +23,7 @@ fn lease(state: State) -> Lease {
         state,
         reason: Some("a sale".into()),
         holder: "alice".into(),
+        ended_by: None,
         taken: at(0),
         renewed: at(0),
         seconds: 3600,

@@ -29,6 +29,10 @@ export const onUnauthorized = { tell: () => {} };
 export const pathOf = (namespace, name, below = "") =>
   `/namespaces/${encodeURIComponent(namespace)}/deployments/${encodeURIComponent(name)}${below}`;
 
+/** Writes that wait for their answers: whoever leaves the page meanwhile would never hear of it. */
+let underWay = 0;
+addEventListener("beforeunload", (event) => underWay && event.preventDefault());
+
 /** Sends a request and returns the response of a success, unread. */
 export async function open(method, path, { body, headers = {}, signal, deadline = DEADLINE } = {}) {
   const signals = [signal, deadline && AbortSignal.timeout(deadline)].filter(Boolean);
@@ -70,6 +74,16 @@ async function refusal(response) {
 
 /** The JSON of an answer, with its headers. */
 export async function call(method, path, options) {
+  const writes = method !== "GET" && !path.includes("dryRun=true");
+  underWay += Number(writes);
+  try {
+    return await answered(method, path, options);
+  } finally {
+    underWay -= Number(writes);
+  }
+}
+
+async function answered(method, path, options) {
   const response = await open(method, path, options);
   try {
     const body = response.status === 304 ? null : await response.json();

@@ -5,13 +5,14 @@ import { changeMany, snapshots, undo } from "./batch.js";
 import { changeCount } from "./change.js";
 import { Connection } from "./connection.js";
 import { Details } from "./details.js";
-import { announce, button, el, fill, forbid, growOlder, setText } from "./dom.js";
+import { announce, button, el, fill, focusAgain, forbid, growOlder, home, keepFocus, setText } from "./dom.js";
 import { Grid } from "./grid.js";
 import { History } from "./history.js";
 import { showKeys, toggleTheme } from "./keys.js";
 import { Leases } from "./leases.js";
 import { Me } from "./me.js";
 import { Owners } from "./owners.js";
+import { tellOf } from "./present.js";
 import { DETAILED, LOCKED, Rows, UNSEEN } from "./rows.js";
 import { Shown } from "./shown.js";
 import { follow, tryNow } from "./stream.js";
@@ -24,7 +25,7 @@ const SELECTED = 20_000;
 /** Milliseconds after which it is asked again whether a count may still not be set. */
 const LOCKS = 60_000;
 /** What stands beside the name of who may set nothing. */
-const LOOKS = "may only look";
+const looks = () => (me.readOnly ? "read-only server" : "may only look");
 
 const $ = (id) => document.getElementById(id);
 const number = new Intl.NumberFormat("en");
@@ -65,9 +66,7 @@ const details = new Details({
   },
   closed: (from) => {
     remember();
-    if (from?.isConnected && !from.closest("[hidden]")) from.focus();
-    else if (view === "deployments") grid.element.focus();
-    else $("main").focus();
+    focusAgain(from);
   },
   leases: () => ({ of: leaseOf, readAt: leases.readAt, load: () => leases.load() }),
 });
@@ -110,6 +109,7 @@ const into = {
     if (event !== "changed" || shown.followsCounts) shown.findSoon();
     if (event !== "changed") tellNamespaces();
     history.soon();
+    tellOf(one, event === "deleted");
   },
   settled: redraw,
   state: (name, words) => {
@@ -124,7 +124,7 @@ function meChanged() {
   const { said } = me;
   // Whose rows are whose, and which are locked, was found out for another caller.
   rows.unflag(DETAILED | LOCKED | UNSEEN);
-  const rights = me.mayScale ? "" : " You may set no counts.";
+  const rights = me.mayScale ? "" : me.readOnly ? ` ${me.whyNot}` : " You may set no counts.";
   $("who").title = `${said.certificate.subject}, valid until ${clock(said.certificate.validUntil)}.${said.groups.length ? ` Groups: ${said.groups.join(", ")}.` : ""}${rights}`;
   forbid($("undo"), me.mayScale ? null : me.whyNot);
   tellMe();
@@ -141,8 +141,8 @@ function tellMe() {
   const left = Date.parse(said.certificate.validUntil) - serverNow();
   const soon = left < 86_400_000 ? ` (${duration(left / 1000)} left)` : "";
   const text = `${principal ?? "nobody"}${soon}`;
-  if ($("who").textContent === text + (mayScale ? "" : LOOKS)) return;
-  fill($("who"), el("span", {}, text), !mayScale && el("small", {}, LOOKS));
+  if ($("who").textContent === text + (mayScale ? "" : looks())) return;
+  fill($("who"), el("span", {}, text), !mayScale && el("small", {}, looks()));
 }
 
 /** Why the caller may not set this count; null if it may, or nobody knows yet. */
@@ -296,7 +296,18 @@ function show(name) {
   ({ leases, history })[name]?.show();
   if (name === "deployments") redraw();
   remember();
+  keepFocus();
 }
+
+/** What of the view takes the focus: what the keys move in. */
+home.focus = () => {
+  if (details.of && matchMedia("(max-width: 720px)").matches) return details.element.focus();
+  const { element } = { leases, history }[view] ?? {};
+  (element?.querySelector(".scroll") ?? grid.element).focus();
+};
+
+/** By a key: whoever works without a mouse is in the view then. */
+const goTo = (name) => (show(name), home.focus());
 
 function remember() {
   const said = new URLSearchParams();
@@ -344,6 +355,8 @@ function listen() {
     });
   }
   for (const tab of document.querySelectorAll("nav button")) tab.addEventListener("click", () => show(tab.dataset.view));
+  // Its address would be taken for that of a view.
+  document.querySelector(".skip").addEventListener("click", (event) => (event.preventDefault(), home.focus()));
   $("theme").addEventListener("click", toggleTheme);
   $("keys").addEventListener("click", showKeys);
   $("undo").addEventListener("click", undoSome);
@@ -365,18 +378,20 @@ function key(event) {
   if (event.key === "ArrowDown" && event.target.matches("#search")) return (grid.element.focus(), grid.move(0));
   if (writing) return;
   if (event.key === "Escape" && details.of) return details.close();
+  if (event.key === "Escape") return keepFocus();
   const act = {
     "/": () => (show("deployments"), $("search").focus(), $("search").select()),
     "?": showKeys,
-    1: () => show("deployments"),
-    2: () => show("leases"),
-    3: () => show("history"),
+    1: () => goTo("deployments"),
+    2: () => goTo("leases"),
+    3: () => goTo("history"),
     b: changeChosen,
     u: undoSome,
   }[event.key];
   if (!act) return;
   event.preventDefault();
   act();
+  keepFocus();
 }
 
 $("table").append(grid.element);

@@ -1,8 +1,9 @@
 // Many counts in one go: what would become of each, a confirmation, what became of each, and the way back.
 
 import { call, NoAnswer, sentence } from "./api.js";
-import { alertOf, buttons, field, form, headerText, openDialog, typed, warning } from "./dialog.js";
-import { announce, button, el } from "./dom.js";
+import { alertOf, buttons, field, form, headerText, openDialog, typed, waiting, warning } from "./dialog.js";
+import { announce, button, el, setText } from "./dom.js";
+import { hear } from "./present.js";
 import { clock, duration, seconds } from "./times.js";
 
 /** The most that the API takes in one call. */
@@ -35,8 +36,17 @@ function keep(snapshot) {
 /** Opens the dialog for these Deployments, `{ namespace, name, replicaCount }` each; `leaseOf(namespace, name)` is what is known of leases. */
 export function changeMany(items, done, leaseOf) {
   const dialog = openDialog(`Set ${items.length} Deployments`, { wide: true });
-  ask({ dialog, items, done, leaseOf }, {});
+  const live = { heard: null };
+  ask({ dialog, items, done, leaseOf, live }, {});
+  hear(({ namespace, name, replicaCount, gone }) => {
+    const one = items.find((item) => item.namespace === namespace && item.name === name);
+    if (!one || (!gone && one.replicaCount === replicaCount)) return;
+    one.replicaCount = gone ? undefined : replicaCount;
+    live.heard?.();
+  }, dialog.signal);
 }
+
+const nowInWords = ({ replicaCount }) => (replicaCount === undefined ? "deleted" : `now ${replicaCount}`);
 
 function ask(of, wish, wrong) {
   const { dialog, items } = of;
@@ -44,6 +54,14 @@ function ask(of, wish, wrong) {
   const time = el("input", { type: "text", placeholder: "1h, 90m, 1d", autocomplete: "off", ".value": wish.time ?? "" });
   const reason = el("input", { type: "text", maxlength: 256, autocomplete: "off", ".value": wish.reason ?? "" });
   const said = el("div", {}, wrong);
+  const table = list(items.map((one) => [keyOf(one), nowInWords(one)]));
+  const cells = [...table.querySelectorAll("td")];
+  const news = el("p", { class: "news", role: "status", "aria-live": "polite" });
+  of.live.heard = () => {
+    const changed = items.filter((one, at) => cells[at].textContent !== nowInWords(one));
+    items.forEach((one, at) => setText(cells[at], nowInWords(one)));
+    setText(news, `Changed meanwhile: ${changed.map((one) => `${keyOf(one)}, ${nowInWords(one)}`).join("; ")}.`);
+  };
   const submit = () => {
     const wished = { count: count.value.trim(), time: time.value.trim(), reason: reason.value.trim() };
     const bad = !/^\d{1,10}$/.test(wished.count)
@@ -57,7 +75,8 @@ function ask(of, wish, wrong) {
   dialog.show(
     form(
       submit,
-      list(items.map((one) => [`${one.namespace}/${one.name}`, `now ${one.replicaCount}`])),
+      table,
+      news,
       field("New count of each", count),
       field("For how long", time, "Empty: until somebody sets another. Otherwise they go back by themselves."),
       field("Reason", reason),
@@ -111,7 +130,8 @@ const itemsOf = (of, wish) => of.items.map(({ namespace, name }) => ({ namespace
 const timeOf = (wish) => (wish.time ? { durationSeconds: seconds(wish.time) } : {});
 
 async function check(of, wish) {
-  of.dialog.show(el("p", { class: "loading" }, "Asking the server …"));
+  of.live.heard = null;
+  of.dialog.show(waiting("Asking the server …"));
   // The same in the write: what it will have to be undone by is known before it is made.
   const key = crypto.randomUUID();
   const { results, restorable, refused } = await send("/batches", itemsOf(of, wish), timeOf(wish), { reason: wish.reason, key, dryRun: true });
@@ -153,7 +173,7 @@ function leaseEnds({ leaseOf }, one, leased) {
 async function write(of, wish, able) {
   const { dialog, key, planned } = of;
   const progress = el("p", { class: "loading", role: "status" }, "Setting the counts …");
-  dialog.show(progress);
+  dialog.show(progress, el("p", { class: "hint" }, "It goes on if this is closed, and what comes of it is told."));
   const tell = (at, all) => (progress.textContent = `Setting the counts … ${at} of ${all}`);
   const to = `to ${wish.count}${wish.time ? ` for ${duration(seconds(wish.time))}` : ""}`;
   const items = itemsOf(of, wish).filter((one) => able.has(keyOf(one)));
@@ -252,7 +272,7 @@ async function restore(snapshot, done, leaseOf) {
   const dialog = openDialog("Undo", { wide: true });
   const of = { dialog, done, leaseOf, lost: "undo once more, which leaves alone what is as it was already." };
   const go = async (dryRun) => {
-    dialog.show(el("p", { class: "loading" }, dryRun ? "Asking the server …" : "Bringing back what was …"));
+    dialog.show(waiting(dryRun ? "Asking the server …" : "Bringing back what was …"));
     return send("/batches/restore", snapshot.items, {}, { dryRun });
   };
   const { results, refused } = await go(true);

@@ -1,43 +1,80 @@
 // Changing one count: what is there, what is wanted, what the server says to it, a confirmation, the write, the rollout.
 
-import { call, NoAnswer, pathOf, sentence } from "./api.js";
-import { alertOf, allowedInWords, buttons, detailOf, field, form, headerText, openDialog, othersInWords, ownerInWords, typed, warning } from "./dialog.js";
-import { announce, button, el } from "./dom.js";
+import { call, NoAnswer, pathOf, pause, sentence } from "./api.js";
+import { alertOf, allowedInWords, buttons, detailOf, field, form, headerText, openDialog, othersInWords, ownerInWords, typed, waiting, warning } from "./dialog.js";
+import { announce, button, el, fill, forbid, setText } from "./dom.js";
+import { followPresent, isSame, newsInWords, readPresent } from "./present.js";
 import { followRollout, rolloutBar } from "./rollout.js";
 import { clock, duration, seconds } from "./times.js";
+
+/** What is said of a write that takes long. */
+const LATE = "No answer yet. It goes on if this is closed, and what comes of it is told.";
 
 /** Opens the dialog. `me` is who looks; `wish` what was typed already. */
 export async function changeCount(namespace, name, me, wish = {}) {
   const title = `${namespace}/${name}`;
   const dialog = openDialog(title);
   dialog.show(el("p", { class: "loading" }, "Reading the present count …"));
+  let present;
   try {
-    const options = { signal: dialog.signal };
-    const [count, detail] = await Promise.all([
-      call("GET", pathOf(namespace, name, "/replicas"), options),
-      // Bounds and warnings are worth having, and the count can be changed without them.
-      detailOf(namespace, name, dialog.signal).catch((error) => ({ unread: error })),
-    ]);
-    const tag = count.headers.get("etag");
-    ask({ dialog, namespace, name, title, me, tag, detail, now: count.body.replicaCount }, wish);
+    present = await readPresent(namespace, name, dialog.signal);
   } catch (error) {
     if (!dialog.signal.aborted) dialog.show(alertOf(sentence(error)), buttons(button("Close", dialog.close)));
+    return;
   }
+  // `present` is what is there by the latest look, null without a Deployment; `heard` is told what that was before.
+  const of = { dialog, namespace, name, title, me, present, heard: null };
+  const changed = (next) => {
+    const before = of.present;
+    of.present = next;
+    of.heard?.(before);
+  };
+  ask(of, wish);
+  followPresent(namespace, name, present, changed, dialog.signal);
 }
 
+/** Where news are told: to those who don't see it too, and the focus stays where it is. */
+const newsLine = () => el("p", { class: "news", role: "status", "aria-live": "polite" });
+
 function ask(of, wish, wrong) {
-  const { dialog, detail, now, me } = of;
-  const owner = ownerInWords(detail.lastSetBy);
-  const at = detail.lastSetBy?.at ? `, ${clock(detail.lastSetBy.at)}` : "";
-  const present = el("p", { class: "present" }, "Now ", el("strong", {}, now), owner && ` · set by ${owner}${at}`);
-  if (!detail.unread && !detail.bounds) return dialog.show(present, alertOf(me.whyNot), buttons(button("Close", dialog.close, { autofocus: true })));
+  const { dialog, me } = of;
+  of.heard = null;
+  if (!of.present) return dialog.show(wrong, alertOf(...newsInWords(null, null, me)), buttons(button("Close", dialog.close, { autofocus: true })));
+  const { detail, now } = of.present;
+  const line = el("p", { class: "present" }, presentLine(of.present));
+  if (!detail.unread && !detail.bounds) return dialog.show(line, alertOf(me.whyNot), buttons(button("Close", dialog.close, { autofocus: true })));
   const count = el("input", { type: "number", inputmode: "numeric", min: 0, step: 1, autofocus: true, ".value": wish.count ?? now });
-  const step = (by) => button(by < 0 ? "−" : "+", () => (count.value = Math.max(0, Number(count.value) + by)), { "aria-label": by < 0 ? "One fewer" : "One more" });
+  // A count that nobody has typed is the one that is there.
+  let typedOne = wish.count !== undefined;
+  count.addEventListener("input", () => (typedOne = true));
+  const stepBy = (by) => {
+    typedOne = true;
+    count.value = Math.max(0, Number(count.value) + by);
+  };
+  const step = (by) => button(by < 0 ? "−" : "+", () => stepBy(by), { "aria-label": by < 0 ? "One fewer" : "One more" });
   el("span", { class: "stepper" }, step(-1), count, step(1));
   const time = el("input", { type: "text", placeholder: "2h, 90m, 1d", autocomplete: "off", ".value": wish.time ?? "" });
   const reason = el("input", { type: "text", maxlength: 256, autocomplete: "off", ".value": wish.reason ?? "" });
   const said = el("div", {}, wrong);
+  const news = newsLine();
+  const others = el("div", {}, warningsOf(of.present));
+  const hint = el("span", {}, detail.unread ? null : allowedInWords(detail.bounds));
+  const yes = el("button", { type: "submit", class: "primary" }, "Check");
+  of.heard = (before) => {
+    const words = newsInWords(before, of.present, me);
+    if (words.length) setText(news, words.join(" "));
+    forbid(yes, of.present ? null : words.join(" "));
+    if (!of.present) return fill(others);
+    fill(line, presentLine(of.present));
+    fill(others, warningsOf(of.present));
+    setText(hint, of.present.detail.unread ? "" : allowedInWords(of.present.detail.bounds));
+    if (typedOne) return;
+    count.value = of.present.now;
+    // What is typed next replaces it, as at the beginning.
+    if (document.activeElement === count) count.select();
+  };
   const submit = () => {
+    if (!of.present) return announce(yes.title);
     const wished = { count: count.value, time: time.value, reason: reason.value };
     const bad = !/^\d{1,10}$/.test(wished.count.trim())
       ? "The count is a whole number, 0 or more."
@@ -50,43 +87,62 @@ function ask(of, wish, wrong) {
   dialog.show(
     form(
       submit,
-      present,
-      detail.unread && warning(`Bounds aren't known: ${sentence(detail.unread)}`),
-      othersInWords(detail).map((words) => warning(words)),
-      detail.lease &&
-        warning(
-          `Leased by ${detail.lease.holder} until ${clock(detail.lease.until)}, then ${detail.lease.previousReplicaCount} again. A count without a time ends the lease, also the one that is there; with a time it is renewed.`,
-        ),
-      field("New count", count, detail.unread ? null : allowedInWords(detail.bounds)),
+      line,
+      news,
+      others,
+      field("New count", count, hint),
       field("For how long", time, "Empty: until somebody sets another. Otherwise it goes back by itself."),
       field("Reason", reason, "For the log, the audit trail and the Deployment's Events."),
       said,
-      buttons(button("Cancel", dialog.close), el("button", { type: "submit", class: "primary" }, "Check")),
+      buttons(button("Cancel", dialog.close), yes),
     ),
   );
   count.select();
 }
 
-/** The request of a wish: a count, or a lease. */
-function request(of, wish, dryRun) {
+function presentLine({ now, detail: { lastSetBy } }) {
+  const owner = ownerInWords(lastSetBy);
+  const at = lastSetBy?.at ? `, ${clock(lastSetBy.at)}` : "";
+  return ["Now ", el("strong", {}, now), owner && ` · set by ${owner}${at}`];
+}
+
+/** What is to be known before another count is asked for. */
+function warningsOf({ detail }) {
+  const { lease, unread } = detail;
+  return [
+    unread && warning(`Bounds aren't known: ${sentence(unread)}`),
+    othersInWords(detail).map((words) => warning(words)),
+    lease &&
+      warning(
+        `Leased by ${lease.holder} until ${clock(lease.until)}, then ${lease.previousReplicaCount} again. A count without a time ends the lease, also the one that is there; with a time it is renewed.`,
+      ),
+  ];
+}
+
+/** The request of a wish, on the condition that the count is that of `base`: a count, or a lease. */
+function request(of, base, wish, dryRun) {
   const count = Number(wish.count);
   const leased = wish.time.trim() !== "";
   const path = pathOf(of.namespace, of.name, leased ? "/lease" : "/replicas") + (dryRun ? "?dryRun=true" : "");
   const body = leased ? { replicaCount: count, durationSeconds: seconds(wish.time) } : { replicaCount: count };
-  const headers = { "if-match": of.tag, prefer: "return=representation" };
+  const headers = { "if-match": base.tag, prefer: "return=representation" };
   if (wish.reason.trim()) headers["x-reason"] = headerText(wish.reason.trim());
   // A write goes on when its dialog is closed: a request that is broken off may be carried out all the same.
   return call("PUT", path, { body, headers, signal: dryRun ? of.dialog.signal : undefined });
 }
 
 async function check(of, wish) {
-  of.dialog.show(el("p", { class: "loading" }, "Asking the server …"));
+  const seen = of.present;
+  of.heard = null;
+  of.dialog.show(waiting("Asking the server …"));
   try {
     // The lease may have begun or ended while the dialog was open.
-    const [{ body }, detail] = await Promise.all([request(of, wish, true), detailOf(of.namespace, of.name, of.dialog.signal).catch(() => of.detail)]);
-    confirm({ ...of, detail }, wish, body);
+    const [{ body }, detail] = await Promise.all([request(of, seen, wish, true), detailOf(of.namespace, of.name, of.dialog.signal).catch(() => seen.detail)]);
+    // This look is later than the one that told of the count that was checked.
+    if (of.present?.tag === seen.tag) of.present = { ...of.present, detail };
+    confirm(of, { ...seen, detail }, wish, body);
   } catch (error) {
-    refused(of, wish, error, false);
+    refused(of, seen, wish, error, false);
   }
 }
 
@@ -105,20 +161,33 @@ function leaseInWords({ detail }, from, count, leased, then) {
   return words.filter(Boolean).join(" ") || null;
 }
 
-function confirm(of, wish, would) {
+/** `base` is what was there at the check: of another one the confirmation says nothing. */
+function confirm(of, base, wish, would) {
   const { dialog, title } = of;
   const count = Number(wish.count);
-  const from = would.previousReplicaCount ?? of.now;
+  const from = would.previousReplicaCount ?? base.now;
   const leased = wish.time.trim() !== "";
   const time = leased ? `, for ${duration(seconds(wish.time))}` : "";
-  const lease = leaseInWords(of, from, count, leased, would.lease?.previousReplicaCount);
+  const lease = leaseInWords(base, from, count, leased, would.lease?.previousReplicaCount);
   const label = `Set to ${count}`;
   const yes = el("button", { type: "submit", class: count === 0 ? "primary danger" : "primary", autofocus: true }, label);
+  const news = newsLine();
+  of.heard = () => {
+    const other = !isSame(base, of.present);
+    setText(news, other ? `${newsInWords(base, of.present, of.me).join(" ")} ${of.present ? "Go back and check anew." : ""}`.trim() : "");
+    forbid(yes, news.textContent || null);
+  };
+  of.heard();
+  const confirmed = () => {
+    if (news.textContent) return announce(news.textContent);
+    if (!yes.disabled) write(of, base, wish);
+  };
   const zero = count === 0 && from !== 0 && typed(of.name, `This stops every Pod. Type ${of.name} to go on`, yes);
   dialog.show(
     form(
-      () => yes.disabled || write(of, wish),
+      confirmed,
       el("p", { class: "fromto" }, `${title}: `, el("strong", {}, from), " → ", el("strong", {}, count), time),
+      news,
       lease && warning(lease),
       (would.warnings ?? []).map((words) => warning(`${words[0].toUpperCase()}${words.slice(1)}.`)),
       zero,
@@ -127,19 +196,20 @@ function confirm(of, wish, would) {
   );
 }
 
-async function write(of, wish) {
+async function write(of, base, wish) {
+  of.heard = null;
   const { dialog, title, namespace, name } = of;
-  dialog.show(el("p", { class: "loading" }, "Setting the count …"));
+  dialog.show(waiting("Setting the count …", LATE));
   let written;
   try {
-    written = await request(of, wish, false);
+    written = await request(of, base, wish, false);
   } catch (error) {
-    return refused(of, wish, error, true);
+    return refused(of, base, wish, error, true);
   }
   const count = Number(wish.count);
-  const { previousReplicaCount: from = of.now, lease } = written.body;
+  const { previousReplicaCount: from = base.now, lease } = written.body;
   const until = lease ? ` until ${clock(lease.until)}` : "";
-  const was = of.detail.lease;
+  const was = base.detail.lease;
   const ended = !lease && was?.replicaCount === from ? `; ${was.holder}'s lease has ended` : "";
   announce((from === count && !lease ? `${title} stays at ${count}` : `${title} set from ${from} to ${count}${until}`) + ended);
   if (dialog.signal.aborted) return;
@@ -166,36 +236,37 @@ async function write(of, wish) {
 }
 
 /** `sent`: whether it was the write itself, which may have been carried out. */
-async function refused(of, wish, error, sent) {
+async function refused(of, base, wish, error, sent) {
   const { dialog, namespace, name, me } = of;
   const unknown = sent && (error instanceof NoAnswer || error.status === 504);
   if (dialog.signal.aborted) return sent && announce(`${of.title}: ${unknown ? "it isn't known whether the count was set. " : ""}${sentence(error)}`, "error");
-  if (error.status === 412) return faster(of, wish);
+  if (error.status === 412) return faster(of, base, wish);
   if (!unknown) return ask(of, wish, alertOf(sentence(error)));
+  const stands = el("p", { role: "status" }, "Reading how it stands …");
   dialog.show(
     alertOf(`It isn't known whether the count was set. ${sentence(error)}`),
-    el("p", { class: "loading" }, "Reading how it stands …"),
-  );
-  let stands;
-  try {
-    const detail = await detailOf(namespace, name, dialog.signal);
-    const by = ownerInWords(detail.lastSetBy);
-    const whose = by === me.principal ? "you" : by;
-    stands = `It is ${detail.replicas.desired} now${by && `, set by ${whose}`}. A request that is still on its way may come later.`;
-  } catch (again) {
-    if (dialog.signal.aborted) return;
-    stands = `How it stands can't be read either. ${sentence(again)} Look again before you set it once more.`;
-  }
-  dialog.show(
-    alertOf(`It isn't known whether the count was set. ${sentence(error)}`),
-    el("p", { role: "status" }, stands),
+    stands,
     buttons(button("Close", dialog.close), button("Look again", () => (dialog.close(), changeCount(namespace, name, me, wish)), { class: "primary", autofocus: true })),
   );
+  // Until there is an answer, whenever the network comes back.
+  while (!dialog.signal.aborted) {
+    try {
+      const detail = await detailOf(namespace, name, dialog.signal);
+      const by = ownerInWords(detail.lastSetBy);
+      const whose = by === me.principal ? "you" : by;
+      setText(stands, `It is ${detail.replicas.desired} now${by && `, set by ${whose}`}. A request that is still on its way may come later.`);
+      return;
+    } catch (again) {
+      if (dialog.signal.aborted) return;
+      setText(stands, `How it stands can't be read either. ${sentence(again)} Look again before you set it once more.`);
+      await pause(again.retryAfter ?? 3, dialog.signal).catch(() => {});
+    }
+  }
 }
 
 /** Somebody else changed the count between the look and the write. */
-async function faster(of, wish) {
-  const { dialog, namespace, name, me, now } = of;
+async function faster(of, { now }, wish) {
+  const { dialog, namespace, name, me } = of;
   let words = `The count isn't ${now} any more: nothing was changed.`;
   try {
     const { replicas, lastSetBy } = await detailOf(namespace, name, dialog.signal);

@@ -160,7 +160,8 @@ export class Details {
     this.#shown = [detail, error];
     this.#until = this.#leaseNow(detail)?.until;
     // Redrawn under whoever is in it: the focus goes back to where it was.
-    const focused = this.element.contains(document.activeElement) ? document.activeElement.dataset.action : undefined;
+    const inside = this.element.contains(document.activeElement) && document.activeElement !== this.element;
+    const focused = inside ? document.activeElement.dataset.action : undefined;
     const action = (id, label, act, more = {}) => button(label, act, { "data-action": id, ...more });
     const open = [...this.element.querySelectorAll("details")].filter((one) => one.open).map((one) => one.dataset.part);
     fill(
@@ -175,7 +176,7 @@ export class Details {
       !detail && !error && el("p", { class: "loading" }, "Reading …"),
       detail && this.#body(detail, action, open),
     );
-    if (focused) this.element.querySelector(`[data-action="${focused}"]`)?.focus();
+    if (inside) (this.element.querySelector(`[data-action="${focused}"]`) ?? this.element).focus();
   }
 
   #body(detail, action, open) {

@@ -1,6 +1,6 @@
 // Dialogs: the browser's own, which keep the focus inside and give it back.
 
-import { button, el, fill } from "./dom.js";
+import { button, el, fill, focusAgain } from "./dom.js";
 import { pathOf, read } from "./api.js";
 
 /** Opens one with a title; its content is what `show` is called with. */
@@ -10,20 +10,26 @@ export function openDialog(title, { wide = false } = {}) {
   const close = () => element.close();
   const element = el(
     "dialog",
-    { "aria-labelledby": "dialog-title", class: wide ? "wide" : null },
+    { "aria-labelledby": "dialog-title", class: wide ? "wide" : null, tabindex: -1 },
     el("header", {}, heading, button("✕", close, { class: "quiet", "aria-label": "Close" })),
     content,
   );
   const ended = new AbortController();
+  const from = document.activeElement;
   element.addEventListener("close", () => {
     ended.abort(new DOMException("the dialog was closed", "AbortError"));
     element.remove();
+    // What opened it may have been drawn anew meanwhile.
+    if (document.activeElement === document.body) focusAgain(from);
   });
   document.body.append(element);
   element.showModal();
   const show = (...children) => {
     fill(content, ...children);
-    content.querySelector("[autofocus]")?.focus();
+    const wanted = content.querySelector("[autofocus]");
+    // What had the focus is gone: the dialog has it, not nobody.
+    if (wanted) wanted.focus();
+    else if (!element.contains(document.activeElement)) element.focus();
   };
   return { element, close, show, signal: ended.signal };
 }
@@ -34,7 +40,19 @@ export function form(onsubmit, ...children) {
     event.preventDefault();
     onsubmit();
   };
-  return el("form", { onsubmit: submit, novalidate: true }, ...children);
+  // Whoever keeps Enter pressed has not read what comes next.
+  const onkeydown = (event) => event.key === "Enter" && event.repeat && event.preventDefault();
+  return el("form", { onsubmit: submit, onkeydown, novalidate: true }, ...children);
+}
+
+/** Milliseconds after which it is said that an answer takes long. */
+const LONG = 5_000;
+
+/** That an answer is waited for; `late` is said once it takes long. */
+export function waiting(words, late = "No answer yet.") {
+  const more = el("p", { class: "hint", role: "status" });
+  setTimeout(() => (more.textContent = late), LONG);
+  return [el("p", { class: "loading" }, words), more];
 }
 
 /** An input with its label, and what is to be known of it. */

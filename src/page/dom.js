@@ -60,6 +60,24 @@ export function growOlder() {
   for (const element of document.querySelectorAll("[data-ends]")) setText(element, leftInWords(Number(element.dataset.ends)));
 }
 
+/** Where the focus goes when what had it is gone; the page says where that is. */
+export const home = { focus: () => {} };
+
+/** Gives the focus back to an element, or to the one that is in its place now; else it goes home. */
+export function focusAgain(from) {
+  const nameOf = (one) => one.getAttribute("aria-label") ?? one.dataset.action ?? one.textContent;
+  const like = () => from && [...document.querySelectorAll("main button")].find((one) => nameOf(one) === nameOf(from) && !one.closest("[hidden]"));
+  const there = from?.isConnected ? from : like();
+  if (there && !there.closest("[hidden]")) there.focus();
+  keepFocus();
+}
+
+/** Sees to it that something has the focus. */
+export function keepFocus() {
+  const { activeElement } = document;
+  if (activeElement === document.body || activeElement?.closest("[hidden]")) home.focus();
+}
+
 /** A table with these heads, whose rows go into `body`; with roles, since a narrow screen lays it out as something else. */
 export const tableOf = (name, heads, body) =>
   el(

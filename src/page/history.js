@@ -1,7 +1,7 @@
 // The latest changes of counts: the view of them, and what the table knows of who set what.
 
 import { NoAnswer, reach, read, sentence } from "./api.js";
-import { aged, button, cell, el, fill, plain, tableBody, tableOf, tableRow } from "./dom.js";
+import { aged, button, cell, el, fill, keepFocus, plain, tableBody, tableOf, tableRow } from "./dom.js";
 import { MINE } from "./rows.js";
 import { ago, clock } from "./times.js";
 
@@ -11,8 +11,11 @@ const EVERY = 2_000;
 /** Who made a change, as it is shown. */
 export const madeBy = (by) => by?.principal ?? by?.manager?.split(/[:@]/)[0] ?? "unknown";
 
-/** The same of a change: a count that came back is no decision of its holder's. */
-export const changedBy = ({ by, lease }) => (lease === "ended" ? `${madeBy(by)} (end of the lease)` : madeBy(by));
+/** What the end of a lease adds to who made a change: a count that came back by itself is no decision of its holder's. */
+const ENDS = { ended: " (end of the lease)", cancelled: " (ended the lease)" };
+
+/** The same of a change. */
+export const changedBy = ({ by, lease }) => madeBy(by) + (ENDS[lease] ?? "");
 
 export class History {
   changes = [];
@@ -120,6 +123,7 @@ export class History {
       found.length === 0 && !this.wrong && tableRow(cell({ colspan: 4, class: "empty" }, "No changes.")),
     );
     if (focused) [...this.#table.querySelectorAll("button")].find((one) => one.textContent === focused)?.focus();
+    if (focused) keepFocus();
   }
 }
 

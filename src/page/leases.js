@@ -1,8 +1,8 @@
 // Leases: counts that go back by themselves. The view of them; what extends and ends them.
 
 import { call, NoAnswer, pathOf, reach, read, sentence } from "./api.js";
-import { alertOf, buttons, field, form, openDialog, typed } from "./dialog.js";
-import { announce, button, cell, el, fill, tableBody, tableOf, tableRow, timeLeft } from "./dom.js";
+import { alertOf, buttons, field, form, openDialog, typed, waiting } from "./dialog.js";
+import { announce, button, cell, el, fill, keepFocus, tableBody, tableOf, tableRow, timeLeft } from "./dom.js";
 import { LEASED } from "./rows.js";
 import { clock, duration, seconds } from "./times.js";
 
@@ -104,10 +104,7 @@ export class Leases {
   }
 
   #draw() {
-    const changed = () => {
-      document.activeElement?.blur?.();
-      this.load();
-    };
+    const changed = () => this.load();
     // Redrawn under whoever is in it: the focus goes back to where it was.
     const focused = this.#table.contains(document.activeElement) && document.activeElement.getAttribute("aria-label");
     this.#whyTold = JSON.stringify(this.list.map((lease) => this.#why(lease)));
@@ -134,6 +131,7 @@ export class Leases {
       this.list.length === 0 && tableRow(cell({ colspan: 6, class: "empty" }, empty)),
     );
     if (focused) [...this.#table.querySelectorAll("button")].find((one) => one.getAttribute("aria-label") === focused)?.focus();
+    if (focused) keepFocus();
   }
 }
 
@@ -196,7 +194,7 @@ function endInWords(title, lease, keep, { replicaCount, reverted }) {
 }
 
 async function send(dialog, title, method, path, body, told, changed, again) {
-  dialog.show(el("p", { class: "loading" }, "Asking the server …"));
+  dialog.show(waiting("Asking the server …", "No answer yet. It goes on if this is closed, and what comes of it is told."));
   try {
     const answer = await call(method, path, { body, headers: { prefer: "return=representation" } });
     dialog.close();

@@ -31,11 +31,18 @@ export class Me {
   /** Whether the caller may set some count. Where the cluster decides only the Deployments tell. */
   get mayScale() {
     const rules = this.said?.permissions;
+    if (this.readOnly) return false;
     return !rules || rules.some(({ effect, verbs }) => effect === "allow" && verbs.includes("scale"));
+  }
+
+  /** Whether the server sets nothing, whoever asks. */
+  get readOnly() {
+    return this.said?.readOnly === true;
   }
 
   /** Why the caller may not set a count. */
   get whyNot() {
+    if (this.readOnly) return "This server is read-only: nothing can be set here. Ask another server, or whoever runs this one.";
     return `${this.principal ?? "This certificate"} lacks the permission "scale": ask whoever runs this server.`;
   }
 

@@ -5,6 +5,8 @@ use std::{collections::VecDeque, sync::Arc};
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use crate::leases::Why;
+
 /// How many changes are kept; each is of a few hundred bytes, since names and managers are bounded by Kubernetes.
 const MOST: usize = 1000;
 
@@ -36,8 +38,8 @@ pub struct CountSetter {
     pub manager: Box<str>,
     /// For whom headcount set it, if that did.
     pub principal: Option<Box<str>>,
-    /// Whether headcount brought it back, since a lease of that principal's had ended.
-    pub ends_lease: bool,
+    /// Why headcount brought it back, if it did: a lease of that principal's was over, or that principal ended one.
+    pub ends_lease: Option<Why>,
 }
 
 /// The changes that are kept, and from when on there were no others.

@@ -227,6 +227,8 @@ async fn a_read_only_server_refuses_writes_and_sends_nothing() {
     assert!(refused.text().contains("read-only"), "{}", refused.text());
     assert_eq!(server.client.scale("web", "none", 5, &[]).await.status, 503);
     assert_eq!(cluster.writes(), 0);
+    let told = server.client.get("/whoami").await.json();
+    assert_eq!(told["readOnly"], true, "it says so before anybody tries");
 }
 
 #[tokio::test]

@@ -13,7 +13,16 @@ run(async () => {
   await page.getByLabel("New count").fill("4");
   await page.getByRole("button", { name: "Check" }).click();
   await says("2 → 4");
+  // The news comes too late.
+  await page.evaluate(() => {
+    const real = window.fetch;
+    window.fetch = (path, options) => (options.method === "GET" && path.includes("/cart") && !window.late ? new Promise(() => {}) : real(path, options));
+  });
   same(await step("another caller scales", "web", "cart", 7), 200, "the other's write");
+  await page.evaluate(() => {
+    const real = window.fetch;
+    window.fetch = (path, options) => ((window.late ||= options.method === "PUT"), real(path, options));
+  });
   await page.getByRole("button", { name: "Set to 4" }).click();
   await says("ci-pipeline was faster: it is 7 now");
   same(await step("count", "web", "cart"), 7, "the count");

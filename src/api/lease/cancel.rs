@@ -15,7 +15,7 @@ use super::{
     there, told,
 };
 use crate::{
-    access::Verb,
+    access::{Caller, Verb},
     kubernetes::{Details, LeaseObjects, Settled, Unsettled, WriteError, WriteRequest, Written},
     leases::{End, Lease, Step, Stored, cancel},
 };
@@ -78,6 +78,7 @@ impl Cancellation {
             write.caller().map_err(WriteError::Judged)?,
             stored.lease.previous,
         );
+        let step = claimed_by(step, &caller);
         let rules = caller.rules.writes;
         let may = |now: &Details| judge_return(rules, now, previous);
         if returns {
@@ -311,6 +312,17 @@ impl Parameter for Cancellation {
         log_write!(warn, "lease.failed", failure.origin, (namespace, name),
             { to = wish, result = failure.result, error = %failure.error },
             "{}", failure.message);
+    }
+}
+
+/// The claim of a lease that is to go back says who ended it: another server may be the one that brings the count back.
+fn claimed_by(step: Step, caller: &Caller) -> Step {
+    match step {
+        Step::Replace(next) => Step::Replace(Lease {
+            ended_by: Some(caller.name().to_owned()),
+            ..next
+        }),
+        other => other,
     }
 }
 

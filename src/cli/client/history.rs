@@ -45,7 +45,7 @@ struct Change {
     from: i64,
     to: i64,
     by: Option<Author>,
-    /// `ended`, where the count came back at the end of a lease.
+    /// `ended`, where the count came back at the end of a lease; `cancelled`, where somebody ended one.
     lease: Option<String>,
     resource_version: Option<String>,
 }
@@ -116,18 +116,18 @@ pub(super) async fn history(args: &HistoryArgs) -> Result<(), Failed> {
         let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".into());
         let by = principal.or_else(|| manager.clone());
         let by = by.unwrap_or_else(|| "unknown".into());
-        let ended = one.lease.is_some_and(|lease| lease == "ended");
+        let by = match one.lease.as_deref() {
+            Some("ended") => format!("{by} (end of lease)"),
+            Some("cancelled") => format!("{by} (ended the lease)"),
+            _ => by,
+        };
         let mut cells = vec![
             one.time,
             one.namespace,
             one.name,
             one.from.to_string(),
             one.to.to_string(),
-            if ended {
-                format!("{by} (end of lease)")
-            } else {
-                by
-            },
+            by,
         ];
         if wide {
             cells.extend([or_none(manager), or_none(one.resource_version)]);

@@ -42,6 +42,7 @@ authorization:
         "labelSelector": "tier=front", "bounds": {"max": 10},
     }]);
     assert_eq!(told["permissions"], rule);
+    assert!(told.get("readOnly").is_none(), "{told}");
     assert!(!answer.text().contains("bob"), "nobody else is told of");
 }
 

@@ -156,19 +156,54 @@ async fn the_history_tells_a_count_that_came_back_from_one_that_was_set() {
     ends(&cluster, 5).await;
     take(&server, 8, HOUR).await;
     cancel(&server, "").await;
-    let told = server.send(Method::GET, "/history", &[], "").await.json();
-    let told: Vec<_> = told["changes"].as_array().unwrap().iter().collect();
-    let short = |one: &&Value| (one["to"].clone(), one["lease"].clone());
-    let told_of: Vec<_> = told.iter().map(short).collect();
-    let (back, set) = (json!("ended"), Value::Null);
+    let set = Value::Null;
     let expected = [
-        (json!(3), back.clone()),
-        (json!(8), set.clone()),
-        (json!(3), back),
-        (json!(10), set),
+        (3, json!("cancelled"), "alice"),
+        (8, set.clone(), "alice"),
+        (3, json!("ended"), "alice"),
+        (10, set, "alice"),
     ];
-    assert_eq!(told_of, expected);
-    assert!(told.iter().all(|one| one["by"]["principal"] == "alice"));
+    assert_eq!(history(&server).await, expected.map(told));
+}
+
+/// What the history tells of each change: the count, what it has to do with a lease, and who made it.
+async fn history(server: &InProcess) -> Vec<[Value; 3]> {
+    let told = server.send(Method::GET, "/history", &[], "").await.json();
+    let changes = told["changes"].as_array().unwrap().iter();
+    let one = |one: &Value| {
+        let who = one["by"]["principal"].clone();
+        [one["to"].clone(), one["lease"].clone(), who]
+    };
+    changes.map(one).collect()
+}
+
+fn told((to, lease, by): (i32, Value, &str)) -> [Value; 3] {
+    [json!(to), lease, json!(by)]
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_history_names_whoever_ended_a_lease_of_another_whichever_server_goes_back() {
+    let (cluster, clock) = (cluster(), Clock::default());
+    let server = server(&cluster, &clock).await;
+    let body = json!({"replicaCount": 10, "durationSeconds": HOUR}).to_string();
+    let bob = server.somebody("bob");
+    let put = || server.sending_as(&bob, Method::PUT, LEASE, &[JSON], &body);
+    assert_eq!(put().await.status, 200);
+    assert_eq!(cancel(&server, "").await.status, 200);
+    let expected = [(3, json!("cancelled"), "alice"), (10, Value::Null, "bob")];
+    assert_eq!(history(&server).await, expected.map(told));
+    // The one that was asked claims it, and another one brings the count back.
+    assert_eq!(put().await.status, 200);
+    let lease = objects(&cluster)[0]["metadata"]["name"].clone();
+    let claimed = cluster.change_lease("headcount", lease.as_str().unwrap(), |claimed| {
+        let annotations = &mut claimed["metadata"]["annotations"];
+        annotations["headcount/state"] = json!("ending");
+        annotations["headcount/ended-by"] = json!("carol");
+    });
+    assert!(claimed);
+    ends(&cluster, 5).await;
+    let latest = history(&server).await.swap_remove(0);
+    assert_eq!(latest, told((3, json!("cancelled"), "carol")));
 }
 
 #[tokio::test(start_paused = true)]

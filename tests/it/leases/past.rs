@@ -231,7 +231,10 @@ impl<'a> Judged<'a> {
 
 fn mark_of(manager: &str) -> Option<&str> {
     let (_, mark) = manager.rsplit_once('#')?;
-    Some(mark.strip_prefix("end-").unwrap_or(mark))
+    let of_return = mark
+        .strip_prefix("end-")
+        .or_else(|| mark.strip_prefix("cut-"));
+    Some(of_return.unwrap_or(mark))
 }
 
 /// The second in a field manager's name.
@@ -261,6 +264,7 @@ mod tests {
             state,
             reason: None,
             holder: "alice".into(),
+            ended_by: None,
             taken: at(0),
             renewed: at(0),
             seconds: 60,

@@ -8,7 +8,7 @@ mod pictures;
 use std::time::Duration;
 
 use headcount::{
-    access::{Authorization, Verb, Verbs},
+    access::{Authorization, Verb, Verbs, WriteRules},
     config::LeaseSettings,
 };
 use http::{Method, StatusCode};
@@ -62,6 +62,13 @@ fn count(details: &[Value]) -> (&str, &str, i32) {
     (text(0), text(1), count)
 }
 
+async fn lease(server: &TestServer, method: Method, of: (&str, &str), body: &str) -> Value {
+    let path = format!("/namespaces/{}/deployments/{}/lease", of.0, of.1);
+    let json = [("content-type", "application/json")];
+    let answer = another(server).send(method, &path, &json, body).await;
+    json!(answer.status.as_u16())
+}
+
 /// What any case may ask for.
 async fn usual(sim: &SimCluster, server: &TestServer, step: &str, details: &[Value]) -> Value {
     match step {
@@ -74,6 +81,18 @@ async fn usual(sim: &SimCluster, server: &TestServer, step: &str, details: &[Val
             let answer = another(server)
                 .scale(namespace, name, count.into(), &[])
                 .await;
+            json!(answer.status.as_u16())
+        }
+        "another caller leases" => {
+            let (namespace, name, count) = count(details);
+            let body = json!({"replicaCount": count, "durationSeconds": 3600}).to_string();
+            lease(server, Method::PUT, (namespace, name), &body).await
+        }
+        "another caller ends the lease" => {
+            let [namespace, name, query] = [0, 1, 2].map(|at| details[at].as_str().unwrap());
+            let name = format!("{name}/lease{query}");
+            let path = format!("/namespaces/{namespace}/deployments/{name}");
+            let answer = another(server).send(Method::DELETE, &path, &[], "").await;
             json!(answer.status.as_u16())
         }
         "create" => {
@@ -229,8 +248,8 @@ async fn ready_counts_move_and_the_history_names_who_changed_what() {
     plays("history.mjs").await;
 }
 
-#[tokio::test]
-async fn a_count_is_leased_extended_and_given_back() {
+/// The same where counts can be leased.
+async fn plays_with_leases(case: &str) {
     let leases = LeaseSettings {
         namespace: Some("headcount".into()),
         ..LeaseSettings::default()
@@ -238,7 +257,46 @@ async fn a_count_is_leased_extended_and_given_back() {
     let (sim, server) = served_with(leases).await;
     sim.cluster.create_namespace("headcount");
     let world = world(server.address, &server.files);
-    play("leases.mjs", &world, async |step, details| {
+    play(case, &world, async |step, details| {
+        usual(&sim, &server, step, details).await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_count_is_leased_extended_and_given_back() {
+    plays_with_leases("leases.mjs").await;
+}
+
+#[tokio::test]
+async fn an_open_dialog_says_what_others_change_meanwhile_and_leaves_the_focus_alone() {
+    plays_with_leases("present.mjs").await;
+}
+
+#[tokio::test]
+async fn no_key_leaves_the_focus_nowhere_in_any_view() {
+    plays_with_leases("focus.mjs").await;
+}
+
+#[tokio::test]
+async fn over_a_bad_network_nothing_is_sent_twice_and_no_write_is_lost_silently() {
+    plays_with_leases("network.mjs").await;
+}
+
+#[tokio::test]
+async fn a_read_only_server_is_told_of_before_anybody_tries_to_set_a_count() {
+    let sim = SimCluster::start().await;
+    sim.create("web", "shop", 3);
+    let setup = Setup {
+        writes: WriteRules {
+            read_only: true,
+            ..WriteRules::default()
+        },
+        ..Setup::new(sim.kubeconfig())
+    };
+    let server = setup.healthy().await;
+    let world = world(server.address, &server.files);
+    play("read_only.mjs", &world, async |step, details| {
         usual(&sim, &server, step, details).await
     })
     .await;

@@ -19,6 +19,9 @@ pub(super) struct WhoAmI {
     no_principal: Option<String>,
     certificate: Certificate,
     authorization: Mode,
+    /// There and true where this server is read-only: it refuses every write, whatever the permissions are.
+    #[schema(nullable = false)]
+    read_only: Option<bool>,
     /// What it may do, where this server decides.
     #[schema(nullable = false)]
     permissions: Option<Vec<Permission>>,
