@@ -29,7 +29,7 @@ pub(super) struct CountChange {
     /// Left out where the Deployment doesn't tell.
     #[schema(nullable = false)]
     by: Option<SetBy>,
-    /// Headcount brought the count back, since a lease was over.
+    /// Headcount brought the count back: `ended`, since the time of a lease of `by` was over; `cancelled`, since `by` ended one.
     #[schema(nullable = false)]
     lease: Option<EndOfLease>,
     /// The version of the Deployment with the new count.
@@ -40,9 +40,7 @@ pub(super) struct CountChange {
 #[derive(ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum EndOfLease {
-    /// The time of a lease of `by` was over.
     Ended,
-    /// `by` ended it before its time, whoever held it.
     Cancelled,
 }
 
