@@ -200,6 +200,12 @@ async fn every_wrong_parameter_and_header_is_named() {
             "x%00",
             "T%C3%9F",
         ] {
+            // Deployments may be called so.
+            if ["namespace", "name"].contains(&name)
+                && ["99999999999999999999", "1.5"].contains(&wrong)
+            {
+                continue;
+            }
             let path = format!("{path}{wrong}");
             let answer = server.send(Method::GET, &path, &[], "").await;
             check(&answer, name, &path);
