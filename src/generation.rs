@@ -66,6 +66,7 @@ impl Generation {
             .map_err(|error| Refusal::of_tls(&error))?;
         let end = UNIX_EPOCH + Duration::from_secs(verdict.valid_until.as_secs());
         identity.valid_until = identity.valid_until.min(end);
+        identity.bound = verdict.bound;
         let of_bundle = |bundle: &Path| {
             let mut roots = self.verifier.roots().iter();
             roots.any(|root| root.bundle() == bundle && root.is_same_authority(&verdict.root))

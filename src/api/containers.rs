@@ -13,11 +13,12 @@ use super::{
     Api, ApiError, Body, authorization,
     deployments::{caught_up, not_modified},
     headers::describe,
+    json::one_object,
     limits,
     path::{shown, valid_names},
     preconditions,
     replicas::{no_such, version_in},
-    request::{min_resource_version, one_object},
+    request::min_resource_version,
     write::{Failure, Parameter, Write, log_write},
 };
 use crate::{

@@ -83,7 +83,7 @@ pub enum ApiError {
     CrossSite,
     /// 404
     #[error(
-        "there is no such path; the paths are /api/v1/deployments, /api/v1/batches, /api/v1/batches/restore, /api/v1/health, /api/v1/whoami, /api/v1/leases, /api/v1/openapi.json, /api/v1/docs, /api/v1/namespaces/{{namespace}}/deployments, its /{{name}} and, below that: /replicas, /lease, /containers, /containers/{{container}}/image, /restart, /paused and /rollback"
+        "there is no such path; the paths are /api/v1/deployments, /api/v1/batches, /api/v1/batches/restore, /api/v1/health, /api/v1/whoami, /api/v1/history, /api/v1/leases, /api/v1/openapi.json, /api/v1/docs, /api/v1/namespaces/{{namespace}}/deployments, its /{{name}} and, below that: /replicas, /lease, /containers, /containers/{{container}}/image, /restart, /paused and /rollback"
     )]
     NoSuchPath,
     /// 404
@@ -225,6 +225,11 @@ pub enum ApiError {
         "the body must be plain JSON: send it with Content-Type: application/json and without Content-Encoding"
     )]
     UnsupportedMediaType,
+    /// 415
+    #[error(
+        "the body must be JSON in UTF-8, and its Content-Type says charset {0}: leave that out, or say charset=utf-8"
+    )]
+    UnsupportedCharset(String),
     /// 422
     #[error("{0}")]
     OutOfBounds(#[from] BoundsViolation),

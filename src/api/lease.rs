@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     access::{Bounds, BoundsViolation, Caller, SetBy, Verb, WriteRules},
-    kubernetes::{Details, Found, LeaseObjects, Written},
+    kubernetes::{Details, Found, LeaseObjects, WriteError, Written},
     leases::{Lease, Refusal, SHORTEST},
 };
 
@@ -175,6 +175,22 @@ impl<'a> Representation<'a> {
             lease: now.map(|lease| Shown::of(lease, Some(lease.renewed))),
         }
     }
+}
+
+/// Why a change of a lease that isn't there fails: whether it is the lease alone, as far as its caller may know that.
+async fn no_lease<P: Parameter>(write: &Write<P>) -> WriteError<ApiError> {
+    let names = write.request.names();
+    let found = match write.api.deployments.look(names).await {
+        Ok(found) => found,
+        Err(error) => return error.into(),
+    };
+    let Some(now) = there(found) else {
+        return WriteError::NotFound;
+    };
+    let permitted = write.caller().and_then(|caller| {
+        authorization::permit(&caller, Verb::Scale, names, &now.labels).map(drop)
+    });
+    WriteError::Judged(permitted.err().unwrap_or(ApiError::NoLease))
 }
 
 /// Judges a change of a lease on the Deployment as it was read.

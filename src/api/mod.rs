@@ -17,6 +17,7 @@ mod headers;
 mod health;
 mod history;
 mod idempotency;
+mod json;
 mod lease;
 mod leases;
 mod limits;

@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    Api, ApiError, preconditions,
-    request::one_object,
+    Api, ApiError,
+    json::one_object,
+    preconditions,
     write::{Failure, Parameter, Write, log_write},
 };
 use crate::{

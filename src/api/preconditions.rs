@@ -42,9 +42,10 @@ pub(super) fn not_modified(headers: &HeaderMap, tag: &str) -> bool {
     fn opaque(tag: &str) -> &str {
         tag.strip_prefix("W/").unwrap_or(tag)
     }
-    any(headers, &header::IF_NONE_MATCH, |given| {
-        given == "*" || names(opaque(given), opaque(tag))
-    })
+    asterisk(headers, &header::IF_NONE_MATCH)
+        || any(headers, &header::IF_NONE_MATCH, |given| {
+            names(opaque(given), opaque(tag))
+        })
 }
 
 /// Whether a given tag is this one, or a detail's of this version.
@@ -71,6 +72,66 @@ pub(super) fn made(headers: &HeaderMap) -> bool {
     headers.contains_key(header::IF_MATCH) || headers.contains_key(header::IF_NONE_MATCH)
 }
 
+/// Refuses preconditions of a write that are none: each is `*` alone, or entity tags.
+pub(super) fn valid(headers: &HeaderMap) -> Result<(), ApiError> {
+    for (name, shown) in [
+        (header::IF_MATCH, "If-Match"),
+        (header::IF_NONE_MATCH, "If-None-Match"),
+    ] {
+        if !headers.contains_key(&name) || asterisk(headers, &name) {
+            continue;
+        }
+        let mut found = false;
+        for value in headers.get_all(&name) {
+            found |= are_tags(value.as_bytes()).ok_or_else(|| no_tags(shown))?;
+        }
+        if !found {
+            return Err(no_tags(shown));
+        }
+    }
+    Ok(())
+}
+
+fn no_tags(header: &str) -> ApiError {
+    ApiError::BadRequest(format!(
+        "{header} is either * alone or entity tags in their quotes with commas between them, as ETag gave them"
+    ))
+}
+
+/// Whether there is a tag in what is a list of tags, which has empty places too; nothing if it is no list.
+fn are_tags(mut rest: &[u8]) -> Option<bool> {
+    let mut found = false;
+    loop {
+        rest = rest.trim_ascii_start();
+        let Some(next) = rest.strip_prefix(b",") else {
+            if rest.is_empty() {
+                return Some(found);
+            }
+            let opaque = rest.strip_prefix(b"W/").unwrap_or(rest);
+            let opaque = opaque.strip_prefix(b"\"")?;
+            let end = opaque.iter().position(|byte| *byte == b'"')?;
+            let (tag, behind) = opaque.split_at(end);
+            if tag.iter().any(|byte| *byte <= b' ' || *byte == 0x7f) {
+                return None;
+            }
+            found = true;
+            rest = behind[1..].trim_ascii_start();
+            if !rest.is_empty() && !rest.starts_with(b",") {
+                return None;
+            }
+            continue;
+        };
+        rest = next;
+    }
+}
+
+/// Whether a header is the asterisk, which stands alone (RFC 9110, 13.1).
+fn asterisk(headers: &HeaderMap, name: &HeaderName) -> bool {
+    let mut all = headers.get_all(name).iter();
+    let first = all.next().map(|value| value.as_bytes().trim_ascii());
+    first == Some(b"*") && all.next().is_none()
+}
+
 /// Judges a write by `If-Match` (strong comparison) and `If-None-Match`: this is where a 412 is decided.
 pub(super) fn unless_changed(
     headers: &HeaderMap,
@@ -82,9 +143,8 @@ pub(super) fn unless_changed(
     }
     let tag = tag();
     let matches = !headers.contains_key(header::IF_MATCH)
-        || any(headers, &header::IF_MATCH, |given| {
-            given == "*" || names(given, &tag)
-        });
+        || asterisk(headers, &header::IF_MATCH)
+        || any(headers, &header::IF_MATCH, |given| names(given, &tag));
     if matches && !not_modified(headers, &tag) {
         Ok(())
     } else {
@@ -132,6 +192,49 @@ mod tests {
             );
         }
         assert!(!not_modified(&HeaderMap::new(), &tag));
+    }
+
+    #[test]
+    fn the_asterisk_of_a_precondition_stands_alone_and_tags_in_quotes() {
+        for good in [
+            "*",
+            " * ",
+            "\"a\"",
+            "W/\"a\"",
+            "\"a\", \"b,c\" ,W/\"\"",
+            ", \"a\",,",
+        ] {
+            for name in [header::IF_MATCH, header::IF_NONE_MATCH] {
+                assert_eq!(valid(&headers(name, good)), Ok(()), "{good}");
+            }
+        }
+        for bad in [
+            "*, \"x\"",
+            "\"x\", *",
+            "*,*",
+            "",
+            ",",
+            "x",
+            "\"x",
+            "x\"",
+            "\"a\"\"b\"",
+            "\"a\" \"b\"",
+            "w/\"a\"",
+            "\"a b\"",
+        ] {
+            for name in [header::IF_MATCH, header::IF_NONE_MATCH] {
+                let judged = valid(&headers(name, bad));
+                assert!(matches!(judged, Err(ApiError::BadRequest(_))), "{bad}");
+            }
+            assert!(
+                !not_modified(&headers(header::IF_NONE_MATCH, bad), "\"y\""),
+                "{bad}"
+            );
+        }
+        let mut twice = headers(header::IF_MATCH, "*");
+        twice.append(header::IF_MATCH, "\"x\"".parse().unwrap());
+        assert!(valid(&twice).is_err());
+        assert_eq!(valid(&HeaderMap::new()), Ok(()));
     }
 
     #[test]

@@ -1,18 +1,15 @@
 //! What is read from a request besides its path: query, preferences, body.
 
-use std::{fmt, marker::PhantomData, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Version, header, request::Parts};
 use http_body_util::BodyExt as _;
 use percent_encoding::percent_decode_str;
-use serde::{
-    Deserialize, Deserializer,
-    de::{DeserializeOwned, MapAccess, Visitor, value::MapAccessDeserializer},
-};
+use serde::Deserialize;
 use tokio::time::timeout;
 
-use super::{Api, ApiError, headers, list_parameters::no_such_parameter};
+use super::{Api, ApiError, headers, json, list_parameters::no_such_parameter, path::shown};
 use crate::access::Caller;
 
 /// What a body has at most that has a reason.
@@ -20,23 +17,36 @@ const USUAL_BODY: usize = 4 * 1024;
 /// How long a body that nobody wants is read.
 const DISCARDED: Duration = Duration::from_secs(1);
 
-/// Refuses a body that isn't JSON by its Content-Type, whose parameters are fine, or that is in a coding.
+/// Refuses a body that isn't JSON in UTF-8 by its Content-Type, whose other parameters are fine, or that is in a coding.
 pub(super) fn json_content(headers: &HeaderMap) -> Result<(), ApiError> {
     let mut types = headers.get_all(header::CONTENT_TYPE).iter();
-    let essence = |value: &HeaderValue| {
+    let parts = |value: &HeaderValue| -> Vec<String> {
         let text = value.to_str().unwrap_or_default();
-        text.split(';')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .eq_ignore_ascii_case("application/json")
+        text.split(';').map(|part| part.trim().to_owned()).collect()
+    };
+    let essence = |value: &HeaderValue| {
+        let first = parts(value).into_iter().next().unwrap_or_default();
+        first.eq_ignore_ascii_case("application/json")
+    };
+    let charset = |value: &HeaderValue| {
+        let mut parameters = parts(value).into_iter().skip(1);
+        parameters.find_map(|parameter| {
+            let (name, value) = parameter.split_once('=')?;
+            let value = value.trim().trim_matches('"').to_owned();
+            let other =
+                name.trim().eq_ignore_ascii_case("charset") && !value.eq_ignore_ascii_case("utf-8");
+            other.then_some(value)
+        })
     };
     let coded = headers
         .get_all(header::CONTENT_ENCODING)
         .iter()
         .any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"));
     match (types.next(), types.next()) {
-        (Some(one), None) if essence(one) && !coded => Ok(()),
+        (Some(one), None) if essence(one) && !coded => match charset(one) {
+            Some(charset) => Err(ApiError::UnsupportedCharset(shown(&charset))),
+            None => Ok(()),
+        },
         _ => Err(ApiError::UnsupportedMediaType),
     }
 }
@@ -66,8 +76,9 @@ where
         let mut whole = Vec::new();
         let mut reserved = None;
         while let Some(frame) = content.frame().await {
-            let frame = frame
-                .map_err(|e| ApiError::BadRequest(format!("the body didn't arrive whole: {e}")))?;
+            let frame = frame.map_err(|_| {
+                ApiError::BadRequest("the body didn't arrive whole: send it again".into())
+            })?;
             whole.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
             if whole.len() > most {
                 return Err(too_large);
@@ -106,60 +117,14 @@ pub(super) fn awaited(request: &Parts) -> bool {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ReplicaCount {
+    #[serde(deserialize_with = "json::count")]
     replica_count: i32,
 }
 
 /// The count in a body that is exactly one JSON object with it.
 pub(super) fn replica_count(body: &[u8]) -> Result<i32, ApiError> {
-    let read: ReplicaCount = one_object(body).map_err(ApiError::BadBody)?;
-    if read.replica_count < 0 {
-        Err(ApiError::BadBody(String::new()))
-    } else {
-        Ok(read.replica_count)
-    }
-}
-
-/// A body that is exactly one JSON object of this kind; or what it has in its place, after a colon.
-pub(super) fn one_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
-    // serde would also take an array of the fields' values.
-    if body.trim_ascii_start().first() != Some(&b'{') {
-        return Err(String::new());
-    }
-    serde_json::from_slice(body).map_err(|e| {
-        let why = e.to_string();
-        // It has keys and values of the body, which may be long.
-        let cut: String = why.chars().take(160).collect();
-        let more = if cut.len() < why.len() { "…" } else { "" };
-        format!(": {cut}{more}")
-    })
-}
-
-/// A list of which each is an object, and no array of an object's values.
-pub(super) fn objects<'de, D, T>(list: D) -> Result<Vec<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    struct Object<T>(T);
-    struct Fields<T>(PhantomData<T>);
-    impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
-        type Value = T;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<T, A::Error> {
-            T::deserialize(MapAccessDeserializer::new(fields))
-        }
-    }
-    impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
-        fn deserialize<D: Deserializer<'de>>(object: D) -> Result<Self, D::Error> {
-            object.deserialize_map(Fields(PhantomData)).map(Self)
-        }
-    }
-    let list: Vec<Object<T>> = Deserialize::deserialize(list)?;
-    Ok(list.into_iter().map(|object| object.0).collect())
+    let read: ReplicaCount = json::one_object(body).map_err(ApiError::BadBody)?;
+    Ok(read.replica_count)
 }
 
 /// Whether `?dryRun=true` is asked for. A write refuses parameters that it doesn't know: a misspelt dry run would be a real one.
@@ -306,6 +271,34 @@ mod tests {
         fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = replica_count(&bytes);
         }
+    }
+
+    #[test]
+    fn a_body_is_taken_in_utf_8_alone() {
+        let judged = |given: &'static str| {
+            let value = HeaderValue::from_static(given);
+            json_content(&HeaderMap::from_iter([(header::CONTENT_TYPE, value)]))
+        };
+        for good in [
+            "application/json",
+            "Application/JSON; charset=utf-8",
+            "application/json;CHARSET=\"UTF-8\"",
+            "application/json; profile=x; charset=Utf-8;",
+        ] {
+            assert_eq!(judged(good), Ok(()), "{good}");
+        }
+        for bad in ["latin1", "\"utf-16\"", "", "utf8", "utf-8; charset=latin1"] {
+            let given: &'static str = format!("application/json; charset={bad}").leak();
+            let refused = judged(given);
+            assert!(
+                matches!(refused, Err(ApiError::UnsupportedCharset(_))),
+                "{bad}"
+            );
+        }
+        assert_eq!(
+            judged("text/plain; charset=utf-8"),
+            Err(ApiError::UnsupportedMediaType)
+        );
     }
 
     #[test]

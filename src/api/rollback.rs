@@ -7,8 +7,9 @@ use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
 use super::{
-    Api, ApiError, authorization, preconditions,
-    request::one_object,
+    Api, ApiError, authorization,
+    json::one_object,
+    preconditions,
     write::{Failure, Parameter, Write, log_write},
 };
 use crate::{

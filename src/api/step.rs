@@ -11,8 +11,8 @@ use serde_json::Value;
 use super::{
     Api, ApiError,
     idempotency::{self, Beginning, Mark},
+    json::one_object,
     replicas::{self, Replicas},
-    request::one_object,
     write::{Failure, Parameter, Write, log_write},
 };
 use crate::{

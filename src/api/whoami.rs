@@ -42,6 +42,8 @@ struct Certificate<'a> {
     serial: &'a str,
     issuer: &'a str,
     valid_until: String,
+    valid_until_of: &'static str,
+    not_after: String,
 }
 
 pub(super) fn get(caller: &Caller) -> Response<Body> {
@@ -60,6 +62,8 @@ pub(super) fn get(caller: &Caller) -> Response<Body> {
             serial: &identity.serial,
             issuer: &identity.issuer,
             valid_until: crate::tls::at(identity.valid_until),
+            valid_until_of: identity.bound.name(),
+            not_after: crate::tls::at(identity.not_after),
         },
         authorization: caller.rules.authorization.mode(),
         read_only: caller.rules.writes.read_only,

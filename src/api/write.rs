@@ -294,6 +294,7 @@ where
         return Err(ApiError::UnsupportedMediaType);
     }
     origin.reason.clone()?;
+    preconditions::valid(&request.headers)?;
     valid_names(names)?;
     parameter.valid()?;
     parameter.wish(&body)

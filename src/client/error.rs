@@ -111,9 +111,28 @@ impl ClientError {
                 server,
             },
             None => Self::Ended {
-                why: chain(error),
+                why: cut_off(error).map_or_else(|| chain(error), str::to_owned),
                 server,
             },
+        }
+    }
+}
+
+/// How a connection was lost, if that is what an error tells of: the libraries' words are for programmers.
+fn cut_off(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    let io = causes(error).find_map(|e| e.downcast_ref::<io::Error>());
+    match io.map(io::Error::kind) {
+        Some(io::ErrorKind::UnexpectedEof) => Some("it was cut off"),
+        Some(
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe,
+        ) => Some("it was reset"),
+        _ => {
+            let hyper = causes(error).find_map(|e| e.downcast_ref::<hyper::Error>());
+            hyper
+                .filter(|e| e.is_incomplete_message())
+                .map(|_| "it was closed")
         }
     }
 }
@@ -184,4 +203,27 @@ fn refused(alert: AlertDescription) -> Option<&'static str> {
         }
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_connection_is_told_of_in_our_own_words() {
+        let server: ServerAddress = "https://localhost:1".parse().unwrap();
+        let eof = "peer closed connection without sending TLS close_notify: https://docs.rs/rustls/latest/rustls/manual";
+        for (kind, words) in [
+            (io::ErrorKind::UnexpectedEof, "it was cut off"),
+            (io::ErrorKind::ConnectionReset, "it was reset"),
+            (io::ErrorKind::BrokenPipe, "it was reset"),
+        ] {
+            let told = ClientError::of(&server, &io::Error::new(kind, eof)).to_string();
+            assert!(
+                told.contains(&format!("an answer came ({words});")),
+                "{told}"
+            );
+            assert!(!told.contains("rustls"), "{told}");
+        }
+    }
 }

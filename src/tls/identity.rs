@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustls::pki_types::CertificateDer;
 use x509_parser::{parse_x509_certificate, time::ASN1Time};
 
-use super::{Expiring, Expiry};
+use super::{Bound, Expiring, Expiry};
 
 /// The verified client of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,10 @@ pub struct Identity {
     pub not_before: SystemTime,
     /// Until when its chain is accepted: the last second of whichever certificate or revocation list ends first.
     pub valid_until: SystemTime,
+    /// Whose end that is.
+    pub bound: Bound,
+    /// The last second in which the certificate itself is valid.
+    pub not_after: SystemTime,
 }
 
 /// A certificate that rustls verified and that still can't be read.
@@ -50,6 +54,8 @@ impl Identity {
             issuer: certificate.issuer().to_string(),
             not_before: time(validity.not_before),
             valid_until: time(validity.not_after),
+            bound: Bound::Certificate,
+            not_after: time(validity.not_after),
         })
     }
 

@@ -3,6 +3,7 @@
 //! No resumption and no 0-RTT: each would let a client in without its certificate being verified now.
 
 mod algorithms;
+mod bound;
 mod checks;
 mod constraints;
 pub mod deny_list;
@@ -18,6 +19,7 @@ mod shown;
 mod verifier;
 
 pub use algorithms::{CipherSuite, Group, UnknownAlgorithm};
+pub use bound::Bound;
 pub use checks::{CheckFailed, Checks, ExpiredCrl, Hash, RsaBits};
 pub(crate) use expiry::at;
 pub use expiry::{Expiring, Expiry, ExpiryWatch};

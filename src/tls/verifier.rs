@@ -24,6 +24,7 @@ use tracing::{info, warn};
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath, anchor_from_trusted_cert};
 
 use super::{
+    bound::Bound,
     checks::{CheckFailed, Checks, ExpiredCrl},
     deny_list::{CertificateFacts, DenyList},
     expiry::{Expiring, Expiry},
@@ -67,6 +68,8 @@ pub struct Verdict {
     /// The last second of it: the earliest end of the path's certificates and of the revocation lists that were asked. After it the
     /// chain is to be judged anew: there may be another path, or a newer list.
     pub valid_until: UnixTime,
+    /// Whose end that is.
+    pub bound: Bound,
     /// The root of the path, by which names can be bound to CAs.
     pub root: Arc<Root>,
 }
@@ -125,6 +128,7 @@ impl Verdict {
         Self {
             valid_from,
             valid_until,
+            bound: Bound::Certificate,
             root: Arc::new(Root {
                 bundle: PathBuf::new(),
                 certificate,
@@ -324,9 +328,17 @@ impl Verifier {
         let (from, to): (Vec<_>, Vec<_>) = validities.unzip();
         // A list isn't valid any more in the second of its nextUpdate.
         let lists_end = lists_end.map(|end| seconds(end.as_secs().saturating_sub(1)));
+        // The client's own is the first of the path.
+        let bounds = iter::once(Bound::Certificate).chain(iter::repeat(Bound::Issuer));
+        let ends = iter::zip(to, bounds);
+        let ends = ends.chain(lists_end.map(|end| (end, Bound::RevocationList)));
+        let (valid_until, bound) = ends
+            .min_by_key(|(end, _)| *end)
+            .unwrap_or((seconds(0), Bound::Certificate));
         Ok(Verdict {
             valid_from: from.into_iter().max().unwrap_or(seconds(0)),
-            valid_until: to.into_iter().chain(lists_end).min().unwrap_or(seconds(0)),
+            valid_until,
+            bound,
             root: Arc::clone(root),
         })
     }

@@ -49,5 +49,6 @@ mod support;
 mod tls;
 mod upgrade;
 mod watch;
+mod words;
 mod workflows;
 mod writes;

@@ -5,9 +5,9 @@ use serde::{Deserialize, Deserializer};
 use super::{
     super::{
         ApiError,
+        json::{count, objects, one_object},
         list_parameters::selector,
         path::{shown, valid_names, valid_namespace},
-        request::{objects, one_object},
     },
     MOST,
 };
@@ -44,7 +44,7 @@ struct Asked {
     label_selector: Option<String>,
     #[serde(default, deserialize_with = "given")]
     namespace: Option<String>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given_count")]
     replica_count: Option<i32>,
     #[serde(default, deserialize_with = "given")]
     duration_seconds: Option<u32>,
@@ -55,12 +55,17 @@ struct Asked {
 struct Count {
     namespace: String,
     name: String,
+    #[serde(deserialize_with = "count")]
     replica_count: i32,
 }
 
 /// A field that is there has a value: null isn't its absence.
 fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(field: D) -> Result<Option<T>, D::Error> {
     T::deserialize(field).map(Some)
+}
+
+fn given_count<'de, D: Deserializer<'de>>(field: D) -> Result<Option<i32>, D::Error> {
+    count(field).map(Some)
 }
 
 fn listed<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Vec<Count>>, D::Error> {
@@ -98,7 +103,7 @@ impl Wanted {
                         "items is empty: a batch has 1 to {MOST} Deployments"
                     )));
                 }
-                valid(counts.iter().map(|(names, count)| (names, [*count])))?;
+                valid(counts.iter().map(|(names, _)| names))?;
                 Ok(Counts::Listed(counts))
             }
             Asked {
@@ -118,7 +123,6 @@ impl Wanted {
                         "labelSelector has no condition: a batch is of Deployments that are selected by one at least".into(),
                     ));
                 }
-                valid_count(count).map_err(ApiError::BadBatchBody)?;
                 Ok(Counts::Selected {
                     selector,
                     namespace,
@@ -133,9 +137,7 @@ impl Wanted {
 }
 
 /// Judges a list of Deployments with counts: how many, their names, and that none is there twice.
-pub(super) fn valid<'a, const N: usize>(
-    items: impl ExactSizeIterator<Item = (&'a Names, [i32; N])>,
-) -> Result<(), ApiError> {
+pub(super) fn valid<'a>(items: impl ExactSizeIterator<Item = &'a Names>) -> Result<(), ApiError> {
     let bad = |why: String| Err(ApiError::BadRequest(why));
     if items.len() > MOST {
         let len = items.len();
@@ -144,18 +146,10 @@ pub(super) fn valid<'a, const N: usize>(
         ));
     }
     let mut known = std::collections::HashMap::new();
-    for (at, (names, counts)) in items.enumerate() {
+    for (at, names) in items.enumerate() {
         let (namespace, name) = (&*names.0, &*names.1);
-        let valid = valid_names((namespace, name)).map_err(|why| why.to_string());
-        let valid = counts
-            .iter()
-            .try_fold((), |(), count| valid_count(*count))
-            .and(valid);
-        if let Err(why) = valid {
-            return bad(format!(
-                "items[{at}]: {}",
-                why.trim_start_matches([':', ' '])
-            ));
+        if let Err(why) = valid_names((namespace, name)) {
+            return bad(format!("items[{at}]: {why}"));
         }
         if let Some(before) = known.insert(names, at) {
             let (namespace, name) = (shown(namespace), shown(name));
@@ -163,15 +157,6 @@ pub(super) fn valid<'a, const N: usize>(
                 "items[{before}] and items[{at}] are both Deployment {name} in namespace {namespace}: a batch has each once"
             ));
         }
-    }
-    Ok(())
-}
-
-fn valid_count(count: i32) -> Result<(), String> {
-    if count < 0 {
-        return Err(format!(
-            ": a count is a whole number from 0 to 2147483647, and not {count}"
-        ));
     }
     Ok(())
 }

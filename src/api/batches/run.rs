@@ -183,7 +183,7 @@ impl Run {
             Ok(write) => write,
             Err(error) => return self.failed(names, error, None),
         };
-        let goes_back_to = self.goes_back_to(&names);
+        let lease = self.lease(&names);
         let written = AssertUnwindSafe(write.run()).catch_unwind().await;
         let written = written.unwrap_or_else(|_| Err(self.panicked()));
         let before = |uid, (replica_count, set_to), state: Option<&P::State>| {
@@ -209,9 +209,11 @@ impl Run {
                     )
                 });
                 let (mut warnings, until) = (write.warnings(&written), P::until(&written.now));
-                if let (Some(previous), None) = (goes_back_to, &until)
-                    && changed
+                if let (Some((leased, previous)), None) = (lease, &until)
+                    // One whose count isn't there any more is over.
+                    && leased == counts.previous
                     && previous != counts.now
+                    && !write.repeated()
                 {
                     warnings.push(format!("this ends the Deployment's lease, which would have brought {previous} replicas back"));
                 }
@@ -231,12 +233,11 @@ impl Run {
         }
     }
 
-    /// The count that the lease of a Deployment brings back, if it has one as far as this server knows.
-    fn goes_back_to(&self, (namespace, name): &Names) -> Option<i32> {
+    /// The count of a Deployment's lease, and the one that it brings back, if it has one as far as this server knows.
+    fn lease(&self, (namespace, name): &Names) -> Option<(i32, i32)> {
         let known = self.api.deployments.leases()?.known()?;
-        known
-            .of(namespace, name)
-            .map(|stored| stored.lease.previous)
+        let lease = &known.of(namespace, name)?.lease;
+        Some((lease.replicas, lease.previous))
     }
 
     fn failed(&self, names: Names, error: ApiError, before: Option<Before>) -> Done {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{
     super::{
         ApiError,
-        request::{objects, one_object},
+        json::{count, objects, one_object, uid},
     },
     body::{Names, valid},
 };
@@ -28,10 +28,13 @@ pub(super) struct Snapshot {
 pub(super) struct Before {
     pub(super) namespace: String,
     pub(super) name: String,
+    #[serde(deserialize_with = "uid")]
     pub(super) uid: Uuid,
     /// What it was.
+    #[serde(deserialize_with = "count")]
     pub(super) replica_count: i32,
     /// What the batch set.
+    #[serde(deserialize_with = "count")]
     pub(super) set_to: i32,
     /// By what that is recognised, as long as nobody else has set the count.
     pub(super) mark: String,
@@ -54,7 +57,7 @@ fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> 
     match time.parse::<Timestamp>() {
         Ok(_) => Ok(time),
         Err(_) => Err(D::Error::custom(
-            "takenAt is a time, such as 2026-11-28T17:00:00Z",
+            "must be a time, such as 2026-11-28T17:00:00Z",
         )),
     }
 }
@@ -66,12 +69,11 @@ pub(super) fn read(body: &[u8]) -> Result<Vec<Before>, ApiError> {
         .iter()
         .map(|one| (one.namespace.clone(), one.name.clone()))
         .collect();
-    let counts = items.iter().map(|one| [one.replica_count, one.set_to]);
-    valid(names.iter().zip(counts))?;
+    valid(names.iter())?;
     let is_mark = |mark: &str| mark.len() == 16 && mark.bytes().all(|b| b.is_ascii_hexdigit());
     if let Some(at) = items.iter().position(|one| !is_mark(&one.mark)) {
         return Err(ApiError::BadRequest(format!(
-            "items[{at}]: mark is 16 hexadecimal digits, as the batch was answered with"
+            "items[{at}]: mark must be 16 hexadecimal digits, as the batch was answered with"
         )));
     }
     Ok(items)

@@ -46,7 +46,9 @@ impl ApiError {
             | Self::DeploymentChanged { .. } => StatusCode::PRECONDITION_FAILED,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UriTooLong { .. } => StatusCode::URI_TOO_LONG,
-            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::UnsupportedMediaType | Self::UnsupportedCharset(_) => {
+                StatusCode::UNSUPPORTED_MEDIA_TYPE
+            }
             Self::OutOfBounds(_)
             | Self::ImageNotAllowed(_)
             | Self::Refused(..)

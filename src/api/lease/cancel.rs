@@ -11,8 +11,8 @@ use super::{
         replicas::Replicas,
         write::{Failure, Parameter, Write, log_write},
     },
-    Count, Representation, counts, is_holder, judge, judge_count, judge_return, leases, refused,
-    there, told,
+    Count, Representation, counts, is_holder, judge, judge_count, judge_return, leases, no_lease,
+    refused, there, told,
 };
 use crate::{
     access::{Caller, Verb},
@@ -63,8 +63,10 @@ impl Cancellation {
                 Some(lease) if !write.wish => Self::returned_by_others(write, lease).await?,
                 _ => None,
             };
-            let returned = returned.ok_or(WriteError::Judged(ApiError::NoLease));
-            return returned.map(Some);
+            return match returned {
+                Some(returned) => Ok(Some(returned)),
+                None => Err(no_lease(write).await),
+            };
         };
         *before = Some(stored.lease.clone());
         let found = deployments.look((namespace, name)).await?;

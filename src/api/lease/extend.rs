@@ -6,12 +6,14 @@ use serde_json::{Value, json};
 
 use super::{
     super::{
-        Api, ApiError, preconditions,
+        Api, ApiError,
+        json::one_object,
+        preconditions,
         replicas::Replicas,
-        request::one_object,
         write::{Failure, Parameter, Write, log_write},
     },
-    Count, Representation, counts, judge, judge_count, leases, length, second, there, told,
+    Count, Representation, counts, judge, judge_count, leases, length, no_lease, second, there,
+    told,
 };
 use crate::{
     access::Verb,
@@ -36,8 +38,9 @@ impl Extension {
     async fn attempt(write: &Write<Self>) -> Result<Option<Written<Count>>, WriteError<ApiError>> {
         let (namespace, name) = write.request.names();
         let leases = leases(&write.api).map_err(WriteError::Judged)?;
-        let stored = leases.read(namespace, name).await?;
-        let stored = stored.ok_or(WriteError::Judged(ApiError::NoLease))?;
+        let Some(stored) = leases.read(namespace, name).await? else {
+            return Err(no_lease(write).await);
+        };
         let found = write.api.deployments.look((namespace, name)).await?;
         let details = there(found).ok_or(WriteError::NotFound)?;
         judge(write, &details).map_err(WriteError::Judged)?;

@@ -9,9 +9,10 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     super::{
-        Api, ApiError, preconditions,
+        Api, ApiError,
+        json::{count, one_object},
+        preconditions,
         replicas::{self, Replicas},
-        request::one_object,
         write::{Failure, Parameter, Write, log_write},
     },
     Count, Representation, counts, leases, length, second, there, told,
@@ -34,7 +35,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(in crate::api) struct Wish {
     /// 0 or more.
-    #[serde(rename = "replicaCount")]
+    #[serde(rename = "replicaCount", deserialize_with = "count")]
     pub(in crate::api) replicas: i32,
     /// In seconds.
     #[serde(rename = "durationSeconds")]
@@ -314,11 +315,7 @@ impl Parameter for LeasedReplicas {
         r#"{"message":"Replica count leased; this server's copy has not caught up yet."}"#;
 
     fn wish(&self, body: &[u8]) -> Result<Wish, ApiError> {
-        let wish: Wish = one_object(body).map_err(ApiError::BadLeaseBody)?;
-        if wish.replicas < 0 {
-            return Err(ApiError::BadLeaseBody(String::new()));
-        }
-        Ok(wish)
+        one_object(body).map_err(ApiError::BadLeaseBody)
     }
 
     fn value(wish: &Wish) -> Value {

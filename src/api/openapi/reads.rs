@@ -327,6 +327,7 @@ pub(super) fn of_the_server() -> Vec<Call> {
                     "principal": "spiffe://example.org/ci/web", "principalKind": "uri", "groups": ["ci"],
                     "certificate": {
                         "subject": "CN=runner, O=ci", "serial": "2a", "issuer": "CN=clients", "validUntil": "2026-12-24T00:00:00Z",
+                        "validUntilOf": "revocationList", "notAfter": "2027-03-01T00:00:00Z",
                     },
                     "authorization": "policy",
                     "permissions": [{

@@ -18,7 +18,9 @@ use batches::{
     Batch, BatchAnswer, BatchItem, BatchOfList, BatchOfSelector, BatchResult, Snapshot,
     SnapshotItem,
 };
-use caller::{Bounds, Certificate, ClusterUser, Effect, Mode, NameKind, Permission, WhoAmI};
+use caller::{
+    Bounds, Certificate, ClusterUser, Effect, Mode, NameKind, Permission, ValidUntilOf, WhoAmI,
+};
 use history::{CountChange, EndOfLease, History, SetBy};
 use leases::{ExtendLease, Lease, LeaseEnded, LeaseState, Leased, TakeLease};
 
@@ -439,6 +441,7 @@ pub(super) fn add(components: &mut Components) {
         of::<EndOfLease>(),
         of::<SetBy>(),
         of::<NameKind>(),
+        of::<ValidUntilOf>(),
         of::<Mode>(),
         of::<Certificate>(),
         of::<ClusterUser>(),

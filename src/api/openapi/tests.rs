@@ -102,6 +102,29 @@ fn the_document_has_every_route_with_every_method_and_nothing_else() {
 }
 
 #[test]
+fn who_asks_for_no_path_is_told_of_every_path_and_no_other() {
+    let sentence = crate::api::ApiError::NoSuchPath.to_string();
+    let of_one = "/namespaces/{namespace}/deployments";
+    let all = calls(&value()).into_iter().map(|(_, path, _)| path);
+    // As they stand in the sentence: those of one Deployment without what is before them.
+    let expected: BTreeSet<_> = all
+        .map(|path| match path.strip_prefix(of_one) {
+            None | Some("") => format!("/api/v1{path}"),
+            Some("/{name}") => "/{name}".into(),
+            Some(below) => below.replacen("/{name}", "", 1),
+        })
+        .collect();
+    let words = sentence
+        .split([' ', ','])
+        .map(|word| word.trim_matches(';'));
+    let told: BTreeSet<_> = words
+        .filter(|word| word.starts_with('/'))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(told, expected);
+}
+
+#[test]
 fn the_page_of_the_api_has_every_call_that_it_has_a_heading_for() {
     let page = fs::read_to_string(root().join("docs/api.md")).unwrap();
     let documented: BTreeSet<_> = calls(&value())

@@ -231,6 +231,17 @@ impl BatchArgs {
     }
 }
 
+/// Who got no answer to a dry run has to know that it was one.
+fn unset(mut failed: Failed) -> Failed {
+    if !failed.answered {
+        failed.sentence = format!(
+            "{}; nothing was set: so far it was only asked what would become of them",
+            failed.sentence.trim_end_matches('.')
+        );
+    }
+    failed
+}
+
 /// Many writes that are about to be sent.
 struct Sending<'a> {
     asker: Asker<'a>,
@@ -264,7 +275,7 @@ impl Sending<'_> {
     /// What would become of each, and the counts of now by which they can be brought back.
     async fn planned(&mut self, body: &Value) -> Result<(Value, Answer, Told), Failed> {
         let call = self.call(body, true);
-        let answer = self.asker.send(&call).await?;
+        let answer = self.asker.send(&call).await.map_err(unset)?;
         let mut told: Told = understood(&answer)?;
         Ok((told.snapshot.take(), answer, told))
     }

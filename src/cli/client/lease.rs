@@ -120,6 +120,22 @@ impl Lease {
         }
     }
 
+    /// What becomes of it when somebody sets a count.
+    pub(super) fn ended(&self, dry_run: bool) -> String {
+        let whose = match self.holder.as_str() {
+            "" => "the lease that there was".into(),
+            holder => format!("{holder}'s lease"),
+        };
+        let (ends, stay) = match dry_run {
+            true => ("would end", "would not come back"),
+            false => ("has ended", "will not come back"),
+        };
+        match self.previous_replica_count {
+            Some(before) => format!("{whose} {ends}: its {before} from before {stay}"),
+            None => format!("{whose} {ends}"),
+        }
+    }
+
     /// What becomes of the count then.
     pub(super) fn words(&self) -> String {
         let holder = match self.holder.as_str() {

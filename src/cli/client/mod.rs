@@ -16,6 +16,7 @@ mod read;
 mod rollout;
 mod snapshot;
 mod watch;
+mod whoami;
 mod write;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -140,7 +141,7 @@ pub(super) enum ClientCommand {
     Wait(read::WaitArgs),
     /// Show whom a server takes you for, and what you may do
     #[command(after_help = EXIT_CODES)]
-    Whoami(read::WhoamiArgs),
+    Whoami(whoami::WhoamiArgs),
     /// Keep servers by name, with the files to ask them with
     Context(context::ContextArgs),
     /// Write what a shell's completion may put in the place of the last word
@@ -239,7 +240,7 @@ pub(super) fn run(command: ClientCommand) -> ExitCode {
             ClientCommand::Resume(args) => write::pause(&args, false).await,
             ClientCommand::Rollback(args) => write::rollback(&args).await,
             ClientCommand::Wait(args) => read::wait(&args).await,
-            ClientCommand::Whoami(args) => read::whoami(&args).await,
+            ClientCommand::Whoami(args) => whoami::whoami(&args).await,
             ClientCommand::Context(args) => context::run(&args),
             ClientCommand::Complete(args) => {
                 completion::write_names(&args, &super::Cli::command()).await;

@@ -1,4 +1,4 @@
-//! `get`, `wait` and `whoami`: Deployments in detail, and the caller.
+//! `get` and `wait`: Deployments in detail.
 
 use std::time::Duration;
 
@@ -51,15 +51,6 @@ pub(in crate::cli) struct WaitArgs {
     quiet: bool,
     #[command(flatten)]
     namespace: NamespaceArgs,
-    #[command(flatten)]
-    server: ServerArgs,
-}
-
-/// The arguments of `headcount whoami`.
-#[derive(Debug, Args)]
-pub(in crate::cli) struct WhoamiArgs {
-    #[command(flatten)]
-    output: OutputArgs,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -395,23 +386,6 @@ pub(super) async fn wait(args: &WaitArgs) -> Result<(), Failed> {
         Err(failed) => return Err(asker.helped(failed, &deployment).await),
     }
     Ok(())
-}
-
-/// Shows whom the server takes the caller for.
-pub(super) async fn whoami(args: &WhoamiArgs) -> Result<(), Failed> {
-    let target = args.server.target()?;
-    let told: Value = Asker::new(&target).read("/api/v1/whoami".into()).await?;
-    let format = args.output.output;
-    let principal = told["principal"]
-        .as_str()
-        .or(told["noPrincipal"].as_str())
-        .unwrap_or("nobody");
-    match format {
-        Format::Json => output::value(format, &told),
-        Format::Name => output::data(&format!("{}\n", printable(principal))),
-        // What it is made of has no columns: YAML is what is easily read of it.
-        Format::Yaml | Format::Table | Format::Wide => output::value(Format::Yaml, &told),
-    }
 }
 
 #[cfg(test)]

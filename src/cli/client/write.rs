@@ -133,16 +133,17 @@ pub(super) async fn set(args: &SetArgs) -> Result<(), Failed> {
     let target = args.write.server.target_of_writes()?;
     let mut write = Writing::new(&args.name, &args.write, &target)?;
     write.only_if_now(args.current).await?;
+    let there = write.lease().await;
     let Some(seconds) = args.lease else {
         let body = json!({ "replicaCount": args.count });
+        let dry_run = args.write.dry_run;
         return write
             .send(Method::PUT, "replicas", &body, |done| {
-                count_words(&done["previousReplicaCount"], &done["replicaCount"])
+                words_of_count(done, there.as_ref(), dry_run)
             })
             .await;
     };
     write.leases = true;
-    let there = write.lease().await;
     let body = json!({ "replicaCount": args.count, "durationSeconds": seconds });
     write
         .send(Method::PUT, "lease", &body, |done| {
@@ -162,12 +163,28 @@ pub(super) async fn step(args: &StepArgs) -> Result<(), Failed> {
         let key = format!("{:032x}", fastrand::u128(..));
         write.key = Some(key);
     }
+    let there = write.lease().await;
     let body = json!({ "delta": args.delta });
+    let dry_run = args.write.dry_run;
     write
         .send(Method::PATCH, "replicas", &body, |done| {
-            count_words(&done["previousReplicaCount"], &done["replicaCount"])
+            words_of_count(done, there.as_ref(), dry_run)
         })
         .await
+}
+
+/// What became of a count that isn't leased, and of the lease that was there.
+fn words_of_count(done: &Value, there: Option<&Lease>, dry_run: bool) -> String {
+    let (before, now) = (&done["previousReplicaCount"], &done["replicaCount"]);
+    // A lease whose count isn't there any more was over.
+    let ended = there.filter(|lease| lease.replica_count == before.as_i64());
+    match ended {
+        None => count_words(before, now),
+        Some(ended) if before == now => {
+            format!("keeps its {now} replicas; {}", ended.ended(dry_run))
+        }
+        Some(ended) => format!("{}; {}", count_words(before, now), ended.ended(dry_run)),
+    }
 }
 
 fn count_words(before: &Value, now: &Value) -> String {

@@ -224,12 +224,12 @@ fn a_verdict_lasts_as_long_as_the_shortest_lived_part_of_its_path() {
             .judge(&chain, seconds(NOW))
             .unwrap();
         assert_eq!(verdict.valid_from, seconds(1_772_323_200));
-        verdict.valid_until
+        (verdict.valid_until, verdict.bound)
     };
-    let september = seconds(1_788_220_800);
+    let september = (seconds(1_788_220_800), Bound::Issuer);
     assert_eq!(end(vec![], Checks::default()), september);
     // The list may not be used any more in the second of its nextUpdate.
-    let july = seconds(1_782_864_000 - 1);
+    let july = (seconds(1_782_864_000 - 1), Bound::RevocationList);
     assert_eq!(end(vec![root.crl(crl_of(&[]))], Checks::default()), july);
     let accepting = Checks {
         expired_crl: ExpiredCrl::Accept,
@@ -249,13 +249,13 @@ fn a_roots_end_is_a_verdicts_end_only_where_roots_must_be_valid() {
             root_validity,
             ..Checks::default()
         };
-        verifier(&[&root], vec![], checks)
+        let verdict = verifier(&[&root], vec![], checks)
             .judge(&alice, seconds(NOW))
-            .unwrap()
-            .valid_until
+            .unwrap();
+        (verdict.valid_until, verdict.bound)
     };
-    assert_eq!(end(true), seconds(1_782_864_000));
-    assert_eq!(end(false), seconds(1_798_761_600));
+    assert_eq!(end(true), (seconds(1_782_864_000), Bound::Issuer));
+    assert_eq!(end(false), (seconds(1_798_761_600), Bound::Certificate));
 }
 
 #[test]

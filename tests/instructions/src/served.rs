@@ -16,7 +16,7 @@ use headcount::{
     server::{Server, drain::Step},
     store::{Deployment, Scope, Store},
     telemetry::metrics::Metrics,
-    tls::{Identity, TlsFiles, TlsSettings},
+    tls::{Bound, Identity, TlsFiles, TlsSettings},
 };
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore,
@@ -125,6 +125,8 @@ impl Served {
             issuer: "CN=demo".into(),
             not_before: SystemTime::UNIX_EPOCH,
             valid_until: SystemTime::now() + Duration::from_secs(24 * 60 * 60),
+            bound: Bound::Certificate,
+            not_after: SystemTime::now() + Duration::from_secs(24 * 60 * 60),
         };
         let generation = self.generations.current();
         let caller_of = Caller::new(

@@ -36,6 +36,10 @@ authorization:
     assert_eq!(told["groups"], json!(["ci"]));
     assert_eq!(told["certificate"]["serial"], "2a");
     assert_eq!(told["certificate"]["issuer"], "CN=clients");
+    let bound = &told["certificate"]["validUntilOf"];
+    assert_eq!(bound, "certificate");
+    let ends = ["validUntil", "notAfter"].map(|end| &told["certificate"][end]);
+    assert!(ends[0].is_string() && ends[0] == ends[1], "{ends:?}");
     assert_eq!(told["authorization"], "policy");
     let rule = json!([{
         "rule": "ci", "effect": "allow", "verbs": ["get", "scale"], "namespaces": ["web", "team-*"],

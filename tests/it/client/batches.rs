@@ -392,6 +392,32 @@ async fn a_batch_whose_answer_is_lost_can_be_brought_back_all_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_batch_whose_dry_run_is_lost_says_that_nothing_was_set() {
+    let site = Site::start().await;
+    let proxy = Proxy::start(site.serving.address).await;
+    let server = format!("https://{}", proxy.address);
+    let slow = Rule::new(On::Scale, Fault::Delay(Duration::from_secs(5)));
+    let faults = site.cluster.cluster.faults();
+    let slow = faults.add(slow);
+    let program = site.here(&["batch", "shop=5", "jobs/mailer=6", "--server", &server]);
+    eventually(Duration::from_secs(20), "the dry run", async || {
+        faults.fired(slow) > 0
+    })
+    .await;
+    proxy.cut();
+    let ended = program.ended().await;
+    let words = [
+        "the connection ended before an answer came",
+        "nothing was set: so far it was only asked what would become of them",
+    ];
+    failed(&ended, 8, &words);
+    assert!(!ended.stderr[0].contains("rustls"), "{ended:#?}");
+    assert!(site.snapshots().is_empty());
+    faults.clear();
+    assert_eq!(site.counts(ALL).await, [1, 1, 1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn ctrl_c_waits_for_what_became_of_a_batch_and_a_second_one_says_how_to_find_out() {
     let site = Site::start().await;
     slow_after_a_plan_of(&site, 1);

@@ -227,3 +227,39 @@ async fn a_lease_over_another_ones_is_said_to_renew_it_with_what_it_goes_back_to
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_count_that_ends_somebodys_lease_is_said_to_also_where_it_is_the_same() {
+    let (site, _file) = leasing().await;
+    let pipeline = site.serving.files.client2.clone();
+    let ends = "; alice's lease has ended: its 1 from before will not come back";
+    for (words, done) in [
+        (&["set", "shop", "6"][..], "scaled from 5 to 6"),
+        (&["set", "shop", "5"], "keeps its 5 replicas"),
+        (&["step", "shop", "+2"], "scaled from 5 to 7"),
+    ] {
+        site.says(&["set", "shop", "5", "--for=1h", "-q"]).await;
+        let dry = [words, &["--dry-run"]].concat();
+        let dry = site.run_as(&pipeline, &dry).await.stdout.concat();
+        let would = "; alice's lease would end: its 1 from before would not come back (dry run";
+        assert!(dry.starts_with(&format!("web/shop {done}{would}")), "{dry}");
+        let ended = site.run_as(&pipeline, words).await;
+        assert_eq!(ended.code, Some(0), "{ended:#?}");
+        assert_eq!(ended.stdout, [format!("web/shop {done}{ends}")]);
+        assert!(site.run(&["leases"]).await.stdout.is_empty());
+        // Without a lease nothing is said of one.
+        site.says(&["set", "shop", "1", "-q"]).await;
+        assert_eq!(
+            site.says(&["set", "shop", "1"]).await,
+            ["web/shop has 1 replicas already"]
+        );
+    }
+    // A batch ends it with the same count, too.
+    site.says(&["set", "shop", "5", "--for=1h", "-q"]).await;
+    let batch = ["batch", "shop=5", "--dry-run"];
+    let ended = site.run_as(&pipeline, &batch).await;
+    assert_eq!(
+        ended.stderr[0],
+        "warning: web/shop: this ends the Deployment's lease, which would have brought 1 replicas back"
+    );
+}

@@ -2,6 +2,7 @@
 
 mod faults;
 mod kills;
+mod missing;
 mod own;
 mod past;
 mod returning;

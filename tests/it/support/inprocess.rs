@@ -20,7 +20,7 @@ use headcount::{
     limits::{Limiter, Limits},
     store::{LabelKeys, Store},
     telemetry::metrics::Metrics,
-    tls::Identity,
+    tls::{Bound, Identity},
 };
 use http::{Request, Uri};
 use leasing::Leasing;
@@ -404,6 +404,8 @@ fn caller(name: &str, rules: Rules) -> Caller {
         issuer: "CN=test".into(),
         not_before: SystemTime::UNIX_EPOCH,
         valid_until: SystemTime::now() + Duration::from_secs(1 << 30),
+        bound: Bound::Certificate,
+        not_after: SystemTime::now() + Duration::from_secs(1 << 30),
     };
     let principal = Principal {
         name: name.into(),

@@ -56,9 +56,24 @@ pub(super) struct Certificate {
     /// Hexadecimal.
     serial: String,
     issuer: String,
-    /// RFC 3339.
+    /// Until when the server takes it, unless what ends then is renewed before: whichever of it, its CAs and their revocation lists
+    /// ends first. RFC 3339.
     #[schema(format = DateTime)]
     valid_until: String,
+    valid_until_of: ValidUntilOf,
+    /// Until when the certificate itself is valid, and is to be renewed. RFC 3339.
+    #[schema(format = DateTime)]
+    not_after: String,
+}
+
+/// What ends first, at `validUntil`: the caller's certificate, that of a CA above it, or a revocation list, which whoever runs the server
+/// replaces by a newer one.
+#[derive(ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum ValidUntilOf {
+    Certificate,
+    Issuer,
+    RevocationList,
 }
 
 /// As whom the cluster knows the caller.
