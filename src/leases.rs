@@ -144,7 +144,7 @@ pub enum Step {
     /// Nothing before this time.
     Wait(Timestamp),
     /// Replace the lease by this one, on the condition that its object wasn't changed.
-    Replace(Box<Lease>),
+    Replace(Lease),
     /// Write the [previous](Lease::previous) count with the [mark of the return](Lease::mark_of_return), though it may be there
     /// already, on the condition that the Deployment has the version that was seen.
     Return,
@@ -197,19 +197,19 @@ pub fn settle(lease: &Lease, seen: Option<&Seen>, now: Timestamp) -> Step {
             State::Held | State::Ending => Step::End(End::Overtaken),
         };
     }
-    let replaced = |state| {
-        Step::Replace(Box::new(Lease {
-            state,
-            replicas: seen.replicas,
-            ..lease.clone()
-        }))
+    let replaced = |state| Lease {
+        state,
+        replicas: seen.replicas,
+        ..lease.clone()
     };
     match lease.state {
         // Before anything is written, so that no extension is promised meanwhile.
-        State::Held | State::Pending { .. } if now >= lease.until() => replaced(State::Ending),
+        State::Held | State::Pending { .. } if now >= lease.until() => {
+            Step::Replace(replaced(State::Ending))
+        }
         State::Pending { .. } if now < lease.settled() => Step::Wait(lease.due()),
-        State::Pending { .. } => replaced(State::Held),
-        State::Held if lease.replicas != seen.replicas => replaced(State::Held),
+        State::Pending { .. } => Step::Replace(replaced(State::Held)),
+        State::Held if lease.replicas != seen.replicas => Step::Replace(replaced(State::Held)),
         State::Held => Step::Wait(lease.until()),
         State::Ending => Step::Return,
     }
@@ -378,11 +378,11 @@ pub fn cancel(lease: &Lease, seen: Option<&Seen>, keep: bool) -> Result<Step, Re
         // What is written next would have nothing to end it.
         (State::Pending { version }, true) if version == seen.version => Err(Refusal::BeingTaken),
         (_, true) => Ok(Step::End(End::Kept)),
-        (_, false) => Ok(Step::Replace(Box::new(Lease {
+        (_, false) => Ok(Step::Replace(Lease {
             state: State::Ending,
             replicas: seen.replicas,
             ..lease.clone()
-        }))),
+        })),
     }
 }
 

@@ -121,7 +121,7 @@ fn a_lease_goes_back_once_its_time_is_over_and_not_before() {
     let Step::Replace(claimed) = settle(&held, Some(&ours), at(3600)) else {
         panic!("it isn't claimed")
     };
-    assert_eq!(*claimed, lease(State::Ending));
+    assert_eq!(claimed, lease(State::Ending));
     assert_eq!(settle(&claimed, Some(&ours), at(3600)), Step::Return);
     let mark = claimed.mark_of_return();
     let returned = seen(9, 3, &[&mark]);
@@ -159,7 +159,7 @@ fn a_pending_one_whose_count_is_there_is_held_and_ends_in_time() {
     let ours = seen(8, 10, &[MARK]);
     let pending = lease(PENDING);
     assert_eq!(settle(&pending, Some(&ours), at(29)), Step::Wait(at(30)));
-    let held = Step::Replace(Box::new(lease(State::Held)));
+    let held = Step::Replace(lease(State::Held));
     assert_eq!(settle(&pending, Some(&ours), at(30)), held);
     let short = Lease {
         seconds: 10,
@@ -325,7 +325,7 @@ fn a_cancelled_one_is_claimed_before_anything_is_written_or_ends_with_its_count(
     let held = lease(State::Held);
     assert_eq!(
         cancel(&held, Some(&ours), false),
-        Ok(Step::Replace(Box::new(lease(State::Ending))))
+        Ok(Step::Replace(lease(State::Ending)))
     );
     assert_eq!(cancel(&held, Some(&ours), true), Ok(Step::End(End::Kept)));
     for keep in [false, true] {

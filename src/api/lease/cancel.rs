@@ -320,10 +320,10 @@ impl Parameter for Cancellation {
 /// The claim of a lease that is to go back says who ended it: another server may be the one that brings the count back.
 fn claimed_by(step: Step, caller: &Caller) -> Step {
     match step {
-        Step::Replace(next) => Step::Replace(Box::new(Lease {
+        Step::Replace(next) => Step::Replace(Lease {
             ended_by: Some(caller.name().to_owned()),
-            ..*next
-        })),
+            ..next
+        }),
         other => other,
     }
 }

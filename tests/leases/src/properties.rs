@@ -41,7 +41,7 @@ fn left_alone(world: &World) -> Option<World> {
         let at = Some(seen.version);
         let what = match settle(&lease, Some(&seen), Timestamp::MAX) {
             Step::Wait(_) => return None,
-            Step::Replace(next) => What::Replace(Some(version), crate::cluster::Text(*next)),
+            Step::Replace(next) => What::Replace(Some(version), crate::cluster::Text(next)),
             Step::Return => What::Count(at, lease.previous, Some(lease.mark_of_return())),
             Step::Fence => What::Count(at, seen.replicas, None),
             Step::End(end) => What::Delete(Some(version), end == End::Kept),

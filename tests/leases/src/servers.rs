@@ -188,7 +188,7 @@ impl World {
             {
                 back(Some(version))
             }
-            Step::Replace(next) => What::Replace(Some(object.version), Text(*next)),
+            Step::Replace(next) => What::Replace(Some(object.version), Text(next)),
             Step::Return => match scene.defect {
                 Some(Defect::ReturnUnconditional) => back(None),
                 Some(Defect::DeleteFirst) => {
