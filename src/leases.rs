@@ -43,7 +43,7 @@ pub struct Lease {
     /// The principal that took or renewed it last; empty for one without a name.
     pub holder: String,
     /// The principal that ended it by hand, while the count before is brought back; empty for one without a name.
-    pub ended_by: Option<String>,
+    pub ended_by: Option<Box<str>>,
     /// When it was taken.
     pub taken: Timestamp,
     /// When it was taken, renewed or extended last.

@@ -338,8 +338,8 @@ async fn ended(
 /// The write that goes back once a lease has ended.
 fn return_of(lease: &Lease) -> WriteRequest {
     let (who, why) = match &lease.ended_by {
-        Some(by) => (by, Why::ByHand),
-        None => (&lease.holder, Why::TimeOver),
+        Some(by) => (&**by, Why::ByHand),
+        None => (&*lease.holder, Why::TimeOver),
     };
     let mark = of_return(&lease.mark_of_return(), why);
     let manager = field_manager(who);

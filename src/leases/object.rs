@@ -144,7 +144,7 @@ impl Stored {
             state,
             reason: annotations.get(REASON).cloned(),
             holder: spec.holder_identity.unwrap_or_default(),
-            ended_by: annotations.get(ENDED_BY).cloned(),
+            ended_by: annotations.get(ENDED_BY).map(|by| by.as_str().into()),
             taken: time(spec.acquire_time, "acquireTime")?,
             renewed: time(spec.renew_time, "renewTime")?,
             seconds,
@@ -184,7 +184,7 @@ impl Lease {
             annotations.insert(REASON, reason.clone());
         }
         if let Some(by) = &self.ended_by {
-            annotations.insert(ENDED_BY, by.clone());
+            annotations.insert(ENDED_BY, by.to_string());
         }
         let spec = Spec {
             // Kubernetes takes none that is empty.

@@ -66,6 +66,10 @@ fn an_object_says_all_of_a_lease_and_is_read_as_the_same() {
                 reason: None,
                 ..lease(state)
             },
+            Lease {
+                ended_by: Some("bob".into()),
+                ..lease(state)
+            },
         ] {
             let mut object = lease.object();
             object["metadata"]["uid"] = uid(9).to_string().into();

@@ -3,7 +3,7 @@
 import { call, NoAnswer, sentence } from "./api.js";
 import { alertOf, buttons, field, form, headerText, openDialog, typed, waiting, warning } from "./dialog.js";
 import { announce, button, el, setText } from "./dom.js";
-import { hear } from "./present.js";
+import { hear, newsLine } from "./present.js";
 import { clock, duration, seconds } from "./times.js";
 
 /** The most that the API takes in one call. */
@@ -56,7 +56,7 @@ function ask(of, wish, wrong) {
   const said = el("div", {}, wrong);
   const table = list(items.map((one) => [keyOf(one), nowInWords(one)]));
   const cells = [...table.querySelectorAll("td")];
-  const news = el("p", { class: "news", role: "status", "aria-live": "polite" });
+  const news = newsLine();
   of.live.heard = () => {
     const changed = items.filter((one, at) => cells[at].textContent !== nowInWords(one));
     items.forEach((one, at) => setText(cells[at], nowInWords(one)));

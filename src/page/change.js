@@ -3,7 +3,7 @@
 import { call, NoAnswer, pathOf, pause, sentence } from "./api.js";
 import { alertOf, allowedInWords, buttons, detailOf, field, form, headerText, openDialog, othersInWords, ownerInWords, typed, waiting, warning } from "./dialog.js";
 import { announce, button, el, fill, forbid, setText } from "./dom.js";
-import { followPresent, isSame, newsInWords, readPresent } from "./present.js";
+import { followPresent, isSame, newsInWords, newsLine, readPresent } from "./present.js";
 import { followRollout, rolloutBar } from "./rollout.js";
 import { clock, duration, seconds } from "./times.js";
 
@@ -32,9 +32,6 @@ export async function changeCount(namespace, name, me, wish = {}) {
   ask(of, wish);
   followPresent(namespace, name, present, changed, dialog.signal);
 }
-
-/** Where news are told: to those who don't see it too, and the focus stays where it is. */
-const newsLine = () => el("p", { class: "news", role: "status", "aria-live": "polite" });
 
 function ask(of, wish, wrong) {
   const { dialog, me } = of;

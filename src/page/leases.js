@@ -3,6 +3,7 @@
 import { call, NoAnswer, pathOf, reach, read, sentence } from "./api.js";
 import { alertOf, buttons, field, form, openDialog, typed, waiting } from "./dialog.js";
 import { announce, button, cell, el, fill, keepFocus, tableBody, tableOf, tableRow, timeLeft } from "./dom.js";
+import { newsOfLease } from "./present.js";
 import { LEASED } from "./rows.js";
 import { clock, duration, seconds } from "./times.js";
 
@@ -139,6 +140,7 @@ export class Leases {
 export function extendLease(lease, changed) {
   const title = `${lease.namespace}/${lease.name}`;
   const dialog = openDialog(`Extend the lease of ${title}`);
+  const news = newsOfLease(lease, dialog.signal);
   const ask = (text, wrong) => {
     const time = el("input", { type: "text", placeholder: "2h, 90m, 1d", autocomplete: "off", autofocus: true, ".value": text });
     const submit = () => {
@@ -152,6 +154,7 @@ export function extendLease(lease, changed) {
       form(
         submit,
         el("p", {}, `${lease.replicaCount} replicas until ${clock(lease.until)}, then ${lease.previousReplicaCount} again.`),
+        news,
         field("For how long from now", time),
         wrong,
         buttons(button("Cancel", dialog.close), el("button", { type: "submit", class: "primary" }, "Extend")),
@@ -165,6 +168,7 @@ export function extendLease(lease, changed) {
 export function cancelLease(lease, changed) {
   const title = `${lease.namespace}/${lease.name}`;
   const dialog = openDialog(`End the lease of ${title}`);
+  const news = newsOfLease(lease, dialog.signal);
   const path = pathOf(lease.namespace, lease.name, "/lease");
   const { replicaCount, previousReplicaCount: before } = lease;
   const end = (keep) => {
@@ -176,6 +180,7 @@ export function cancelLease(lease, changed) {
     const zero = before === 0 && replicaCount !== 0 && typed(lease.name, `Going back to 0 stops every Pod. Type ${lease.name} to do so`, back);
     dialog.show(
       el("p", {}, `${replicaCount} replicas until ${clock(lease.until)}. What shall be the count from now on?`),
+      news,
       wrong,
       zero,
       buttons(button("Cancel", dialog.close), button(`Keep ${replicaCount}`, () => end(true)), back),

@@ -2,6 +2,7 @@
 
 import { call, pathOf, pause, reach } from "./api.js";
 import { ownerInWords } from "./dialog.js";
+import { el, setText } from "./dom.js";
 import { clock } from "./times.js";
 
 /** Seconds between two looks where the stream tells of nothing. */
@@ -61,6 +62,29 @@ async function news(of, signal) {
   const told = new Promise((resolve) => hear(({ namespace, name }) => `${namespace}/${name}` === of && resolve(), until));
   await Promise.race([told, pause(document.hidden ? 15 : EVERY, until)]).catch(() => {});
   over.abort();
+}
+
+/** Where news are told: to those who don't see it too, and the focus stays where it is. */
+export const newsLine = () => el("p", { class: "news", role: "status", "aria-live": "polite" });
+
+/** Such a line of a lease that a dialog is about, for as long as its signal lets it. */
+export function newsOfLease({ namespace, name, ...lease }, signal) {
+  const line = newsLine();
+  let before = { now: lease.replicaCount, detail: { lease } };
+  const tell = (present) => {
+    const words = newsInWords(before, present, {});
+    if (words.length) setText(line, words.join(" "));
+    before = present;
+  };
+  readPresent(namespace, name, signal)
+    .then((present) => {
+      before.tag = present.tag;
+      // Without its details it isn't known what has become of the lease.
+      if (!present.detail.unread) tell(present);
+      return followPresent(namespace, name, present, tell, signal);
+    })
+    .catch(() => {});
+  return line;
 }
 
 /** What has changed between two looks, in a sentence each: nothing for what doesn't matter to whoever sets the count. `me` is who looks. */

@@ -74,9 +74,13 @@ run(async () => {
   same(await step("another caller leases", "web", "cart", 4), 200, "a lease");
   await page.keyboard.press("2");
   await page.getByRole("button", { name: "End the lease of web/cart", exact: true }).click();
-  await page.getByRole("button", { name: "Back to 2" }).click();
+  await button("Back to 2").waitFor();
+  same(await step("another caller leases", "web", "cart", 6), 200, "a renewal");
+  await says("ci-pipeline renewed the lease: 6 until");
+  await button("Back to 2").click();
   await until("what was", async () => (await step("count", "web", "cart")) === 2);
+  await dialog.waitFor({ state: "detached" });
   await page.keyboard.press("3");
-  await until("who ended it", async () => /web\/cart\s+4 → 2.*alice \(ended the lease\)/s.test(await table.locator("tr").first().innerText()));
+  await until("who ended it", async () => /web\/cart\s+6 → 2.*alice \(ended the lease\)/s.test(await table.locator("tr").first().innerText()));
   same((await row(page, "web/cart"))?.desired ?? 2, 2, "its count");
 });

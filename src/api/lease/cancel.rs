@@ -321,7 +321,7 @@ impl Parameter for Cancellation {
 fn claimed_by(step: Step, caller: &Caller) -> Step {
     match step {
         Step::Replace(next) => Step::Replace(Lease {
-            ended_by: Some(caller.name().to_owned()),
+            ended_by: Some(caller.name().into()),
             ..next
         }),
         other => other,

@@ -116,11 +116,7 @@ pub(super) async fn history(args: &HistoryArgs) -> Result<(), Failed> {
         let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".into());
         let by = principal.or_else(|| manager.clone());
         let by = by.unwrap_or_else(|| "unknown".into());
-        let by = match one.lease.as_deref() {
-            Some("ended") => format!("{by} (end of lease)"),
-            Some("cancelled") => format!("{by} (ended the lease)"),
-            _ => by,
-        };
+        let by = with_lease(by, one.lease.as_deref());
         let mut cells = vec![
             one.time,
             one.namespace,
@@ -135,4 +131,27 @@ pub(super) async fn history(args: &HistoryArgs) -> Result<(), Failed> {
         table.row(cells);
     }
     output::table(&table)
+}
+
+/// Who made a change, and what the end of a lease has to do with it: a count that came back by itself is no decision of its holder's.
+fn with_lease(by: String, lease: Option<&str>) -> String {
+    match lease {
+        Some("ended") => format!("{by} (end of lease)"),
+        Some("cancelled") => format!("{by} (ended the lease)"),
+        _ => by,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_that_came_back_by_itself_is_told_from_one_that_somebody_brought_back() {
+        let of = |lease| with_lease("alice".into(), lease);
+        assert_eq!(of(None), "alice");
+        assert_eq!(of(Some("ended")), "alice (end of lease)");
+        assert_eq!(of(Some("cancelled")), "alice (ended the lease)");
+        assert_eq!(of(Some("of a later server")), "alice");
+    }
 }

@@ -273,6 +273,7 @@ mod tests {
             state: State::Held,
             reason: None,
             holder: "alice".into(),
+            ended_by: None,
             taken: jiff::Timestamp::UNIX_EPOCH,
             renewed: jiff::Timestamp::UNIX_EPOCH,
             seconds,
