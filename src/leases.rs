@@ -328,6 +328,8 @@ pub enum Refusal {
     Ending,
     /// The count isn't the lease's any more.
     Overtaken,
+    /// The count before is there again.
+    Returned,
 }
 
 /// The lease with so many seconds from now on, to be written on the condition that its object wasn't changed.
@@ -370,6 +372,7 @@ pub fn cancel(lease: &Lease, seen: Option<&Seen>, keep: bool) -> Result<Step, Re
     let seen = match ours(lease, seen) {
         Ok(seen) => seen,
         Err(Refusal::Overtaken) => return Ok(Step::End(End::Overtaken)),
+        Err(Refusal::Returned) => return Ok(Step::End(End::Returned)),
         Err(refusal) => return Err(refusal),
     };
     match (lease.state, keep) {
@@ -390,6 +393,9 @@ fn ours<'a>(lease: &Lease, seen: Option<&'a Seen>) -> Result<&'a Seen, Refusal> 
     let there = seen.filter(|seen| seen.uid == lease.uid);
     match (there.filter(|seen| lease.holds(seen)), lease.state) {
         (Some(seen), _) => Ok(seen),
+        (None, _) if there.is_some_and(|seen| seen.has(&lease.mark_of_return())) => {
+            Err(Refusal::Returned)
+        }
         (None, State::Pending { .. }) if there.is_some() => Err(Refusal::BeingTaken),
         (None, _) => Err(Refusal::Overtaken),
     }

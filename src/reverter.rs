@@ -34,6 +34,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// How long one waits that couldn't be settled, at first and at most.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// How long a server leaves counts to others that has no record of what it does.
+const STANDS_DOWN: Duration = Duration::from_secs(60);
 /// How long what is under way has at the end.
 const FINISH: Duration = Duration::from_secs(10);
 
@@ -53,6 +55,8 @@ struct Parts {
 pub struct Reverter {
     parts: Arc<Parts>,
     election: Election,
+    /// Until when others are to bring counts back.
+    stands_down: Option<Instant>,
     under_way: JoinSet<Result<Settled, Unsettled>>,
     busy: HashMap<Id, Key>,
     /// Those that couldn't be settled, until when, and how long they waited.
@@ -74,6 +78,7 @@ impl Reverter {
     ) -> Self {
         Self {
             election: Election::new(Arc::clone(&leases)),
+            stands_down: None,
             parts: Arc::new(Parts {
                 deployments,
                 leases,
@@ -97,7 +102,7 @@ impl Reverter {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                _ = elect.tick() => self.election.attempt().await,
+                _ = elect.tick() => self.elect().await,
                 Some(done) = self.under_way.join_next_with_id() => {
                     // One that panicked is tried again, as others that failed.
                     let (id, settled) = done.unwrap_or_else(|error| {
@@ -111,6 +116,19 @@ impl Reverter {
         let finish = async { while self.under_way.join_next().await.is_some() {} };
         let _ = timeout(FINISH, finish).await;
         self.election.release().await;
+    }
+
+    /// Stands for the election, unless what has to be settled would be left undone here: others may be able to.
+    async fn elect(&mut self) {
+        if self.election.is_won() && self.parts.audit.refuses() {
+            self.stands_down = Some(Instant::now() + STANDS_DOWN);
+        }
+        let later = self.stands_down.is_some_and(|until| Instant::now() < until);
+        if later || (self.parts.rules)().read_only {
+            self.election.release().await;
+        } else {
+            self.election.attempt().await;
+        }
     }
 
     /// Begins to settle what has to be.

@@ -88,10 +88,12 @@ impl<P: Parameter> Write<P> {
             result
         };
         let names = self.request.names();
-        of_write(P::APPLIED, self.parameter(), &self.origin, names)
+        let record = of_write(P::APPLIED, self.parameter(), &self.origin, names)
             .with("from", from)
             .with("to", to)
-            .and(P::further(&self.wish))
+            .and(P::further(&self.wish));
+        let more = self.parameter().outcome(written).into_iter();
+        more.fold(record, |record, (name, value)| record.with(name, value))
             .with("result", result)
             .with("status", status)
             .with("resource_version", written.resource_version)

@@ -101,7 +101,7 @@ pub enum ApiError {
     NoLease,
     /// 404
     #[error(
-        "leases are not switched on at this server: give it leases.namespace, the namespace where it keeps them, in its configuration"
+        "this server has no leases: they are switched off, or have no namespace; leases.enabled and leases.namespace in its configuration are what they take"
     )]
     LeasesOff,
     /// 404
@@ -234,6 +234,9 @@ pub enum ApiError {
     #[error("{0}")]
     OutOfBounds(#[from] BoundsViolation),
     /// 422
+    #[error("the lease is somebody else's, and what it brings back isn't yours to set: {0}")]
+    ReturnOutOfBounds(BoundsViolation),
+    /// 422
     #[error("{0}")]
     ImageNotAllowed(#[from] ImageViolation),
     /// 422
@@ -276,7 +279,7 @@ pub enum ApiError {
     },
     /// 422
     #[error(
-        "the count can't go back to what it was before the lease: {0}; end it with ?keep=true, or set another count"
+        "the count can't go back to what it was before the lease: {0}; set the count that is wanted, or keep this one with ?keep=true where the bounds let it"
     )]
     LeaseReturn(String),
     /// 422

@@ -212,20 +212,38 @@ fn judge<P: Parameter>(write: &Write<P>, now: &Details) -> Result<(), ApiError> 
     )
 }
 
-/// Judges the count that a change of a lease leaves or brings, as one that the caller sets: a lease is no way around its rule.
-fn judge_count<P: Parameter>(write: &Write<P>, now: &Details, to: i32) -> Result<(), ApiError> {
+/// Judges the count that a change of a lease leaves, as one that the caller sets: a lease is no way around its rule.
+fn judge_kept<P: Parameter>(write: &Write<P>, now: &Details) -> Result<(), ApiError> {
+    Ok(judge_count(write, now, now.replicas, now.replicas)??)
+}
+
+/// Judges the count that the lease of somebody else brings back from this one, of whoever takes it over or has it end sooner: as
+/// one that the caller sets.
+fn judge_brought_back<P: Parameter>(
+    write: &Write<P>,
+    now: &Details,
+    lease: &Lease,
+    from: i32,
+) -> Result<(), ApiError> {
+    if !lease.holder.is_empty() && lease.holder == write.origin.caller.name() {
+        return Ok(());
+    }
+    judge_count(write, now, from, lease.previous)?.map_err(ApiError::ReturnOutOfBounds)
+}
+
+/// What the caller's rule, the Deployment's annotations and the server say of such a change; or why it may not be made at all.
+fn judge_count<P: Parameter>(
+    write: &Write<P>,
+    now: &Details,
+    from: i32,
+    to: i32,
+) -> Result<Result<(), BoundsViolation>, ApiError> {
     let caller = write.caller()?;
     let names = write.request.names();
     let decision = authorization::permit(&caller, Verb::Scale, names, &now.labels)?;
     let server = Bounds::up_to(caller.rules.writes.max_replicas);
     let annotations = authorization::annotation_bounds(now);
-    decision.judge_count(now.replicas, to, &annotations, &server)?;
-    Ok(())
-}
-
-/// Whether it is the caller who took or renewed the lease last.
-fn is_holder<P: Parameter>(write: &Write<P>, lease: &Lease) -> bool {
-    !lease.holder.is_empty() && lease.holder == write.origin.caller.name()
+    Ok(decision.judge_count(from, to, &annotations, &server))
 }
 
 /// Whether a lease may go back to this count: by the server's own bound and those of the Deployment's annotations. What rules let
@@ -266,6 +284,9 @@ impl From<Refusal> for ApiError {
             }
             Refusal::Ending => {
                 "it has ended, and the count before is on its way: read the count before you take another"
+            }
+            Refusal::Returned => {
+                "it has ended, and the count before it is there again: take another if it is still wanted"
             }
             Refusal::Overtaken => {
                 "somebody else has set the count since, which has ended it: read the count before you take another"

@@ -93,6 +93,11 @@ pub(super) trait Parameter: Send + Sync + Sized + 'static {
         None
     }
 
+    /// What else of the outcome records have, by name.
+    fn outcome(&self, _: &Written<Self::State>) -> Vec<(&'static str, Value)> {
+        Vec::new()
+    }
+
     /// What is known of the parameter's value without asking the cluster, as records have it.
     fn known(&self, api: &Api, names: (&str, &str)) -> Value;
 

@@ -196,6 +196,12 @@ impl Audit {
         self.0.is_some()
     }
 
+    /// Whether what needs a record isn't done now: none can be written, and the failure policy is `closed`.
+    pub fn refuses(&self) -> bool {
+        let closed = |shared: &Arc<Shared>| shared.policy == FailurePolicy::Closed;
+        self.0.as_ref().is_some_and(closed) && self.failing().is_some()
+    }
+
     /// Since when records can't be written, and why; `None` while they can.
     pub fn failing(&self) -> Option<(SystemTime, String)> {
         let failing = lock(&self.0.as_ref()?.failing).clone()?;

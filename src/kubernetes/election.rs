@@ -93,7 +93,7 @@ impl Election {
         }
         if before != self.is_won() {
             if before {
-                info!(name: "leases.election.lost", "this server brings no counts back until it is elected again");
+                lost();
             } else {
                 info!(name: "leases.election.won", "this server brings counts back when their leases are over");
             }
@@ -138,7 +138,14 @@ impl Election {
 
     /// Lets the next one have it at once.
     pub async fn release(&mut self) {
-        if self.renewed.take().is_none() || self.leases.admit().is_err() {
+        let won = self.is_won();
+        if self.renewed.take().is_none() {
+            return;
+        }
+        if won {
+            lost();
+        }
+        if self.leases.admit().is_err() {
             return;
         }
         let path = self.path();
@@ -188,6 +195,10 @@ impl Election {
         }
         object
     }
+}
+
+fn lost() {
+    info!(name: "leases.election.lost", "this server brings no counts back until it is elected again");
 }
 
 fn read(body: &Bytes) -> Result<Object, CallError> {

@@ -77,7 +77,9 @@ pub enum LeaseError {
     #[error("others changed the Lease object")]
     Changed,
     /// There is an object by this name that isn't a lease.
-    #[error("the Lease object {0} can't be read: {1}")]
+    #[error(
+        "the Lease object {0} is none of headcount's, or was changed by hand: {1}; mend it, or end the lease with `kubectl delete lease {0}`, which leaves the count as it is"
+    )]
     Unreadable(String, NotALease),
     /// Admission, a quota or validation refused it, in these words.
     #[error("Kubernetes refused the Lease object: {0}")]

@@ -158,7 +158,7 @@ pub const EVENTS: &[Event] = &[
         "A lease was over and its count may not go back: by a bound of the server or of the Deployment, or by the cluster's admission. It is left as it is, and the lease has ended."),
     event("lease.reverted", &[Info], "principal namespace name from to resource_version",
         "A lease was over, and the count is what it was before."),
-    event("lease.taken", &[Info], "principal subject serial issuer address namespace name from to until result resource_version reason",
+    event("lease.taken", &[Info], "principal subject serial issuer address namespace name from to until back_to renews result resource_version reason",
         "A count was set for some time, or would have been: see `result`."),
     event("lease.unreadable", &[Warn], "object error",
         "A Lease object is labelled as a lease of a count and can't be read as one. It is left as it is."),

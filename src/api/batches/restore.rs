@@ -28,6 +28,8 @@ pub(super) struct Restore {
     set_to: i32,
     /// The mark of its write.
     mark: String,
+    /// Until when the count was leased that is brought back, if it was.
+    leased_until: Option<String>,
 }
 
 /// One of a snapshot, as one of a batch. Its own mark follows from the snapshot: whoever restores it again is recognised.
@@ -41,6 +43,7 @@ pub(super) fn item(before: Before) -> Item<Restore> {
             uid: before.uid,
             set_to: before.set_to,
             mark: before.mark,
+            leased_until: before.leased_until,
         },
         wish: before.replica_count,
     }
@@ -107,6 +110,10 @@ impl SetsCount for Restore {
 
     fn counted(state: &i32) -> i32 {
         *state
+    }
+
+    fn leased_until(&self) -> Option<&str> {
+        self.leased_until.as_deref()
     }
 }
 

@@ -13,6 +13,7 @@ use tracing::error;
 use super::{
     super::{
         Api, ApiError,
+        lease::second,
         limits::{self, Charged, Planned},
         write::{Asked, Origin, Parameter, refused},
     },
@@ -20,6 +21,7 @@ use super::{
     body::Names,
     snapshot::Before,
 };
+use crate::leases::Lease;
 
 /// Writes of one batch at once, unless `limits.writesAtOnce` gives a caller fewer.
 const AT_ONCE: usize = 8;
@@ -37,6 +39,11 @@ pub(super) trait SetsCount: Parameter {
     /// By what a write is recognised later that was `given` a mark; nothing where that isn't known.
     fn recognised(given: String, _: Option<&Self::State>) -> Option<String> {
         Some(given)
+    }
+
+    /// Until when the count was leased that is brought back, if it was.
+    fn leased_until(&self) -> Option<&str> {
+        None
     }
 
     /// How long the count is to stay.
@@ -188,6 +195,9 @@ impl Run {
         let written = written.unwrap_or_else(|_| Err(self.panicked()));
         let before = |uid, (replica_count, set_to), state: Option<&P::State>| {
             let mark = P::recognised(mark, state)?;
+            let lease = lease
+                .as_ref()
+                .filter(|lease| lease.replicas == replica_count);
             Some(Before {
                 namespace: names.0.clone(),
                 name: names.1.clone(),
@@ -195,6 +205,7 @@ impl Run {
                 replica_count,
                 set_to,
                 mark,
+                leased_until: lease.map(|lease| second(lease.until())),
             })
         };
         match written {
@@ -209,13 +220,20 @@ impl Run {
                     )
                 });
                 let (mut warnings, until) = (write.warnings(&written), P::until(&written.now));
-                if let (Some((leased, previous)), None) = (lease, &until)
+                if let (Some(lease), None) = (&lease, &until)
                     // One whose count isn't there any more is over.
-                    && leased == counts.previous
-                    && previous != counts.now
+                    && lease.replicas == counts.previous
+                    && lease.previous != counts.now
                     && !write.repeated()
                 {
+                    let previous = lease.previous;
                     warnings.push(format!("this ends the Deployment's lease, which would have brought {previous} replicas back"));
+                }
+                if let Some(until) = write.parameter().leased_until()
+                    && changed
+                {
+                    let count = counts.now;
+                    warnings.push(format!("{count} replicas were leased until {until}; they stay now, since a restoration takes no lease"));
                 }
                 Done {
                     outcome: Outcome::made(&counts, warnings, until),
@@ -233,11 +251,10 @@ impl Run {
         }
     }
 
-    /// The count of a Deployment's lease, and the one that it brings back, if it has one as far as this server knows.
-    fn lease(&self, (namespace, name): &Names) -> Option<(i32, i32)> {
+    /// A Deployment's lease, if it has one as far as this server knows.
+    fn lease(&self, (namespace, name): &Names) -> Option<Lease> {
         let known = self.api.deployments.leases()?.known()?;
-        let lease = &known.of(namespace, name)?.lease;
-        Some((lease.replicas, lease.previous))
+        Some(known.of(namespace, name)?.lease.clone())
     }
 
     fn failed(&self, names: Names, error: ApiError, before: Option<Before>) -> Done {

@@ -38,6 +38,13 @@ pub(super) struct Before {
     pub(super) set_to: i32,
     /// By what that is recognised, as long as nobody else has set the count.
     pub(super) mark: String,
+    /// Until when what it was would have stayed: it was leased.
+    #[serde(
+        default,
+        deserialize_with = "some_time",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(super) leased_until: Option<String>,
 }
 
 impl Snapshot {
@@ -60,6 +67,10 @@ fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> 
             "must be a time, such as 2026-11-28T17:00:00Z",
         )),
     }
+}
+
+fn some_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    time(deserializer).map(Some)
 }
 
 /// What a body says was there before.

@@ -50,6 +50,7 @@ impl ApiError {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE
             }
             Self::OutOfBounds(_)
+            | Self::ReturnOutOfBounds(_)
             | Self::ImageNotAllowed(_)
             | Self::Refused(..)
             | Self::TooManySelected { .. }

@@ -11,8 +11,8 @@ use super::{
         replicas::Replicas,
         write::{Failure, Parameter, Write, log_write},
     },
-    Count, Representation, counts, is_holder, judge, judge_count, judge_return, leases, no_lease,
-    refused, there, told,
+    Count, Representation, counts, judge, judge_brought_back, judge_kept, judge_return, leases,
+    no_lease, refused, there, told,
 };
 use crate::{
     access::{Caller, Verb},
@@ -85,14 +85,13 @@ impl Cancellation {
         let may = |now: &Details| judge_return(rules, now, previous);
         if returns {
             may(&details).map_err(|why| WriteError::Judged(ApiError::LeaseReturn(why)))?;
-            if !is_holder(write, &stored.lease) {
-                judge_count(write, &details, previous).map_err(WriteError::Judged)?;
-            }
+            let judged = judge_brought_back(write, &details, &stored.lease, details.replicas);
+            judged.map_err(WriteError::Judged)?;
             let pods = details.replicas.abs_diff(previous).into();
             write.charge(&caller, pods).map_err(WriteError::Judged)?;
         }
         if step == Step::End(End::Kept) {
-            judge_count(write, &details, details.replicas).map_err(WriteError::Judged)?;
+            judge_kept(write, &details).map_err(WriteError::Judged)?;
         }
         // Whatever the cluster refuses is told while the lease is untouched.
         let returned = if returns {

@@ -12,8 +12,8 @@ use super::{
         replicas::Replicas,
         write::{Failure, Parameter, Write, log_write},
     },
-    Count, Representation, counts, judge, judge_count, leases, length, no_lease, second, there,
-    told,
+    Count, Representation, counts, judge, judge_brought_back, judge_kept, leases, length, no_lease,
+    second, there, told,
 };
 use crate::{
     access::Verb,
@@ -47,7 +47,11 @@ impl Extension {
         let seen = details.seen();
         let extended = extend(&stored.lease, Some(&seen), write.wish, leases.now());
         let extended = extended.map_err(|refusal| WriteError::Judged(refusal.into()))?;
-        judge_count(write, &details, details.replicas).map_err(WriteError::Judged)?;
+        judge_kept(write, &details).map_err(WriteError::Judged)?;
+        if extended.until() < stored.lease.until() {
+            let judged = judge_brought_back(write, &details, &stored.lease, details.replicas);
+            judged.map_err(WriteError::Judged)?;
+        }
         if !write.request.dry_run {
             match leases.replace(&stored, &extended).await {
                 Ok(_) => {}

@@ -15,7 +15,7 @@ use super::{
         replicas::{self, Replicas},
         write::{Failure, Parameter, Write, log_write},
     },
-    Count, Representation, counts, leases, length, second, there, told,
+    Count, Representation, counts, judge_brought_back, leases, length, second, there, told,
 };
 use crate::{
     access::Verb,
@@ -118,7 +118,7 @@ impl Taking<'_> {
             mark: new_mark(),
         };
         let lease = existing.as_ref().map(|stored| &stored.lease);
-        let taken = match take(lease, &details.seen(), wanted, self.leases.now()) {
+        let (taken, renewed) = match take(lease, &details.seen(), wanted, self.leases.now()) {
             Take::Wait => return Ok(None),
             Take::Fence if write.request.dry_run => return Ok(None),
             Take::Fence => {
@@ -126,9 +126,10 @@ impl Taking<'_> {
                 fenced.map_err(|why| WriteError::Unavailable(why.why, None))?;
                 return Ok(None);
             }
-            Take::New(taken) | Take::Renewal(taken) => taken,
+            Take::New(taken) => (taken, None),
+            Take::Renewal(taken) => (taken, lease.cloned()),
         };
-        if !self.judged(&details).await? {
+        if !self.judged(&details, renewed.as_ref()).await? {
             return Ok(None);
         }
         let known = self.leases.known();
@@ -143,7 +144,7 @@ impl Taking<'_> {
             } else {
                 Some(unchanged(&details))
             };
-            return Ok(written.map(|written| with_lease(written, taken.held())));
+            return Ok(written.map(|written| with_lease(written, renewed, taken.held())));
         }
         let Some(stored) = self.write_object(existing, &details, &taken.lease).await? else {
             return Ok(None);
@@ -152,7 +153,11 @@ impl Taking<'_> {
     }
 
     /// Judges the write on the record of exactly the version that was read; `false` if the store has another one.
-    async fn judged(&self, details: &Details) -> Result<bool, WriteError<ApiError>> {
+    async fn judged(
+        &self,
+        details: &Details,
+        renewed: Option<&Lease>,
+    ) -> Result<bool, WriteError<ApiError>> {
         let write = self.write;
         let (namespace, name) = write.request.names();
         let status = &write.api.status;
@@ -167,7 +172,13 @@ impl Taking<'_> {
         if record.resource_version() != version || record.uid() != details.uid {
             return Ok(false);
         }
-        replicas::judge(write, &record, write.wish.replicas).map_err(WriteError::Judged)?;
+        let wanted = write.wish.replicas;
+        replicas::judge(write, &record, wanted).map_err(WriteError::Judged)?;
+        if let Some(lease) = renewed {
+            // Its new holder may end it.
+            let judged = judge_brought_back(write, details, lease, wanted);
+            judged.map_err(WriteError::Judged)?;
+        }
         Ok(true)
     }
 
@@ -225,7 +236,8 @@ impl Taking<'_> {
             // If that fails it is found to be held when it is settled.
             let _ = self.leases.replace(&stored, &held).await;
         }
-        Ok(Some(with_lease(written, held)))
+        let before = self.begun.as_ref().and_then(|begun| begun.before.clone());
+        Ok(Some(with_lease(written, before, held)))
     }
 
     /// Writes the count at exactly the version that was judged; nothing if it can't be any more.
@@ -284,12 +296,12 @@ fn unchanged(details: &Details) -> Written<i32> {
     }
 }
 
-fn with_lease(written: Written<i32>, lease: Lease) -> Written<Count> {
+fn with_lease(written: Written<i32>, before: Option<Lease>, lease: Lease) -> Written<Count> {
     Written {
         uid: written.uid,
         previous: Count {
             replicas: written.previous,
-            lease: None,
+            lease: before,
         },
         now: Count {
             replicas: written.now,
@@ -332,6 +344,21 @@ impl Parameter for LeasedReplicas {
 
     fn values(&self, written: &Written<Count>) -> (Value, Value) {
         counts(written)
+    }
+
+    fn outcome(&self, written: &Written<Count>) -> Vec<(&'static str, Value)> {
+        let (before, now) = (&written.previous.lease, &written.now.lease);
+        let mut fields = Vec::new();
+        if let Some(lease) = now {
+            fields.push(("until", second(lease.until()).into()));
+            fields.push(("back_to", lease.previous.into()));
+        }
+        if let Some(lease) = before {
+            fields.push(("renews", lease.holder.as_str().into()));
+            fields.push(("renews_until", second(lease.until()).into()));
+            fields.push(("renews_reason", lease.reason.as_deref().into()));
+        }
+        fields
     }
 
     fn changed(&self, written: &Written<Count>) -> bool {
@@ -400,8 +427,10 @@ impl Parameter for LeasedReplicas {
             .as_ref()
             .map(|lease| second(lease.until()));
         let until = until.unwrap_or_default();
+        let back_to = written.now.lease.as_ref().map(|lease| lease.previous);
+        let before = written.previous.lease.as_ref().map(|lease| &*lease.holder);
         log_write!(info, "lease.taken", write.origin, (namespace, name),
-            { from, to, until = %until, result, resource_version = written.resource_version },
+            { from, to, until = %until, back_to, renews = before, result, resource_version = written.resource_version },
             "Deployment {namespace}/{name} set from {from} to {to} replicas until {until}");
     }
 

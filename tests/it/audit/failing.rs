@@ -7,7 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Audited, of};
+use http::Method;
+
+use super::{
+    Audited,
+    leases::{LEASE, LEASES},
+    of,
+};
 use crate::support::{
     SimCluster, eventually,
     program::{Program, Serving, serve},
@@ -36,6 +42,27 @@ fn limit(serving: &Serving, size: &str) {
         .args(["--pid", &id, &format!("--fsize={size}:unlimited")])
         .status();
     assert!(set.unwrap().success());
+}
+
+#[tokio::test]
+async fn a_server_that_has_no_trail_leaves_leases_to_another_one() {
+    let cluster = SimCluster::start().await;
+    cluster.create("web", "shop", 3);
+    cluster.cluster.create_namespace("headcount");
+    let (audited, of_the_other) = (Audited::new("", LEASES), Audited::new("", LEASES));
+    let first = serve_unkilled(&audited, &cluster).await;
+    first.program.line("leases.election.won", 1).await;
+    let second = of_the_other.serve(&cluster).await;
+    let body = r#"{"replicaCount":10,"durationSeconds":10}"#;
+    let headers = [("content-type", "application/json")];
+    let taken = second.client.send(Method::PUT, LEASE, &headers, body).await;
+    assert_eq!(taken.status, 200, "{}", taken.text());
+    let size = std::fs::metadata(audited.file()).unwrap().len();
+    limit(&first, &size.to_string());
+    let back = async || second.client.count("web", "shop").await == Ok(3);
+    eventually(Duration::from_secs(60), "the count is back", back).await;
+    first.program.line("leases.election.lost", 1).await;
+    second.program.line("lease.reverted", 1).await;
 }
 
 #[tokio::test]

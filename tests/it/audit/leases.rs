@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::{Audited, of};
 use crate::support::{SimCluster, program::Serving};
 
-const LEASE: &str = "/namespaces/web/deployments/shop/lease";
-const LEASES: &str = "leases: {namespace: headcount}\n";
+pub(super) const LEASE: &str = "/namespaces/web/deployments/shop/lease";
+pub(super) const LEASES: &str = "leases: {namespace: headcount}\n";
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
 
 async fn served(audited: &Audited) -> (SimCluster, Serving) {
@@ -66,6 +66,31 @@ async fn records_of_leases_have_counts_as_numbers_and_their_length_as_one_too() 
         said(&records, "lease.cancelled", &counts),
         [json!([10, 10, null, true])]
     );
+}
+
+#[tokio::test]
+async fn a_record_of_a_lease_has_its_end_and_whose_it_renews_until_when_and_why() {
+    let audited = Audited::new("", LEASES);
+    let (_cluster, serving) = served(&audited).await;
+    let wanted = json!({"replicaCount": 10, "durationSeconds": 3600});
+    let headers = [JSON[0], ("x-reason", "a sale")];
+    let body = wanted.to_string();
+    let first = serving.client.send(Method::PUT, LEASE, &headers, &body);
+    assert_eq!(first.await.status, 200);
+    let until = serving.client.get(LEASE).await.json()["until"].clone();
+    let shorter = json!({"replicaCount": 12, "durationSeconds": 60});
+    sent(&serving, Method::PUT, "", &shorter).await;
+    assert_eq!(serving.terminated().await.code, Some(0));
+    let records = audited.records();
+    let told = ["back_to", "renews", "renews_until", "renews_reason"];
+    assert_eq!(
+        said(&records, "lease.taken", &told),
+        [
+            json!([3, null, null, null]),
+            json!([3, "alice", until, "a sale"])
+        ]
+    );
+    assert_eq!(said(&records, "lease.taken", &["until"])[0], json!([until]));
 }
 
 #[tokio::test]

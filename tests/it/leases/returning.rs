@@ -76,28 +76,45 @@ rules:
         let sent = server.sending_as(&bob, Method::DELETE, &path, &[], "");
         sent.await.status.as_u16()
     };
-    let extends = async || {
-        let body = r#"{"durationSeconds":600}"#;
-        let sent = server.sending_as(&bob, Method::PATCH, LEASE, &[JSON], body);
+    let extends = async |seconds: u64| {
+        let body = json!({"durationSeconds": seconds}).to_string();
+        let sent = server.sending_as(&bob, Method::PATCH, LEASE, &[JSON], &body);
         sent.await.status.as_u16()
+    };
+    let takes = async |query: &str| {
+        let path = format!("{LEASE}{query}");
+        let body = json!({"replicaCount": 9, "durationSeconds": 600}).to_string();
+        server
+            .sending_as(&bob, Method::PUT, &path, &[JSON], &body)
+            .await
     };
     // Of somebody else: 100 isn't brought back by one who may set 10.
     server.put("web", "shop", 100, &[]).await;
     assert_eq!(take(&server, 10, HOUR).await.status, 200);
     assert_eq!((ends("").await, count(&cluster)), (422, 10));
     assert_eq!(read(&server).await.json()["state"], "held");
-    assert_eq!(extends().await, 200);
+    // Nor by way of taking it over, or of having it end sooner.
+    for query in ["", "?dryRun=true"] {
+        let refused = takes(query).await;
+        assert_eq!(refused.status, 422);
+        let why = refused.json()["error"].to_string();
+        assert!(
+            why.contains("somebody else's") && why.contains("100"),
+            "{why}"
+        );
+    }
+    assert_eq!(extends(600).await, 422);
+    assert_eq!(read(&server).await.json()["holder"], "alice");
+    assert_eq!(extends(2 * HOUR).await, 200);
     assert_eq!(cancel(&server, "").await.status, 200);
     assert_eq!(count(&cluster), 100);
     // Its own: what was is brought back.
-    let body = json!({"replicaCount": 9, "durationSeconds": 600}).to_string();
-    let taken = server.sending_as(&bob, Method::PUT, LEASE, &[JSON], &body);
-    assert_eq!(taken.await.status, 200);
+    assert_eq!(takes("").await.status, 200);
     assert_eq!((ends("").await, count(&cluster)), (200, 100));
     // Nor is 50 made to stay.
     server.put("web", "shop", 5, &[]).await;
     assert_eq!(take(&server, 50, HOUR).await.status, 200);
-    assert_eq!((extends().await, ends("?keep=true").await), (422, 422));
+    assert_eq!((extends(600).await, ends("?keep=true").await), (422, 422));
     assert_eq!((ends("").await, count(&cluster)), (200, 5));
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use super::*;
@@ -120,6 +120,27 @@ async fn of_several_servers_one_brings_counts_back() {
     let scaled = |s: &InProcess| s.sent_since(start, |sent| sent.uri.path().ends_with("/scale"));
     let scaled: Vec<_> = servers.iter().map(scaled).collect();
     assert_eq!(scaled.iter().sum::<usize>(), 1, "{scaled:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_only_server_leaves_counts_to_others_as_soon_as_it_is_one() {
+    for at_first in [true, false] {
+        let (cluster, clock) = (cluster(), Clock::default());
+        let mut first = InProcess::leasing(&cluster, &rules(), &clock).await;
+        let read_only = Arc::new(AtomicBool::new(at_first));
+        let now = Arc::clone(&read_only);
+        first.reverts(move || WriteRules {
+            read_only: now.load(Ordering::Relaxed),
+            ..WriteRules::default()
+        });
+        sleep(Duration::from_secs(1)).await;
+        let second = server(&cluster, &clock).await;
+        take(&second, 10, HOUR).await;
+        read_only.store(true, Ordering::Relaxed);
+        pass(&clock, HOUR).await;
+        ends(&cluster, 12).await;
+        assert_eq!(count(&cluster), 3);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -155,4 +155,7 @@ pub(super) struct SnapshotItem {
     /// By what that is recognised, as long as nobody else has set the count.
     #[schema(pattern = "^[0-9a-f]{16}$")]
     mark: String,
+    /// Until when what it was would have stayed, where it was leased: brought back it stays. RFC 3339.
+    #[schema(nullable = false, format = DateTime)]
+    leased_until: Option<String>,
 }
