@@ -1,11 +1,14 @@
 //! `GET /whoami`.
 
-use headcount::pki::Leaf;
+use std::time::{Duration, SystemTime};
+
+use headcount::pki::{Leaf, RevocationList};
 use http::Method;
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::Governed;
-use crate::support::SimCluster;
+use crate::support::{SimCluster, eventually};
 
 #[tokio::test]
 async fn it_says_whom_the_server_takes_the_caller_for_and_what_that_may_do() {
@@ -77,4 +80,32 @@ async fn it_needs_a_valid_certificate_and_nothing_more() {
         anybody.send(Method::PUT, "/whoami", &[], "").await.status,
         405
     );
+}
+
+#[tokio::test]
+async fn the_end_of_a_revocation_list_is_told_as_that_and_beside_it_the_certificates_own() {
+    let governed = Governed::by("", SimCluster::start().await).await;
+    let certificate = async || {
+        let told = governed.client("runner").get("/whoami").await.json();
+        told["certificate"].clone()
+    };
+    let before = certificate().await;
+    assert_eq!(before["validUntilOf"], "certificate");
+    let (now, hour) = (SystemTime::now(), Duration::from_secs(3600));
+    let list = RevocationList::empty(0);
+    let list = list.sign(&governed.clients, now, hour).unwrap();
+    let file = governed.folder.path().join("clients.crl");
+    std::fs::write(&file, list).unwrap();
+    governed.becomes(&format!("clientCrl: {}\n", file.display()));
+    eventually(Duration::from_secs(20), "the list", async || {
+        certificate().await["validUntilOf"] == "revocationList"
+    })
+    .await;
+    let told = certificate().await;
+    let [until, own] = ["validUntil", "notAfter"].map(|end| told[end].as_str().unwrap().to_owned());
+    assert!(until < own, "{told:#}");
+    let [until, own] = [until, own].map(|time| time.parse::<Timestamp>().unwrap());
+    let left = until.duration_since(Timestamp::now()).as_secs();
+    assert!((3500..=3600).contains(&left), "{told:#}");
+    assert!(own > until);
 }
