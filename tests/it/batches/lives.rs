@@ -252,4 +252,16 @@ async fn leases_of_all_are_taken_in_one_call_and_end_with_what_restores_them() {
             .iter()
             .all(|name| cluster.count("web", name) == Some(3))
     );
+    // What was leased is a count like others once it is brought back.
+    for query in ["?dryRun=true", ""] {
+        let path = format!("/batches/restore{query}");
+        let undone = post(client, &path, &[], &back["snapshot"].to_string()).await;
+        assert_eq!(statuses(&undone), vec![200; 11], "{undone}");
+        let told = undone["results"][0]["warnings"][0].to_string();
+        let until = back["snapshot"]["items"][0]["leasedUntil"]
+            .as_str()
+            .unwrap();
+        assert!(told.contains(until) && told.contains("stay"), "{told}");
+        assert_eq!(known().await, 0);
+    }
 }
