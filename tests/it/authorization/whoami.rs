@@ -92,7 +92,7 @@ async fn the_end_of_a_revocation_list_is_told_as_that_and_beside_it_the_certific
     let before = certificate().await;
     assert_eq!(before["validUntilOf"], "certificate");
     let (now, hour) = (SystemTime::now(), Duration::from_secs(3600));
-    let list = RevocationList::empty(0);
+    let mut list = RevocationList::empty(0);
     let list = list.sign(&governed.clients, now, hour).unwrap();
     let file = governed.folder.path().join("clients.crl");
     std::fs::write(&file, list).unwrap();
