@@ -39,7 +39,7 @@ pub enum ApiError {
     BadStepBody(String),
     /// 400, as for [`ApiError::BadBody`].
     #[error(
-        "the body must be exactly one JSON object, {{\"items\": [{{\"namespace\": \"…\", \"name\": \"…\", \"replicaCount\": N}}, …]}} or {{\"labelSelector\": \"…\", \"replicaCount\": N}}, the latter with a \"namespace\" or without{0}"
+        "the body must be exactly one JSON object, {{\"items\": [{{\"namespace\": \"…\", \"name\": \"…\", \"replicaCount\": N}}, …]}} or {{\"labelSelector\": \"…\", \"replicaCount\": N}}, the latter with a \"namespace\" or without; either may have \"durationSeconds\", for leases{0}"
     )]
     BadBatchBody(String),
     /// 400, as for [`ApiError::BadBody`].
@@ -205,7 +205,7 @@ pub enum ApiError {
     ChangedSince(String),
     /// 412
     #[error(
-        "the Deployment was deleted since, and another one created under its name: left as it is"
+        "the Deployment by this name is another one than that of the snapshot: left as it is"
     )]
     ReplacedSince,
     /// 413
