@@ -14,9 +14,6 @@ fn text() -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::String)
 }
 
-/// Preconditions: the asterisk alone, or entity tags.
-const TAGS: &str = r#"^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$"#;
-
 fn number(least: i64, most: i64) -> ObjectBuilder {
     ObjectBuilder::new()
         .schema_type(Type::Integer)
@@ -145,16 +142,16 @@ pub(super) fn add(components: &mut Components) {
         (
             "If-None-Match.write",
             Header,
-            text().pattern(Some(TAGS)),
+            text(),
             Value::Null,
             "`*`, or tags: 412 if one of them is the Deployment's now.",
         ),
         (
             "If-Match",
             Header,
-            text().pattern(Some(TAGS)),
+            text(),
             Value::Null,
-            "The `ETag` of what the caller has read: 412 if it is another one now. `*` is any.",
+            "The `ETag` of what the caller has read: 412 if it is another one now. `*`, alone, is any.",
         ),
         (
             "Prefer",
