@@ -151,7 +151,7 @@ pub(super) fn add(components: &mut Components) {
             Header,
             text(),
             Value::Null,
-            "The `ETag` of what the caller has read: 412 if it is another one now. `*` is any.",
+            "The `ETag` of what the caller has read: 412 if it is another one now. `*`, alone, is any.",
         ),
         (
             "Prefer",
