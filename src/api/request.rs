@@ -20,23 +20,22 @@ const DISCARDED: Duration = Duration::from_secs(1);
 /// Refuses a body that isn't JSON in UTF-8 by its Content-Type, whose other parameters are fine, or that is in a coding.
 pub(super) fn json_content(headers: &HeaderMap) -> Result<(), ApiError> {
     let mut types = headers.get_all(header::CONTENT_TYPE).iter();
-    let parts = |value: &HeaderValue| -> Vec<String> {
-        let text = value.to_str().unwrap_or_default();
-        text.split(';').map(|part| part.trim().to_owned()).collect()
-    };
     let essence = |value: &HeaderValue| {
-        let first = parts(value).into_iter().next().unwrap_or_default();
-        first.eq_ignore_ascii_case("application/json")
+        let text = value.to_str().unwrap_or_default();
+        text.split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .eq_ignore_ascii_case("application/json")
     };
     let charset = |value: &HeaderValue| {
-        let mut parameters = parts(value).into_iter().skip(1);
-        parameters.find_map(|parameter| {
+        let parameters = value.to_str().unwrap_or_default().split(';').skip(1);
+        let mut charsets = parameters.filter_map(|parameter| {
             let (name, value) = parameter.split_once('=')?;
-            let value = value.trim().trim_matches('"').to_owned();
-            let other =
-                name.trim().eq_ignore_ascii_case("charset") && !value.eq_ignore_ascii_case("utf-8");
-            other.then_some(value)
-        })
+            let named = name.trim().eq_ignore_ascii_case("charset");
+            named.then(|| value.trim().trim_matches('"').to_owned())
+        });
+        charsets.find(|charset| !charset.eq_ignore_ascii_case("utf-8"))
     };
     let coded = headers
         .get_all(header::CONTENT_ENCODING)

@@ -10,7 +10,7 @@ use std::{
 
 use clap::{Args, Subcommand};
 
-use super::{BAD_CONFIGURATION, say};
+use super::{BAD_CONFIGURATION, client::whole_number, say};
 use crate::pki::{
     self, CertificateError, DenyBy, DenyError, Folder, FolderError, Leaf, NewAuthority,
     PresentedError, Reason, Trust, Usage, in_words, is_common_name, is_dns_name, is_file_stem,
@@ -454,8 +454,8 @@ fn end_of(lists: &ListDays) -> String {
     in_words(SystemTime::now() + DAY * lists.list_days)
 }
 
-fn days() -> clap::builder::RangedI64ValueParser<u32> {
-    clap::value_parser!(u32).range(1..=3650)
+fn days() -> impl Fn(&str) -> Result<u32, String> + Clone + Send + Sync + 'static {
+    whole_number(1, 3650)
 }
 
 fn common_name(text: &str) -> Result<String, &'static str> {

@@ -14,6 +14,9 @@ fn text() -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::String)
 }
 
+/// Preconditions: the asterisk alone, or entity tags.
+const TAGS: &str = r#"^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$"#;
+
 fn number(least: i64, most: i64) -> ObjectBuilder {
     ObjectBuilder::new()
         .schema_type(Type::Integer)
@@ -142,14 +145,14 @@ pub(super) fn add(components: &mut Components) {
         (
             "If-None-Match.write",
             Header,
-            text(),
+            text().pattern(Some(TAGS)),
             Value::Null,
             "`*`, or tags: 412 if one of them is the Deployment's now.",
         ),
         (
             "If-Match",
             Header,
-            text(),
+            text().pattern(Some(TAGS)),
             Value::Null,
             "The `ETag` of what the caller has read: 412 if it is another one now. `*` is any.",
         ),

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::{
     Failed,
-    arguments::{Named, NamespaceArgs, OutputArgs, ServerArgs, named},
+    arguments::{Named, NamespaceArgs, OutputArgs, ServerArgs, named, whole_number},
     asker::{Asker, understood},
     output::{self, Format, Table, words},
 };
@@ -20,7 +20,7 @@ pub(in crate::cli) struct HistoryArgs {
     #[command(flatten)]
     namespace: NamespaceArgs,
     /// The latest so many alone
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", value_parser = whole_number(1_u32, 1000))]
     limit: Option<u32>,
     #[command(flatten)]
     output: OutputArgs,

@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 use super::{
     Failed,
-    arguments::{Deployment, OutputArgs, ServerArgs, Target, namespace},
+    arguments::{Deployment, OutputArgs, ServerArgs, Target, namespace, whole_number},
     asker::{Asker, understood},
     failed::Code,
     lease::{self, Lease},
@@ -49,7 +49,7 @@ pub(in crate::cli) struct ListArgs {
     #[arg(long)]
     not_ready: bool,
     /// Ask for so many at a time, 10000 at most; 0 asks for all at once
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=10_000))]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole_number(0_u32, 10_000))]
     chunk_size: u32,
     #[command(flatten)]
     output: OutputArgs,

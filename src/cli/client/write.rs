@@ -11,7 +11,7 @@ use super::{
     Failed,
     arguments::{
         Deployment, Named, NamespaceArgs, OutputArgs, ServerArgs, Target, lease_time, named,
-        one_line, time,
+        one_line, time, whole_number,
     },
     asker::{Asker, understood},
     failed::Code,
@@ -64,10 +64,10 @@ pub(in crate::cli) struct SetArgs {
     #[arg(value_name = "[NAMESPACE/]NAME", value_parser = named)]
     name: Named,
     /// Its new count
-    #[arg(value_name = "COUNT", value_parser = clap::value_parser!(i32).range(0..), allow_negative_numbers = true)]
+    #[arg(value_name = "COUNT", value_parser = whole_number(0, i32::MAX), allow_negative_numbers = true)]
     count: i32,
     /// Only if the count is this one now
-    #[arg(long, value_name = "COUNT", conflicts_with = "if_match")]
+    #[arg(long, value_name = "COUNT", value_parser = whole_number(0, i32::MAX), conflicts_with = "if_match")]
     current: Option<i32>,
     /// Lease the count for so long: then it is again what it was, unless somebody else has set another
     #[arg(long = "for", value_name = "TIME", value_parser = lease_time)]
@@ -86,7 +86,7 @@ pub(in crate::cli) struct StepArgs {
     #[arg(value_name = "+N|-N", value_parser = delta, allow_negative_numbers = true)]
     delta: i32,
     /// Only if the count is this one now
-    #[arg(long, value_name = "COUNT", conflicts_with = "if_match")]
+    #[arg(long, value_name = "COUNT", value_parser = whole_number(0, i32::MAX), conflicts_with = "if_match")]
     current: Option<i32>,
     #[command(flatten)]
     write: WriteArgs,
@@ -122,7 +122,7 @@ pub(in crate::cli) struct RollbackArgs {
     #[arg(value_name = "[NAMESPACE/]NAME", value_parser = named)]
     name: Named,
     /// The revision to go to, in place of the previous one
-    #[arg(long, value_name = "REVISION", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "REVISION", value_parser = whole_number(1, u64::MAX))]
     to: Option<u64>,
     #[command(flatten)]
     write: WriteArgs,

@@ -330,3 +330,26 @@ fn output_that_cannot_be_written_is_a_failure_and_a_reader_that_has_enough_is_no
         "{output:?}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_that_is_none_or_out_of_bounds_is_told_with_its_bounds() {
+    for (words, bounds) in [
+        (&["set", "shop", "x"][..], "0 to 2147483647"),
+        (&["set", "shop", "2147483648"], "0 to 2147483647"),
+        (&["set", "shop", "-1"], "0 to 2147483647"),
+        (&["step", "shop", "+1", "--current=1.5"], "0 to 2147483647"),
+        (&["rollback", "shop", "--to=0"], "1 to 18446744073709551615"),
+        (&["list", "--chunk-size=10001"], "0 to 10000"),
+        (&["history", "--limit=many"], "1 to 1000"),
+        (
+            &["pki", "issue", "--client", "alice", "--days=x"],
+            "1 to 3650",
+        ),
+    ] {
+        let ended = Program::start(headcount(words)).ended().await;
+        let said = ended.stderr.join("\n");
+        assert_eq!(ended.code, Some(64), "{words:?}: {said}");
+        let give = format!("give a whole number from {bounds}");
+        assert!(said.contains(&give), "{words:?}: {said}");
+    }
+}
