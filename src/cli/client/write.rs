@@ -11,12 +11,13 @@ use super::{
     Failed,
     arguments::{
         Deployment, Named, NamespaceArgs, OutputArgs, ServerArgs, Target, lease_time, named,
-        one_line, time, whole_number,
+        one_line, reason, time, whole_number,
     },
     asker::{Asker, understood},
+    counts::count,
     failed::Code,
     lease::Lease,
-    output::{self, Format, span, words},
+    output::{self, Format, replicas, span, words},
     rollout::{self, Awaited},
 };
 use crate::{
@@ -43,7 +44,7 @@ pub(in crate::cli) struct WriteArgs {
     #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "5m", value_parser = time)]
     wait: Option<Duration>,
     /// Why, for the log, the audit trail and the Deployment's Events
-    #[arg(long, value_name = "TEXT", value_parser = one_line)]
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
     reason: Option<String>,
     /// Only if the entity tag is still this one
     #[arg(long, value_name = "ETAG", value_parser = one_line)]
@@ -64,7 +65,7 @@ pub(in crate::cli) struct SetArgs {
     #[arg(value_name = "[NAMESPACE/]NAME", value_parser = named)]
     name: Named,
     /// Its new count
-    #[arg(value_name = "COUNT", value_parser = whole_number(0, i32::MAX), allow_negative_numbers = true)]
+    #[arg(value_name = "COUNT", value_parser = count, allow_negative_numbers = true)]
     count: i32,
     /// Only if the count is this one now
     #[arg(long, value_name = "COUNT", value_parser = whole_number(0, i32::MAX), conflicts_with = "if_match")]
@@ -148,7 +149,7 @@ pub(super) async fn set(args: &SetArgs) -> Result<(), Failed> {
     write
         .send(Method::PUT, "lease", &body, |done| {
             let counts = count_words(&done["previousReplicaCount"], &done["replicaCount"]);
-            let renews = renewal_words(there.as_ref(), &done["lease"]);
+            let renews = renewal_words(there.as_ref(), done);
             format!("{counts}{}{renews}", lease_words(&done["lease"], seconds))
         })
         .await
@@ -181,7 +182,7 @@ fn words_of_count(done: &Value, there: Option<&Lease>, dry_run: bool) -> String 
     match ended {
         None => count_words(before, now),
         Some(ended) if before == now => {
-            format!("keeps its {now} replicas; {}", ended.ended(dry_run))
+            format!("keeps its {}; {}", replicas(now), ended.ended(dry_run))
         }
         Some(ended) => format!("{}; {}", count_words(before, now), ended.ended(dry_run)),
     }
@@ -189,7 +190,7 @@ fn words_of_count(done: &Value, there: Option<&Lease>, dry_run: bool) -> String 
 
 fn count_words(before: &Value, now: &Value) -> String {
     if before == now {
-        return format!("has {now} replicas already");
+        return format!("has {} already", replicas(now));
     }
     format!("scaled from {before} to {now}")
 }
@@ -203,14 +204,23 @@ fn lease_words(lease: &Value, seconds: u32) -> String {
     }
 }
 
-/// That a lease renews the one that was there, which keeps its beginning and what it goes back to.
-fn renewal_words(there: Option<&Lease>, lease: &Value) -> String {
-    let same = |there: &&Lease| {
-        let taken = there.taken_at.as_deref();
-        taken.is_some() && taken == lease["takenAt"].as_str()
-    };
-    let renewed = there.filter(same);
-    renewed.map_or_else(String::new, |there| format!(": this {}", there.renewed()))
+/// That a lease renews the one that was there, which keeps its beginning and what it goes back to; the answer alone tells it of one
+/// that was taken meanwhile, though not whose that was.
+fn renewal_words(there: Option<&Lease>, done: &Value) -> String {
+    let lease = &done["lease"];
+    let taken = lease["takenAt"].as_str();
+    let same = |there: &&Lease| taken.is_some() && taken == there.taken_at.as_deref();
+    if let Some(there) = there.filter(same) {
+        return format!(": this {}", there.renewed());
+    }
+    let (now, then) = (
+        &done["previousReplicaCount"],
+        &lease["previousReplicaCount"],
+    );
+    match now.is_number() && then.is_number() && now != then {
+        true => ": this renews the lease that there was".into(),
+        false => String::new(),
+    }
 }
 
 /// Sets an image.
@@ -329,8 +339,9 @@ impl<'a> Writing<'a> {
             return Err(Failed::new(
                 Code::Conflict,
                 format!(
-                    "{} has {now} replicas now and not {current}, as --current says; nothing was changed",
-                    self.deployment
+                    "{} has {} now and not {current}, as --current says; nothing was changed",
+                    self.deployment,
+                    replicas(now)
                 ),
             ));
         }
