@@ -1,11 +1,15 @@
 //! The commands that change a Deployment.
 
+mod told;
+
 use std::time::Duration;
 
 use clap::Args;
 use http::Method;
 use serde_json::{Value, json};
 use tokio::time::sleep;
+
+use told::{count_words, lease_words, renewal_words, words_of_count};
 
 use super::{
     Failed,
@@ -17,7 +21,7 @@ use super::{
     counts::count,
     failed::Code,
     lease::Lease,
-    output::{self, Format, replicas, span, words},
+    output::{self, Format, replicas, words},
     rollout::{self, Awaited},
 };
 use crate::{
@@ -172,55 +176,6 @@ pub(super) async fn step(args: &StepArgs) -> Result<(), Failed> {
             words_of_count(done, there.as_ref(), dry_run)
         })
         .await
-}
-
-/// What became of a count that isn't leased, and of the lease that was there.
-fn words_of_count(done: &Value, there: Option<&Lease>, dry_run: bool) -> String {
-    let (before, now) = (&done["previousReplicaCount"], &done["replicaCount"]);
-    // A lease whose count isn't there any more was over.
-    let ended = there.filter(|lease| lease.replica_count == before.as_i64());
-    match ended {
-        None => count_words(before, now),
-        Some(ended) if before == now => {
-            format!("keeps its {}; {}", replicas(now), ended.ended(dry_run))
-        }
-        Some(ended) => format!("{}; {}", count_words(before, now), ended.ended(dry_run)),
-    }
-}
-
-fn count_words(before: &Value, now: &Value) -> String {
-    if before == now {
-        return format!("has {} already", replicas(now));
-    }
-    format!("scaled from {before} to {now}")
-}
-
-/// Until when a count is leased, as far as the server says it.
-fn lease_words(lease: &Value, seconds: u32) -> String {
-    match (lease["until"].as_str(), &lease["previousReplicaCount"]) {
-        (Some(until), Value::Number(before)) => format!(" until {until}, and {before} again then"),
-        (Some(until), _) => format!(" until {until}"),
-        (None, _) => format!(" for {}", span(seconds.into())),
-    }
-}
-
-/// That a lease renews the one that was there, which keeps its beginning and what it goes back to; the answer alone tells it of one
-/// that was taken meanwhile, though not whose that was.
-fn renewal_words(there: Option<&Lease>, done: &Value) -> String {
-    let lease = &done["lease"];
-    let taken = lease["takenAt"].as_str();
-    let same = |there: &&Lease| taken.is_some() && taken == there.taken_at.as_deref();
-    if let Some(there) = there.filter(same) {
-        return format!(": this {}", there.renewed());
-    }
-    let (now, then) = (
-        &done["previousReplicaCount"],
-        &lease["previousReplicaCount"],
-    );
-    match now.is_number() && then.is_number() && now != then {
-        true => ": this renews the lease that there was".into(),
-        false => String::new(),
-    }
 }
 
 /// Sets an image.

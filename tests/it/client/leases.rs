@@ -105,7 +105,7 @@ async fn a_count_is_leased_shown_extended_and_ended_in_either_way() {
     let said = site.says(&["cancel", "shop"]).await;
     assert_eq!(
         said,
-        ["web/shop is leased no longer, and has 1 replicas again"]
+        ["web/shop is leased no longer, and has 1 replica again"]
     );
     assert_eq!(site.count().await, 1);
 
@@ -207,7 +207,10 @@ async fn a_lease_over_another_ones_is_said_to_renew_it_with_what_it_goes_back_to
     .await;
     let file = site.folder.path().join("before.json");
     let file = file.display().to_string();
-    for more in [vec!["--dry-run"], vec!["--snapshot", &file]] {
+    for (more, after, scaled) in [
+        (vec!["--dry-run"], ["NOW", "THEN"], "would be scaled"),
+        (vec!["--snapshot", &file], ["BEFORE", "NOW"], "scaled"),
+    ] {
         let words = ["batch", "shop=9", "admin=9", "jobs/mailer=9", "--for=4h"];
         let ended = site.run(&[&words[..], &more].concat()).await;
         let [headers, shop, admin, mailer] = &ended.stdout[..] else {
@@ -216,14 +219,14 @@ async fn a_lease_over_another_ones_is_said_to_renew_it_with_what_it_goes_back_to
         let cells: Vec<_> = headers.split_whitespace().collect();
         assert_eq!(
             cells,
-            ["NAMESPACE", "NAME", "BEFORE", "NOW", "UNTIL", "RESULT"]
+            ["NAMESPACE", "NAME", after[0], after[1], "UNTIL", "RESULT"]
         );
         assert!(
-            shop.contains("Z  scaled; renews ci-pipeline's lease, then 1"),
+            shop.contains(&format!("Z  {scaled}; renews ci-pipeline's lease, then 1")),
             "{ended:#?}"
         );
         for other in [admin, mailer] {
-            assert!(other.ends_with("Z  scaled"), "{ended:#?}");
+            assert!(other.ends_with(&format!("Z  {scaled}")), "{ended:#?}");
         }
     }
 }
@@ -251,7 +254,7 @@ async fn a_count_that_ends_somebodys_lease_is_said_to_also_where_it_is_the_same(
         site.says(&["set", "shop", "1", "-q"]).await;
         assert_eq!(
             site.says(&["set", "shop", "1"]).await,
-            ["web/shop has 1 replicas already"]
+            ["web/shop has 1 replica already"]
         );
     }
     // A batch ends it with the same count, too.

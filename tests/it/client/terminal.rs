@@ -97,7 +97,19 @@ async fn what_a_selector_selects_is_shown_at_a_terminal_and_set_once_somebody_ag
     assert_eq!(count().await, Ok(1));
     let (done, shown) = typed(&site, "batch -l tier=front 3", "y\n").unwrap();
     // The table of what would become of it, and that of what has.
-    assert!(done && shown.matches("scaled").count() == 2, "{shown}");
+    assert!(done && shown.matches("  scaled").count() == 1, "{shown}");
+    let (before, after) = shown.split_once("[y/N]").unwrap();
+    assert!(
+        before.contains("  would be scaled") && after.contains("  scaled"),
+        "{shown}"
+    );
+    assert_eq!(count().await, Ok(3));
+    // Ctrl-C is an answer, too.
+    let (done, shown) = typed(&site, "batch -l tier=front 4", "\u{3}").unwrap();
+    assert!(
+        !done && shown.contains("nothing was set: it was only asked whether to"),
+        "{shown}"
+    );
     assert_eq!(count().await, Ok(3));
     let (done, shown) = typed(&site, "batch -l tier=front 4 --yes", "").unwrap();
     assert!(done && !shown.contains("[y/N]"), "{shown}");
