@@ -10,12 +10,17 @@ use crate::support::eventually;
 
 /// A site whose server keeps leases, as the file says that has to stay while it runs.
 pub(super) async fn leasing() -> (Site, NamedTempFile) {
+    leasing_with(&[]).await
+}
+
+async fn leasing_with(flags: &[&str]) -> (Site, NamedTempFile) {
     let mut file = NamedTempFile::with_suffix(".yaml").unwrap();
     file.write_all(
         b"apiVersion: headcount/v1alpha1\nkind: Configuration\nleases: {namespace: web}\n",
     )
     .unwrap();
-    let site = Site::with(&[&format!("--config={}", file.path().display())]).await;
+    let config = format!("--config={}", file.path().display());
+    let site = Site::with(&[&[&*config], flags].concat()).await;
     (site, file)
 }
 
@@ -265,4 +270,22 @@ async fn a_count_that_ends_somebodys_lease_is_said_to_also_where_it_is_the_same(
         ended.stderr[0],
         "warning: web/shop: this ends the Deployment's lease, which would have brought 1 replicas back"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_whose_count_cannot_go_back_is_said_to_be_left_by_the_command_that_keeps_it() {
+    let (site, _file) = leasing_with(&["--max-replicas=10"]).await;
+    site.cluster.cluster.scale("web", "shop", Some(12)).unwrap();
+    eventually(Duration::from_secs(20), "the other's count", async || {
+        site.count().await == 12
+    })
+    .await;
+    site.says(&["set", "shop", "5", "--for=1h", "-q"]).await;
+    let ended = site.run(&["cancel", "shop"]).await;
+    let keep =
+        "keep the one that is there with `headcount cancel web/shop --keep`, or set another count";
+    failed(&ended, 7, &["can't go back", keep]);
+    assert!(!ended.stderr[0].contains("keep=true"), "{ended:#?}");
+    site.says(&["cancel", "shop", "--keep"]).await;
+    assert_eq!(site.count().await, 5);
 }
