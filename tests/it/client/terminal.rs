@@ -1,7 +1,7 @@
 //! What is written where there is a terminal, by `script` of util-linux, and where nobody wants colours.
 
 use std::{
-    io::Write as _,
+    io::{Read as _, Write as _},
     process::{Command, Stdio},
 };
 
@@ -56,7 +56,7 @@ async fn a_terminal_gets_colours_and_a_bar_unless_it_is_dumb_or_nobody_wants_the
     }
 }
 
-/// What a terminal shows of a command in the site's folder when this is typed, and whether it succeeded; nothing where there is none.
+/// What a terminal shows of a command in the site's folder when this is typed at its question, and whether it succeeded; nothing where there is none.
 fn typed(site: &Site, args: &str, keys: &str) -> Option<(bool, String)> {
     let mut command = Command::new("script");
     let line = format!("{} {args}", env!("CARGO_BIN_EXE_headcount"));
@@ -69,11 +69,25 @@ fn typed(site: &Site, args: &str, keys: &str) -> Option<(bool, String)> {
     let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let mut child = child.ok()?;
     let mut stdin = child.stdin.take()?;
-    stdin.write_all(keys.as_bytes()).ok()?;
-    let output = child.wait_with_output().ok()?;
-    drop(stdin);
-    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
-    Some((output.status.success(), shown))
+    let mut stdout = child.stdout.take()?;
+    let mut shown = Vec::new();
+    let mut some = [0; 1024];
+    let mut to_type = Some(keys).filter(|keys| !keys.is_empty());
+    loop {
+        let read = match stdout.read(&mut some) {
+            Ok(0) | Err(_) => break,
+            Ok(read) => read,
+        };
+        shown.extend(&some[..read]);
+        // A Ctrl-C before the question would be no answer to it.
+        if String::from_utf8_lossy(&shown).contains("[y/N]")
+            && let Some(keys) = to_type.take()
+        {
+            stdin.write_all(keys.as_bytes()).ok()?;
+        }
+    }
+    let done = child.wait().ok()?.success();
+    Some((done, String::from_utf8_lossy(&shown).into_owned()))
 }
 
 #[tokio::test(flavor = "multi_thread")]
