@@ -30,7 +30,7 @@ mod path;
 mod paused;
 mod pins;
 mod preconditions;
-mod reason;
+pub(crate) mod reason;
 mod rendered;
 mod replicas;
 mod request;

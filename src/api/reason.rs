@@ -6,7 +6,7 @@ use super::{ApiError, headers};
 use crate::telemetry::log::hides;
 
 /// The longest reason, in characters.
-const LONGEST: usize = 256;
+pub(crate) const LONGEST: usize = 256;
 
 /// The reason that a request gives: one line of text.
 pub(super) fn reason(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
@@ -16,17 +16,16 @@ pub(super) fn reason(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     };
     let text = std::str::from_utf8(reason.as_bytes()).map(str::trim);
     match text {
-        Ok(text)
-            if given.next().is_none()
-                && (1..=LONGEST).contains(&text.chars().count())
-                && !text.chars().any(hides) =>
-        {
-            Ok(Some(text.to_owned()))
-        }
+        Ok(text) if given.next().is_none() && is_reason(text) => Ok(Some(text.to_owned())),
         _ => Err(ApiError::BadRequest(format!(
             "X-Reason is given once, as 1 to {LONGEST} characters of UTF-8 without control characters and those that hide or reorder text"
         ))),
     }
+}
+
+/// Whether a reason can be this text: one line, as it is shown.
+pub(crate) fn is_reason(text: &str) -> bool {
+    (1..=LONGEST).contains(&text.chars().count()) && !text.chars().any(hides)
 }
 
 #[cfg(test)]

@@ -171,12 +171,21 @@ fn inhabited() -> Cluster {
                     .replicas(replicas)
                     .image(&format!("registry.example/{name}:1"))
                     .label("team", namespace)
-                    .label("app", name),
+                    .label("app", name)
+                    .label("tier", tier(namespace)),
             );
         }
     }
     cluster.create_namespace("headcount");
     cluster
+}
+
+/// What people see is in front.
+fn tier(namespace: &str) -> &'static str {
+    match namespace {
+        "web" => "front",
+        _ => "back",
+    }
 }
 
 /// Serves the cluster on a free port; the path of a kubeconfig for it, which kubectl can use too.
@@ -234,7 +243,8 @@ async fn live(cluster: &Cluster, still: bool) {
                 cluster.create(
                     NewDeployment::new("jobs", "webhooks")
                         .replicas(6)
-                        .label("team", "jobs"),
+                        .label("team", "jobs")
+                        .label("tier", tier("jobs")),
                 ),
             ),
             _ => drop(cluster.scale(

@@ -10,6 +10,7 @@ use super::{
     output::{self, Format},
 };
 use crate::{
+    api::reason::{LONGEST as LONGEST_REASON, is_reason},
     client::{Client, ClientFiles, ServerAddress, contexts::Contexts},
     name,
 };
@@ -287,9 +288,9 @@ where
     }
 }
 
-/// How long a count is leased, in whole seconds: the longest time is the server's to say.
+/// How long a count is leased, in whole seconds: what is longer than a server's longest time is the server's to say.
 pub(super) fn lease_time(text: &str) -> Result<u32, &'static str> {
-    const WRONG: &str = "give a time of 10s or more in whole seconds, like 30m, 2h or 1h30m";
+    const WRONG: &str = "give a time from 10s to 24h in whole seconds, like 30m, 2h or 1h30m";
     let time = text.parse::<SignedDuration>().map_err(|_| WRONG)?;
     let seconds = u32::try_from(time.as_secs()).map_err(|_| WRONG)?;
     let whole = time.subsec_nanos() == 0 && seconds >= 10;
@@ -301,6 +302,17 @@ pub(super) fn one_line(text: &str) -> Result<String, &'static str> {
     let fits = !text.is_empty() && !text.chars().any(char::is_control);
     fits.then(|| text.to_owned())
         .ok_or("it must be some text without control characters")
+}
+
+/// Why something is written, as a server takes it.
+pub(super) fn reason(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    match is_reason(text) {
+        true => Ok(text.to_owned()),
+        false => Err(format!(
+            "give 1 to {LONGEST_REASON} characters without control characters and those that hide or reorder text"
+        )),
+    }
 }
 
 /// A time to wait.

@@ -1,35 +1,26 @@
 //! `batch` and `restore`: the counts of many Deployments at once, and back.
 
+mod sending;
 mod told;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::File,
-    io::{self, BufRead as _, BufReader, IsTerminal as _, Write as _},
-    path::{Path, PathBuf},
-    pin::pin,
+    path::PathBuf,
 };
 
 use clap::Args;
-use http::{Method, StatusCode};
 use serde_json::{Value, json};
-use tokio::signal;
 
-use told::Told;
+use sending::Sending;
 
 use super::{
     Failed,
-    arguments::{NamespaceArgs, OutputArgs, ServerArgs, Target, lease_time, one_line},
-    asker::{Asker, understood},
+    arguments::{NamespaceArgs, OutputArgs, ServerArgs, Target, lease_time, reason},
+    asker::Asker,
     counts::{self, Count},
     failed::Code,
-    lease::{self, Lease},
-    output::{self, Format, words},
-    snapshot::{self, SnapshotFile, as_argument, not_there},
-};
-use crate::{
-    client::{Answer, Call},
-    pki::printable,
+    lease,
+    snapshot::{self, not_there},
 };
 
 /// More Deployments than these aren't changed before somebody at a terminal has agreed.
@@ -50,7 +41,7 @@ pub(in crate::cli) struct ManyArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
     snapshot: Option<PathBuf>,
     /// Why, for the log, the audit trail and the Deployments' Events
-    #[arg(long, value_name = "TEXT", value_parser = one_line)]
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
     reason: Option<String>,
     /// Say nothing of what was done; failures are told
     #[arg(short, long)]
@@ -109,6 +100,7 @@ pub(super) async fn batch(args: &BatchArgs) -> Result<(), Failed> {
         path: "/api/v1/batches",
         // By it the server knows beforehand how each count is recognised later.
         key: (!args.many.dry_run).then(|| format!("{:032x}", fastrand::u128(..))),
+        lease: args.lease,
         back_from: None,
         leases: BTreeMap::new(),
     };
@@ -117,16 +109,13 @@ pub(super) async fn batch(args: &BatchArgs) -> Result<(), Failed> {
     }
     let (snapshot, answer, plan) = sending.planned(&body).await?;
     if plan.results.is_empty() {
-        let selector = args.selector.as_deref().unwrap_or_default();
-        words(&format!(
-            "no Deployments with the labels {selector} that this server manages and you may see: nothing was changed"
-        ));
-        if !args.many.output.is_structured() {
-            return Ok(());
+        if args.many.output.is_structured() {
+            sending.tell(&answer, plan).await?;
         }
+        return Err(args.none_selected(&body));
     }
-    if args.many.dry_run || plan.results.is_empty() {
-        return sending.tell(&answer, &plan);
+    if args.many.dry_run {
+        return sending.tell(&answer, plan).await;
     }
     if args.selector.is_some() {
         let count = body["replicaCount"].take();
@@ -140,7 +129,7 @@ pub(super) async fn batch(args: &BatchArgs) -> Result<(), Failed> {
         body["durationSeconds"] = seconds.into();
     }
     if args.selector.is_some() || plan.results.len() > MOST_UNASKED {
-        sending.confirmed(&plan)?;
+        sending.confirmed(&plan).await?;
     }
     sending.made(&body, plan.results.len(), &snapshot).await
 }
@@ -156,20 +145,34 @@ pub(super) async fn restore(args: &RestoreArgs) -> Result<(), Failed> {
         args: &args.many,
         path: "/api/v1/batches/restore",
         key: None,
+        lease: None,
         back_from: Some(&args.file),
         leases: BTreeMap::new(),
     };
     if args.many.dry_run || count > MOST_UNASKED {
         let (_, answer, plan) = sending.planned(&body).await?;
         if args.many.dry_run {
-            return sending.tell(&answer, &plan);
+            return sending.tell(&answer, plan).await;
         }
-        sending.confirmed(&plan)?;
+        sending.confirmed(&plan).await?;
     }
     sending.made(&body, count, &Value::Null).await
 }
 
 impl BatchArgs {
+    /// Nobody's count was set, which is no success of who wanted counts to be set.
+    fn none_selected(&self, body: &Value) -> Failed {
+        let selector = self.selector.as_deref().unwrap_or_default();
+        let place = body["namespace"].as_str();
+        let place = place.map_or_else(String::new, |n| format!(" in the namespace {n}"));
+        Failed::new(
+            Code::NotFound,
+            format!(
+                "no Deployments with the labels {selector}{place} that this server manages and you may see: nothing was changed"
+            ),
+        )
+    }
+
     /// The body that says what is wanted.
     fn wanted(&self, target: &Target) -> Result<Value, Failed> {
         let mut body = match &self.selector {
@@ -228,240 +231,5 @@ impl BatchArgs {
             }
         }
         Ok(items)
-    }
-}
-
-/// Who got no answer to a dry run has to know that it was one.
-fn unset(mut failed: Failed) -> Failed {
-    if !failed.answered {
-        failed.sentence = format!(
-            "{}; nothing was set: so far it was only asked what would become of them",
-            failed.sentence.trim_end_matches('.')
-        );
-    }
-    failed
-}
-
-/// Many writes that are about to be sent.
-struct Sending<'a> {
-    asker: Asker<'a>,
-    args: &'a ManyArgs,
-    path: &'static str,
-    key: Option<String>,
-    /// The snapshot that is brought back.
-    back_from: Option<&'a Path>,
-    /// The leases that there are, as far as others may be taken over them.
-    leases: BTreeMap<String, Lease>,
-}
-
-impl Sending<'_> {
-    fn call(&self, body: &Value, dry_run: bool) -> Call {
-        let query = if dry_run { "?dryRun=true" } else { "" };
-        let given = [
-            ("idempotency-key", &self.key),
-            ("x-reason", &self.args.reason),
-        ];
-        let headers = given.into_iter();
-        Call {
-            method: Method::POST,
-            path: format!("{}{query}", self.path),
-            headers: headers
-                .filter_map(|(name, value)| Some((name, value.clone()?)))
-                .collect(),
-            body: Some(body.to_string()),
-        }
-    }
-
-    /// What would become of each, and the counts of now by which they can be brought back.
-    async fn planned(&mut self, body: &Value) -> Result<(Value, Answer, Told), Failed> {
-        let call = self.call(body, true);
-        let answer = self.asker.send(&call).await.map_err(unset)?;
-        let mut told: Told = understood(&answer)?;
-        Ok((told.snapshot.take(), answer, told))
-    }
-
-    /// Has somebody at a terminal agree to what would become of each; nobody is asked where there is none.
-    fn confirmed(&self, plan: &Told) -> Result<(), Failed> {
-        if self.args.yes || !io::stderr().is_terminal() {
-            return Ok(());
-        }
-        for line in plan
-            .table(self.back_from.is_some(), &self.leases)
-            .text(false)
-            .lines()
-        {
-            words(line);
-        }
-        let these = match plan.results.len() {
-            1 => "this Deployment".to_owned(),
-            many => format!("these {many} Deployments"),
-        };
-        let _ = write!(io::stderr(), "Set {these}? [y/N] ");
-        let mut line = String::new();
-        // Of a stdin that has the counts no answer comes.
-        let read = if io::stdin().is_terminal() {
-            io::stdin().read_line(&mut line)
-        } else {
-            File::open("/dev/tty").and_then(|tty| BufReader::new(tty).read_line(&mut line))
-        };
-        read.map_err(|error| {
-            Failed::usage(format!(
-                "failed to ask: {error}; nothing was changed; agree with --yes"
-            ))
-        })?;
-        if ["y", "yes"].contains(&line.trim().to_ascii_lowercase().as_str()) {
-            return Ok(());
-        }
-        Err(Failed::new(Code::Failed, "nothing was changed"))
-    }
-
-    /// Makes them, with the counts from before kept beforehand.
-    async fn made(&mut self, body: &Value, many: usize, known: &Value) -> Result<(), Failed> {
-        let file = SnapshotFile::new(self.args.snapshot.as_deref(), known)?;
-        let call = self.call(body, false);
-        let (answer, refused) = match self.heard(&call).await {
-            Ok(answered) => answered,
-            Err(failed) if failed.sent => return Err(self.unsettled(failed, many, file, known)),
-            Err(failed) => {
-                file.remove();
-                return Err(failed);
-            }
-        };
-        match refused {
-            // Nothing of it was begun.
-            Some(failed)
-                if answer.status.is_client_error()
-                    || answer.status == StatusCode::SERVICE_UNAVAILABLE =>
-            {
-                file.remove();
-                return Err(failed);
-            }
-            Some(failed) => return Err(self.unsettled(failed, many, file, known)),
-            None => {}
-        }
-        let told: Told = match understood(&answer) {
-            Ok(told) => told,
-            Err(failed) => return Err(self.unsettled(failed, many, file, known)),
-        };
-        // Before anything is said to be done.
-        let changed = told.snapshot["items"].as_array().map_or(0, Vec::len);
-        let kept = if changed == 0 {
-            file.remove();
-            Ok(())
-        } else {
-            let kept = file.replace(&told.snapshot);
-            if kept.is_ok() && !self.args.quiet {
-                let path = as_argument(file.path());
-                words(&format!(
-                    "{path} has the counts from before: `headcount restore {path}` brings them back"
-                ));
-            }
-            kept
-        };
-        let done = self.tell(&answer, &told);
-        kept.and(done)
-    }
-
-    /// The answer; a first Ctrl-C is told what goes on, the second one ends the waiting.
-    async fn heard(&mut self, call: &Call) -> Result<(Answer, Option<Failed>), Failed> {
-        let mut answered = pin!(self.asker.answered(call));
-        tokio::select! {
-            answered = &mut answered => return answered,
-            _ = signal::ctrl_c() => words(
-                "the server finishes what it has begun: its answer is waited for; Ctrl-C again leaves without it",
-            ),
-        }
-        tokio::select! {
-            answered = &mut answered => answered,
-            _ = signal::ctrl_c() => Err(Failed {
-                answered: false,
-                ..Failed::new(Code::Interrupted, "the answer is waited for no longer, and the server finishes what it has begun")
-            }),
-        }
-    }
-
-    /// Who got no answer has to know what may have happened, and how to find out.
-    fn unsettled(
-        &self,
-        mut failed: Failed,
-        many: usize,
-        file: SnapshotFile,
-        known: &Value,
-    ) -> Failed {
-        let path = as_argument(file.path());
-        let what = match self.back_from {
-            Some(from) => {
-                file.remove();
-                let again = match from == Path::new("-") {
-                    true => "the same restore".to_owned(),
-                    false => format!("`headcount restore {}`", as_argument(from)),
-                };
-                format!(
-                    "{again} again brings back the others, and leaves alone what it has brought back"
-                )
-            }
-            None if known["items"].as_array().is_some_and(|all| !all.is_empty()) => format!(
-                "{path} has the counts from before: `headcount restore {path}` brings back those that this batch has set and leaves the others alone"
-            ),
-            None => {
-                file.remove();
-                "no snapshot could be kept".to_owned()
-            }
-        };
-        failed.sentence = format!(
-            "{}; which of the {many} Deployments were set isn't known: {what}; `headcount history` shows what was set by whom, `headcount leases` what is leased",
-            failed.sentence.trim_end_matches('.')
-        );
-        failed
-    }
-
-    /// What became of each; the first failure is that of all.
-    fn tell(&self, answer: &Answer, told: &Told) -> Result<(), Failed> {
-        let format = self.args.output.output;
-        let is_table = matches!(format, Format::Table | Format::Wide);
-        for one in &told.results {
-            let name = format!("{}/{}", one.namespace, one.name);
-            for warning in &one.warnings {
-                words(&format!("warning: {name}: {warning}"));
-            }
-            if let Some(error) = one.error.as_ref().filter(|_| !is_table || self.args.quiet) {
-                words(&format!("error: {name}: {error}"));
-            }
-        }
-        match format {
-            Format::Json | Format::Yaml => output::value(format, &understood(answer)?)?,
-            Format::Name => {
-                let made = told.results.iter().filter(|one| one.error.is_none());
-                let lines =
-                    made.map(|one| printable(&format!("{}/{}", one.namespace, one.name)) + "\n");
-                output::data(&lines.collect::<String>())?;
-            }
-            Format::Table | Format::Wide if self.args.quiet => {}
-            Format::Table | Format::Wide => {
-                output::table(&told.table(self.back_from.is_some(), &self.leases))?
-            }
-        }
-        if self.args.dry_run && !self.args.quiet {
-            words("dry run: nothing was changed");
-        }
-        let mut failures = told.results.iter().filter(|one| one.error.is_some());
-        let Some(first) = failures.next() else {
-            return Ok(());
-        };
-        let status = StatusCode::from_u16(first.status).unwrap_or_default();
-        let (failed, all) = (1 + failures.count(), told.results.len());
-        let left = match self.back_from {
-            Some(_) => "weren't brought back",
-            None => "weren't set",
-        };
-        Err(Failed::new(
-            Code::of(status),
-            format!(
-                "{failed} of {all} {left}, the first one {}/{}: {}",
-                first.namespace,
-                first.name,
-                first.error.as_deref().unwrap_or_default()
-            ),
-        ))
     }
 }

@@ -28,12 +28,17 @@ impl Count {
     }
 }
 
-/// A count, 0 or more.
+/// A count, 0 or more; a sign is that of a step.
 pub(super) fn count(text: &str) -> Result<i32, String> {
-    let count = text.parse().ok().filter(|count| *count >= 0);
+    let signed = text.starts_with(['+', '-']);
+    let count = text.parse().ok().filter(|count| *count >= 0 && !signed);
     count.ok_or_else(|| {
+        let step = match signed {
+            true => "; `headcount step` takes so many more or fewer, like +2 or -1",
+            false => "",
+        };
         format!(
-            "{text:?} isn't a count: give a whole number from 0 to {}",
+            "{text:?} isn't a count: give a whole number from 0 to {}{step}",
             i32::MAX
         )
     })
@@ -170,6 +175,7 @@ mod tests {
                 "web/shop -3\n",
                 "line 1: in \"web/shop=-3\": \"-3\" isn't a count",
             ),
+            ("web/shop +3\n", "`headcount step` takes so many more"),
             ("web/shop 3 4\n", "line 1"),
             ("NAMESPACE NAME\n", "line 1: in \"NAMESPACE=NAME\""),
             ("items: 3\n", "no list"),

@@ -10,12 +10,11 @@ use serde_json::{Value, json};
 use super::{
     Failed,
     arguments::{
-        Named, NamespaceArgs, OutputArgs, ServerArgs, Target, lease_time, named, namespace,
-        one_line,
+        Named, NamespaceArgs, OutputArgs, ServerArgs, Target, lease_time, named, namespace, reason,
     },
     asker::{Asker, understood},
     failed::Code,
-    output::{self, Format, Table, span, words},
+    output::{self, Format, Table, replicas, span, words},
     write::warnings,
 };
 use crate::{client::Call, pki::printable};
@@ -41,7 +40,7 @@ struct LeaseArgs {
     #[command(flatten)]
     namespace: NamespaceArgs,
     /// Why, for the log, the audit trail and the Deployment's Events
-    #[arg(long, value_name = "TEXT", value_parser = one_line)]
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
     reason: Option<String>,
     /// Say nothing of what was done
     #[arg(short, long)]
@@ -286,10 +285,10 @@ pub(super) async fn cancel(args: &CancelArgs) -> Result<(), Failed> {
     args.lease.tell(&name, &done, |done| {
         match (done["reverted"].as_bool(), done["replicaCount"].as_i64()) {
             (Some(true), Some(count)) => {
-                format!("is leased no longer, and has {count} replicas again")
+                format!("is leased no longer, and has {} again", replicas(count))
             }
             (Some(false), Some(count)) => {
-                format!("is leased no longer, and keeps its {count} replicas")
+                format!("is leased no longer, and keeps its {}", replicas(count))
             }
             _ => "is leased no longer".into(),
         }

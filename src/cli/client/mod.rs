@@ -46,7 +46,7 @@ pub(super) fn examples(command: &str) -> &'static [&'static str] {
         ],
         "list" => &[
             "headcount list",
-            "headcount list -n web -l 'app in (shop, cart)'",
+            "headcount list -n web -l 'app in (shop, gateway)'",
         ],
         "watch" => &["headcount watch shop", "headcount watch -n web -o json"],
         "set" => &[
@@ -61,7 +61,7 @@ pub(super) fn examples(command: &str) -> &'static [&'static str] {
         "resume" => &["headcount resume shop --wait"],
         "rollback" => &["headcount rollback shop", "headcount rollback shop --to 3"],
         "batch" => &[
-            "headcount batch shop=10 cart=6 jobs/mailer=0 --for 1h",
+            "headcount batch shop=10 checkout/cart=6 jobs/mailer=0 --for 1h",
             "headcount batch -l tier=front 10 --dry-run",
             "headcount list -n web -o json | headcount batch -f - --snapshot before-the-fair.json",
         ],

@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -16,44 +17,109 @@ pub(super) const PREFIX: &str = "headcount-snapshot-";
 /// No snapshot is longer, in bytes.
 const LONGEST: u64 = 4 * 1024 * 1024;
 
-/// A file of a snapshot, for its owner alone.
+/// A file of a snapshot, for its owner alone. Its name is reserved: whoever else comes at the same time gets another one, or is refused.
 #[derive(Debug)]
 pub(super) struct SnapshotFile {
     path: PathBuf,
+    /// What stands there by now, as far as it is this one's.
+    own: Identity,
+}
+
+/// By which a file is known from another one of its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    fn of(metadata: &fs::Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        }
+    }
 }
 
 impl SnapshotFile {
     /// A new file, in which stands what is known beforehand; one that is there already is left as it is.
     pub(super) fn new(given: Option<&Path>, known: &Value) -> Result<Self, Failed> {
-        let path = match given {
-            Some(path) => {
-                not_there(path)?;
-                path.to_owned()
+        let mut file = match given {
+            Some(path) => Self::reserved(path)?.ok_or_else(|| there_already(path))?,
+            None => {
+                let now = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+                Self::free(Path::new(""), &now)?
             }
-            None => free(&Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string())?,
         };
-        let file = Self { path };
         let none = json!({ "items": [] });
         let known = if known.is_null() { &none } else { known };
-        file.write(known).map_err(|error| {
-            Failed::usage(format!(
-                "failed to keep what is there now: {error}; nothing was changed; name a file that can be written with --snapshot"
-            ))
-        })?;
+        if let Err(error) = file.write(known) {
+            file.remove();
+            return Err(not_kept(&error));
+        }
         Ok(file)
+    }
+
+    /// Makes an empty file, which nobody else can make then; nothing if there is one of that name.
+    fn reserved(path: &Path) -> Result<Option<Self>, Failed> {
+        let made = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path);
+        match made.and_then(|file| file.metadata()) {
+            Ok(metadata) => Ok(Some(Self {
+                path: path.to_owned(),
+                own: Identity::of(&metadata),
+            })),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+            Err(source) => Err(not_kept(&pki::Error::Write {
+                path: path.to_owned(),
+                source,
+            })),
+        }
+    }
+
+    /// One by a name that no file in this folder has.
+    fn free(folder: &Path, time: &str) -> Result<Self, Failed> {
+        let first = format!("{PREFIX}{time}.json");
+        let others = (2..1000).map(|n| format!("{PREFIX}{time}-{n}.json"));
+        for name in std::iter::once(first).chain(others) {
+            if let Some(file) = Self::reserved(&folder.join(name))? {
+                return Ok(file);
+            }
+        }
+        Err(Failed::usage(
+            "this folder has a thousand snapshots of this second; name a file with --snapshot",
+        ))
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
+    /// Whether what stands there is this one's own: somebody may have taken it away, and put another in its place.
+    fn is_own(&self) -> bool {
+        fs::symlink_metadata(&self.path).is_ok_and(|there| Identity::of(&there) == self.own)
+    }
+
     /// Whole or not at all, on the disk before this is done.
-    fn write(&self, snapshot: &Value) -> Result<(), pki::Error> {
-        pki::write_private(&self.path, &format!("{snapshot:#}\n"))
+    fn write(&mut self, snapshot: &Value) -> Result<(), pki::Error> {
+        let failed = |source| pki::Error::Write {
+            path: self.path.clone(),
+            source,
+        };
+        if !self.is_own() {
+            let why = "somebody has put another file in its place";
+            return Err(failed(io::Error::other(why)));
+        }
+        pki::write_private(&self.path, &format!("{snapshot:#}\n"))?;
+        self.own = Identity::of(&fs::symlink_metadata(&self.path).map_err(failed)?);
+        Ok(())
     }
 
     /// Puts what the server has answered in the place of what was known; what can't be kept is told, for whoever reads it to keep.
-    pub(super) fn replace(&self, snapshot: &Value) -> Result<(), Failed> {
+    pub(super) fn replace(&mut self, snapshot: &Value) -> Result<(), Failed> {
         self.write(snapshot).map_err(|error| {
             Failed::new(
                 Code::Failed,
@@ -64,9 +130,23 @@ impl SnapshotFile {
 
     /// There is nothing to bring back.
     pub(super) fn remove(self) {
-        // What is left of it says that itself.
-        let _ = fs::remove_file(&self.path);
+        if self.is_own() {
+            // What is left of it says that itself.
+            let _ = fs::remove_file(&self.path);
+        }
     }
+}
+
+fn not_kept(error: &pki::Error) -> Failed {
+    Failed::usage(format!(
+        "failed to keep what is there now: {error}; nothing was changed; name a file that can be written with --snapshot"
+    ))
+}
+
+fn there_already(path: &Path) -> Failed {
+    Failed::usage(format!(
+        "there is a file {path:?} already, which may be the only way back from another batch: name another one with --snapshot"
+    ))
 }
 
 /// How a command names a file: `-` and names that begin like a flag need a folder before them.
@@ -136,38 +216,17 @@ pub(super) fn text_of(path: &Path, longest: u64) -> Result<(String, String), Fai
     }
 }
 
-/// Refuses a file that is there already.
+/// Refuses a file that is there already, before anything is asked: it is reserved only when something is to be set.
 pub(super) fn not_there(path: &Path) -> Result<(), Failed> {
-    if taken(path)? {
-        return Err(Failed::usage(format!(
-            "there is a file {path:?} already, which may be the only way back from another batch: name another one with --snapshot"
-        )));
+    let there = path.try_exists().map_err(|error| {
+        Failed::usage(format!(
+            "failed to look for {path:?}: {error}; name a file that can be written with --snapshot"
+        ))
+    })?;
+    match there || path.is_symlink() {
+        true => Err(there_already(path)),
+        false => Ok(()),
     }
-    Ok(())
-}
-
-fn taken(path: &Path) -> Result<bool, Failed> {
-    path.try_exists()
-        .map(|there| there || path.is_symlink())
-        .map_err(|error| {
-            Failed::usage(format!(
-                "failed to look for {path:?}: {error}; name a file that can be written with --snapshot"
-            ))
-        })
-}
-
-/// A name that no file in this folder has.
-fn free(time: &str) -> Result<PathBuf, Failed> {
-    let first = PathBuf::from(format!("{PREFIX}{time}.json"));
-    let others = (2..1000).map(|n| PathBuf::from(format!("{PREFIX}{time}-{n}.json")));
-    for path in std::iter::once(first).chain(others) {
-        if !taken(&path)? {
-            return Ok(path);
-        }
-    }
-    Err(Failed::usage(
-        "this folder has a thousand snapshots of this second; name a file with --snapshot",
-    ))
 }
 
 #[cfg(test)]
@@ -220,7 +279,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s.json");
-        let file = SnapshotFile::new(Some(&path), &Value::Null).unwrap();
+        let mut file = SnapshotFile::new(Some(&path), &Value::Null).unwrap();
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let again = SnapshotFile::new(Some(&path), &Value::Null).unwrap_err();
@@ -234,5 +293,57 @@ mod tests {
         let failed = SnapshotFile::new(Some(&nowhere), &Value::Null).unwrap_err();
         assert_eq!(failed.code, Code::Usage, "{failed}");
         assert!(failed.sentence.contains("nothing was changed"), "{failed}");
+    }
+
+    #[test]
+    fn of_many_at_once_each_has_a_file_of_its_own_and_one_alone_has_the_name_that_was_given() {
+        const MANY: usize = 16;
+        let folder = tempfile::tempdir().unwrap();
+        let given = folder.path().join("s.json");
+        let start = std::sync::Barrier::new(MANY);
+        let made: Vec<_> = std::thread::scope(|threads| {
+            let one = |n: usize| {
+                let (start, given, folder) = (&start, &given, folder.path());
+                threads.spawn(move || {
+                    start.wait();
+                    let named = SnapshotFile::new(Some(given), &json!({"items": [n]}));
+                    let mut file = SnapshotFile::free(folder, "t").unwrap();
+                    file.replace(&json!({"items": [n]})).unwrap();
+                    (n, named, file)
+                })
+            };
+            let all: Vec<_> = (0..MANY).map(one).collect();
+            all.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        let kept = |path: &Path| -> Value {
+            serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+        };
+        for (n, _, file) in &made {
+            assert_eq!(kept(file.path()), json!({"items": [n]}));
+        }
+        let named: Vec<_> = made.iter().filter(|(_, named, _)| named.is_ok()).collect();
+        assert_eq!(named.len(), 1, "{made:?}");
+        assert_eq!(kept(&given), json!({"items": [named[0].0]}));
+    }
+
+    #[test]
+    fn what_others_have_put_in_the_place_of_a_snapshot_is_neither_written_over_nor_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s.json");
+        let mut file = SnapshotFile::new(Some(&path), &Value::Null).unwrap();
+        let other = folder.path().join("other.json");
+        fs::write(&other, "other").unwrap();
+        fs::rename(&other, &path).unwrap();
+        let failed = file.replace(&json!({"items": [1]})).unwrap_err();
+        assert!(
+            failed.sentence.contains("another file in its place"),
+            "{failed}"
+        );
+        assert!(
+            failed.sentence.contains(r#"it is {"items":[1]}"#),
+            "{failed}"
+        );
+        file.remove();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "other");
     }
 }

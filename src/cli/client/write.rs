@@ -1,5 +1,7 @@
 //! The commands that change a Deployment.
 
+mod told;
+
 use std::time::Duration;
 
 use clap::Args;
@@ -7,16 +9,19 @@ use http::Method;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
+use told::{count_words, lease_words, renewal_words, words_of_count};
+
 use super::{
     Failed,
     arguments::{
         Deployment, Named, NamespaceArgs, OutputArgs, ServerArgs, Target, lease_time, named,
-        one_line, time, whole_number,
+        one_line, reason, time, whole_number,
     },
     asker::{Asker, understood},
+    counts::count,
     failed::Code,
     lease::Lease,
-    output::{self, Format, span, words},
+    output::{self, Format, replicas, words},
     rollout::{self, Awaited},
 };
 use crate::{
@@ -43,7 +48,7 @@ pub(in crate::cli) struct WriteArgs {
     #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "5m", value_parser = time)]
     wait: Option<Duration>,
     /// Why, for the log, the audit trail and the Deployment's Events
-    #[arg(long, value_name = "TEXT", value_parser = one_line)]
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
     reason: Option<String>,
     /// Only if the entity tag is still this one
     #[arg(long, value_name = "ETAG", value_parser = one_line)]
@@ -64,7 +69,7 @@ pub(in crate::cli) struct SetArgs {
     #[arg(value_name = "[NAMESPACE/]NAME", value_parser = named)]
     name: Named,
     /// Its new count
-    #[arg(value_name = "COUNT", value_parser = whole_number(0, i32::MAX), allow_negative_numbers = true)]
+    #[arg(value_name = "COUNT", value_parser = count, allow_negative_numbers = true)]
     count: i32,
     /// Only if the count is this one now
     #[arg(long, value_name = "COUNT", value_parser = whole_number(0, i32::MAX), conflicts_with = "if_match")]
@@ -148,7 +153,7 @@ pub(super) async fn set(args: &SetArgs) -> Result<(), Failed> {
     write
         .send(Method::PUT, "lease", &body, |done| {
             let counts = count_words(&done["previousReplicaCount"], &done["replicaCount"]);
-            let renews = renewal_words(there.as_ref(), &done["lease"]);
+            let renews = renewal_words(there.as_ref(), done);
             format!("{counts}{}{renews}", lease_words(&done["lease"], seconds))
         })
         .await
@@ -171,46 +176,6 @@ pub(super) async fn step(args: &StepArgs) -> Result<(), Failed> {
             words_of_count(done, there.as_ref(), dry_run)
         })
         .await
-}
-
-/// What became of a count that isn't leased, and of the lease that was there.
-fn words_of_count(done: &Value, there: Option<&Lease>, dry_run: bool) -> String {
-    let (before, now) = (&done["previousReplicaCount"], &done["replicaCount"]);
-    // A lease whose count isn't there any more was over.
-    let ended = there.filter(|lease| lease.replica_count == before.as_i64());
-    match ended {
-        None => count_words(before, now),
-        Some(ended) if before == now => {
-            format!("keeps its {now} replicas; {}", ended.ended(dry_run))
-        }
-        Some(ended) => format!("{}; {}", count_words(before, now), ended.ended(dry_run)),
-    }
-}
-
-fn count_words(before: &Value, now: &Value) -> String {
-    if before == now {
-        return format!("has {now} replicas already");
-    }
-    format!("scaled from {before} to {now}")
-}
-
-/// Until when a count is leased, as far as the server says it.
-fn lease_words(lease: &Value, seconds: u32) -> String {
-    match (lease["until"].as_str(), &lease["previousReplicaCount"]) {
-        (Some(until), Value::Number(before)) => format!(" until {until}, and {before} again then"),
-        (Some(until), _) => format!(" until {until}"),
-        (None, _) => format!(" for {}", span(seconds.into())),
-    }
-}
-
-/// That a lease renews the one that was there, which keeps its beginning and what it goes back to.
-fn renewal_words(there: Option<&Lease>, lease: &Value) -> String {
-    let same = |there: &&Lease| {
-        let taken = there.taken_at.as_deref();
-        taken.is_some() && taken == lease["takenAt"].as_str()
-    };
-    let renewed = there.filter(same);
-    renewed.map_or_else(String::new, |there| format!(": this {}", there.renewed()))
 }
 
 /// Sets an image.
@@ -329,8 +294,9 @@ impl<'a> Writing<'a> {
             return Err(Failed::new(
                 Code::Conflict,
                 format!(
-                    "{} has {now} replicas now and not {current}, as --current says; nothing was changed",
-                    self.deployment
+                    "{} has {} now and not {current}, as --current says; nothing was changed",
+                    self.deployment,
+                    replicas(now)
                 ),
             ));
         }

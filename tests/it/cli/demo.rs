@@ -1,6 +1,9 @@
 //! `headcount demo`: one command, and everything that it prints works.
 
-use std::{net::SocketAddr, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
+use std::{
+    net::SocketAddr, os::unix::fs::PermissionsExt as _, path::Path, process::Command,
+    time::Duration,
+};
 
 use crate::support::{
     Client, eventually,
@@ -85,6 +88,27 @@ async fn the_demo_serves_with_what_it_prints_and_ends_on_ctrl_c() {
             (Some(0), &["web/shop".to_owned()][..]),
             "{ended:#?}"
         );
+    }
+    // And the batches of the client's documentation.
+    let batches = include_str!("../../../docs/client.md").lines();
+    let batches =
+        batches.filter(|line| line.starts_with("headcount batch ") && !line.contains('|'));
+    let batches: Vec<_> = batches.filter(|line| !line.contains(" -f ")).collect();
+    assert_eq!(batches.len(), 2, "{batches:#?}");
+    for line in batches {
+        let line = line.replacen("headcount", env!("CARGO_BIN_EXE_headcount"), 1);
+        let works = async || {
+            let mut command = Command::new("sh");
+            command.args(["-c", &format!("{line} --dry-run")]);
+            command.env("HEADCOUNT_CONTEXTS", folder.path().join(contexts));
+            let ended = Program::start(command).ended().await;
+            let many = ended
+                .stdout
+                .iter()
+                .filter(|l| l.contains("would be scaled"));
+            ended.code == Some(0) && many.count() > 2
+        };
+        eventually(Duration::from_secs(20), &line, works).await;
     }
     let pair = |name: &str| {
         (

@@ -42,7 +42,7 @@ async fn each_refusal_has_its_exit_code_and_says_what_to_do() {
     failed(
         &site.run(&["set", "shop", "3", "--current", "2"]).await,
         5,
-        &["web/shop has 1 replicas now and not 2"],
+        &["web/shop has 1 replica now and not 2"],
     );
     failed(
         &site.run(&["set", "shop", "3", "--if-match", "\"x\""]).await,
@@ -79,10 +79,33 @@ async fn each_refusal_has_its_exit_code_and_says_what_to_do() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_meant_is_sixty_four_and_nothing_is_sent() {
     let site = Site::start().await;
+    let long = "x".repeat(257);
     for (args, part) in [
         (&["set", "shop", "-1"][..], "-1"),
         (&["set", "shop", "many"], "many"),
         (&["set", "shop"], "COUNT"),
+        // A sign is that of a step.
+        (
+            &["set", "shop", "+3"],
+            "`headcount step` takes so many more",
+        ),
+        (
+            &["set", "shop", "--", "-1"],
+            "`headcount step` takes so many more",
+        ),
+        (&["set", "shop", "1e1"], "from 0 to 2147483647"),
+        (&["batch", "shop=+3"], "`headcount step` takes so many more"),
+        (&["set", "shop", "3", "--for=99999999999999h"], "10s to 24h"),
+        (&["set", "shop", "3", "--for=now"], "10s to 24h"),
+        (
+            &["set", "shop", "3", "--reason", &long],
+            "give 1 to 256 characters",
+        ),
+        (
+            &["batch", "shop=3", "--reason", "a\u{202e}b"],
+            "reorder text",
+        ),
+        (&["cancel", "shop", "--reason", " "], "give 1 to 256"),
         (&["step", "shop", "2"], "with its sign"),
         (&["step", "shop", "+0"], "with its sign"),
         (&["get", "../shop"], "NAME"),

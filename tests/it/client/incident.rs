@@ -76,11 +76,11 @@ async fn an_incident_is_met_from_the_terminal_and_leaves_nothing_behind() {
         (Some(0), Some(0)),
         "{dry:#?} {ended:#?}"
     );
-    assert_eq!(
-        (&dry.stdout, ended.stdout.len()),
-        (&ended.stdout, 11),
-        "{ended:#?}"
-    );
+    for (ended, scaled) in [(&dry, "  would be scaled"), (&ended, "  scaled")] {
+        assert_eq!(ended.stdout.len(), 11, "{ended:#?}");
+        let each = ended.stdout[1..].iter().all(|line| line.ends_with(scaled));
+        assert!(each, "{ended:#?}");
+    }
     assert_eq!(counts(), [6; 10]);
     eventually(Duration::from_secs(20), "each change", async || {
         watch.stdout().len() == 22

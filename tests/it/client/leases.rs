@@ -10,12 +10,17 @@ use crate::support::eventually;
 
 /// A site whose server keeps leases, as the file says that has to stay while it runs.
 pub(super) async fn leasing() -> (Site, NamedTempFile) {
+    leasing_with(&[]).await
+}
+
+async fn leasing_with(flags: &[&str]) -> (Site, NamedTempFile) {
     let mut file = NamedTempFile::with_suffix(".yaml").unwrap();
     file.write_all(
         b"apiVersion: headcount/v1alpha1\nkind: Configuration\nleases: {namespace: web}\n",
     )
     .unwrap();
-    let site = Site::with(&[&format!("--config={}", file.path().display())]).await;
+    let config = format!("--config={}", file.path().display());
+    let site = Site::with(&[&[&*config], flags].concat()).await;
     (site, file)
 }
 
@@ -105,7 +110,7 @@ async fn a_count_is_leased_shown_extended_and_ended_in_either_way() {
     let said = site.says(&["cancel", "shop"]).await;
     assert_eq!(
         said,
-        ["web/shop is leased no longer, and has 1 replicas again"]
+        ["web/shop is leased no longer, and has 1 replica again"]
     );
     assert_eq!(site.count().await, 1);
 
@@ -207,7 +212,10 @@ async fn a_lease_over_another_ones_is_said_to_renew_it_with_what_it_goes_back_to
     .await;
     let file = site.folder.path().join("before.json");
     let file = file.display().to_string();
-    for more in [vec!["--dry-run"], vec!["--snapshot", &file]] {
+    for (more, after, scaled) in [
+        (vec!["--dry-run"], ["NOW", "THEN"], "would be scaled"),
+        (vec!["--snapshot", &file], ["BEFORE", "NOW"], "scaled"),
+    ] {
         let words = ["batch", "shop=9", "admin=9", "jobs/mailer=9", "--for=4h"];
         let ended = site.run(&[&words[..], &more].concat()).await;
         let [headers, shop, admin, mailer] = &ended.stdout[..] else {
@@ -216,14 +224,14 @@ async fn a_lease_over_another_ones_is_said_to_renew_it_with_what_it_goes_back_to
         let cells: Vec<_> = headers.split_whitespace().collect();
         assert_eq!(
             cells,
-            ["NAMESPACE", "NAME", "BEFORE", "NOW", "UNTIL", "RESULT"]
+            ["NAMESPACE", "NAME", after[0], after[1], "UNTIL", "RESULT"]
         );
         assert!(
-            shop.contains("Z  scaled; renews ci-pipeline's lease, then 1"),
+            shop.contains(&format!("Z  {scaled}; renews ci-pipeline's lease, then 1")),
             "{ended:#?}"
         );
         for other in [admin, mailer] {
-            assert!(other.ends_with("Z  scaled"), "{ended:#?}");
+            assert!(other.ends_with(&format!("Z  {scaled}")), "{ended:#?}");
         }
     }
 }
@@ -251,7 +259,7 @@ async fn a_count_that_ends_somebodys_lease_is_said_to_also_where_it_is_the_same(
         site.says(&["set", "shop", "1", "-q"]).await;
         assert_eq!(
             site.says(&["set", "shop", "1"]).await,
-            ["web/shop has 1 replicas already"]
+            ["web/shop has 1 replica already"]
         );
     }
     // A batch ends it with the same count, too.
@@ -262,4 +270,22 @@ async fn a_count_that_ends_somebodys_lease_is_said_to_also_where_it_is_the_same(
         ended.stderr[0],
         "warning: web/shop: this ends the Deployment's lease, which would have brought 1 replicas back"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_whose_count_cannot_go_back_is_said_to_be_left_by_the_command_that_keeps_it() {
+    let (site, _file) = leasing_with(&["--max-replicas=10"]).await;
+    site.cluster.cluster.scale("web", "shop", Some(12)).unwrap();
+    eventually(Duration::from_secs(20), "the other's count", async || {
+        site.count().await == 12
+    })
+    .await;
+    site.says(&["set", "shop", "5", "--for=1h", "-q"]).await;
+    let ended = site.run(&["cancel", "shop"]).await;
+    let keep =
+        "keep the one that is there with `headcount cancel web/shop --keep`, or set another count";
+    failed(&ended, 7, &["can't go back", keep]);
+    assert!(!ended.stderr[0].contains("keep=true"), "{ended:#?}");
+    site.says(&["cancel", "shop", "--keep"]).await;
+    assert_eq!(site.count().await, 5);
 }

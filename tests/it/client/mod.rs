@@ -9,6 +9,7 @@ mod kubectl;
 mod leases;
 mod lists;
 mod real;
+mod snapshots;
 mod terminal;
 mod watch;
 

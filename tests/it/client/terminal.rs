@@ -1,7 +1,7 @@
 //! What is written where there is a terminal, by `script` of util-linux, and where nobody wants colours.
 
 use std::{
-    io::Write as _,
+    io::{Read as _, Write as _},
     process::{Command, Stdio},
 };
 
@@ -56,7 +56,7 @@ async fn a_terminal_gets_colours_and_a_bar_unless_it_is_dumb_or_nobody_wants_the
     }
 }
 
-/// What a terminal shows of a command in the site's folder when this is typed, and whether it succeeded; nothing where there is none.
+/// What a terminal shows of a command in the site's folder when this is typed at its question, and whether it succeeded; nothing where there is none.
 fn typed(site: &Site, args: &str, keys: &str) -> Option<(bool, String)> {
     let mut command = Command::new("script");
     let line = format!("{} {args}", env!("CARGO_BIN_EXE_headcount"));
@@ -69,11 +69,25 @@ fn typed(site: &Site, args: &str, keys: &str) -> Option<(bool, String)> {
     let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let mut child = child.ok()?;
     let mut stdin = child.stdin.take()?;
-    stdin.write_all(keys.as_bytes()).ok()?;
-    let output = child.wait_with_output().ok()?;
-    drop(stdin);
-    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
-    Some((output.status.success(), shown))
+    let mut stdout = child.stdout.take()?;
+    let mut shown = Vec::new();
+    let mut some = [0; 1024];
+    let mut to_type = Some(keys).filter(|keys| !keys.is_empty());
+    loop {
+        let read = match stdout.read(&mut some) {
+            Ok(0) | Err(_) => break,
+            Ok(read) => read,
+        };
+        shown.extend(&some[..read]);
+        // A Ctrl-C before the question would be no answer to it.
+        if String::from_utf8_lossy(&shown).contains("[y/N]")
+            && let Some(keys) = to_type.take()
+        {
+            stdin.write_all(keys.as_bytes()).ok()?;
+        }
+    }
+    let done = child.wait().ok()?.success();
+    Some((done, String::from_utf8_lossy(&shown).into_owned()))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,7 +111,19 @@ async fn what_a_selector_selects_is_shown_at_a_terminal_and_set_once_somebody_ag
     assert_eq!(count().await, Ok(1));
     let (done, shown) = typed(&site, "batch -l tier=front 3", "y\n").unwrap();
     // The table of what would become of it, and that of what has.
-    assert!(done && shown.matches("scaled").count() == 2, "{shown}");
+    assert!(done && shown.matches("  scaled").count() == 1, "{shown}");
+    let (before, after) = shown.split_once("[y/N]").unwrap();
+    assert!(
+        before.contains("  would be scaled") && after.contains("  scaled"),
+        "{shown}"
+    );
+    assert_eq!(count().await, Ok(3));
+    // Ctrl-C is an answer, too.
+    let (done, shown) = typed(&site, "batch -l tier=front 4", "\u{3}").unwrap();
+    assert!(
+        !done && shown.contains("nothing was set: it was only asked whether to"),
+        "{shown}"
+    );
     assert_eq!(count().await, Ok(3));
     let (done, shown) = typed(&site, "batch -l tier=front 4 --yes", "").unwrap();
     assert!(done && !shown.contains("[y/N]"), "{shown}");

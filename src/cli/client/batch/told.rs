@@ -7,6 +7,16 @@ use serde_json::Value;
 
 use super::super::{lease::Lease, output::Table};
 
+/// How a table of them reads.
+pub(super) struct Shown<'a> {
+    /// Whether counts are brought back.
+    pub(super) back: bool,
+    /// Whether it is told what would become of them.
+    pub(super) dry_run: bool,
+    /// The leases from before, which others may be taken over.
+    pub(super) leases: &'a BTreeMap<String, Lease>,
+}
+
 /// What became of all.
 #[derive(Debug, Deserialize)]
 pub(super) struct Told {
@@ -34,10 +44,14 @@ pub(super) struct Outcome {
 }
 
 impl Told {
-    /// What became of each, or of each that was to be brought `back`; `leases` are those from before that others were taken over.
-    pub(super) fn table(&self, back: bool, leases: &BTreeMap<String, Lease>) -> Table {
+    /// What became of each, or would.
+    pub(super) fn table(&self, shown: &Shown<'_>) -> Table {
         let leased = self.results.iter().any(|one| one.until.is_some());
-        let mut headers = vec!["NAMESPACE", "NAME", "BEFORE", "NOW"];
+        let (before, after) = match shown.dry_run {
+            true => ("NOW", "THEN"),
+            false => ("BEFORE", "NOW"),
+        };
+        let mut headers = vec!["NAMESPACE", "NAME", before, after];
         headers.extend(leased.then_some("UNTIL"));
         headers.push("RESULT");
         let mut table = Table::new(&headers);
@@ -51,8 +65,9 @@ impl Told {
                 number(one.replica_count),
             ];
             cells.extend(leased.then(|| or_none(one.until.clone())));
-            let there = leases.get(&format!("{}/{}", one.namespace, one.name));
-            cells.push(one.result(back) + &one.renewal(there));
+            let there = format!("{}/{}", one.namespace, one.name);
+            let there = shown.leases.get(&there);
+            cells.push(one.result(shown) + &one.renewal(there));
             table.row(cells);
         }
         table
@@ -61,15 +76,37 @@ impl Told {
 
 impl Outcome {
     /// In a word, or with the reason.
-    fn result(&self, back: bool) -> String {
+    fn result(&self, shown: &Shown<'_>) -> String {
+        let (done, failed, skipped) = match (shown.back, shown.dry_run) {
+            (true, true) => ("would be restored", "would fail", "would be skipped"),
+            (true, false) => ("restored", "failed", "skipped"),
+            (false, true) => ("would be scaled", "would fail", "would be skipped"),
+            (false, false) => ("scaled", "failed", "skipped"),
+        };
         match (&self.error, self.changed) {
             // Somebody else's count, which a restoration leaves alone.
-            (Some(error), _) if back && self.status == 412 => format!("skipped: {error}"),
+            (Some(error), _) if shown.back && self.status == 412 => format!("{skipped}: {error}"),
             (Some(error), _) if self.status == 504 => format!("unknown: {error}"),
-            (Some(error), _) => format!("failed: {error}"),
+            (Some(error), _) => format!("{failed}: {error}"),
             (None, false) => "unchanged".into(),
-            (None, true) if back => "restored".into(),
-            (None, true) => "scaled".into(),
+            (None, true) => done.into(),
+        }
+    }
+
+    /// Whether there is no such Deployment.
+    pub(super) fn is_missing(&self) -> bool {
+        self.status == 404
+    }
+
+    /// Of one that is to be brought back it is known that it was there, and no more of what has become of it.
+    pub(super) fn not_back(&mut self) {
+        let Some(error) = &mut self.error else {
+            return;
+        };
+        if self.status == 404 {
+            *error = "it is gone, or this server manages it no longer".into();
+        } else if error.starts_with("the Deployment was deleted since") {
+            *error = "it is another Deployment than the snapshot's: left as it is".into();
         }
     }
 
