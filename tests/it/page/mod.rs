@@ -244,6 +244,11 @@ async fn many_are_set_in_one_go_and_undone_but_for_what_others_changed() {
 }
 
 #[tokio::test]
+async fn times_have_zones_and_are_written_as_in_a_terminal() {
+    plays("times.mjs").await;
+}
+
+#[tokio::test]
 async fn ready_counts_move_and_the_history_names_who_changed_what() {
     plays("history.mjs").await;
 }
