@@ -50,11 +50,17 @@ const redraw = () => grid.draw();
 const history = new History(rows, who, { open, learnt });
 const leases = new Leases(rows, {
   open,
-  learnt: () => (learnt(), details.leasesRead()),
+  learnt: () => {
+    me.noLeases = leases.off;
+    learnt();
+    details.leasesRead();
+  },
   why: whyLocked,
   visible: (visible) => owners.see(visible),
 });
 const leaseOf = (namespace, name) => leases.of(namespace, name);
+/** What a batch asks for beyond its Deployments. */
+const forBatches = { me, leaseOf, readLeases: () => leases.load() };
 const owners = new Owners(rows, who, () => (learnt(), leases.learnt()));
 const details = new Details({
   me,
@@ -230,10 +236,10 @@ function changeChosen() {
   const why = whyNotChosen(chosen.length, chosen.filter((row) => whyLocked(row)).length);
   if (why) return announce(why);
   const items = chosen.map((row) => ({ namespace: rows.namespaces[row], name: rows.names[row], replicaCount: rows.desired[row] }));
-  changeMany(items, tellUndo, leaseOf);
+  changeMany(items, tellUndo, forBatches);
 }
 
-const undoSome = () => (me.mayScale ? undo(tellUndo, leaseOf) : announce(me.whyNot));
+const undoSome = () => (me.mayScale ? undo(tellUndo, forBatches) : announce(me.whyNot));
 
 const tellUndo = () => {
   $("undo").dataset.count = snapshots().length;
@@ -285,6 +291,7 @@ const selectAgain = () => (reach.lost ? (select.timer = setTimeout(selectAgain, 
 // Views, and the address that brings them back.
 
 function show(name) {
+  const other = view !== name;
   view = name;
   $("deployments").hidden = name !== "deployments";
   leases.element.hidden = name !== "leases";
@@ -295,7 +302,7 @@ function show(name) {
   }
   ({ leases, history })[name]?.show();
   if (name === "deployments") redraw();
-  remember();
+  remember(other);
   keepFocus();
 }
 
@@ -309,20 +316,32 @@ home.focus = () => {
 /** By a key: whoever works without a mouse is in the view then. */
 const goTo = (name) => (show(name), home.focus());
 
-function remember() {
+/** While the address is taken in it isn't written. */
+let recalling = false;
+
+/** Writes the address: `#leases`, `#history`, and what is searched and open. Another view is a step that the browser goes back by. */
+function remember(step = false) {
+  if (recalling) return;
   const said = new URLSearchParams();
-  if (view !== "deployments") said.set("view", view);
   if ($("search").value) said.set("q", $("search").value);
   if (details.of) said.set("open", `${details.of.namespace}/${details.of.name}`);
-  window.history.replaceState(null, "", `#${said}`);
+  const address = `#${[view === "deployments" ? "" : view, said].map(String).filter(Boolean).join("&")}`;
+  if (step) window.history.pushState(null, "", address);
+  else window.history.replaceState(null, "", address);
 }
 
 function recall() {
   const said = new URLSearchParams(location.hash.slice(1));
-  if (said.get("q")) search(($("search").value = said.get("q")));
-  show(["leases", "history"].includes(said.get("view")) ? said.get("view") : "deployments");
+  recalling = true;
+  const words = said.get("q") ?? "";
+  if (words !== $("search").value) search(($("search").value = words));
+  // As it was written before views had addresses of their own.
+  show(["leases", "history"].find((name) => said.has(name) || said.get("view") === name) ?? "deployments");
   const [namespace, name] = (said.get("open") ?? "").split("/");
-  if (namespace && name) open(namespace, name);
+  const open = details.of && `${details.of.namespace}/${details.of.name}`;
+  if (!namespace || !name) details.close();
+  else if (open !== `${namespace}/${name}`) details.open(namespace, name);
+  recalling = false;
 }
 
 function search(text) {
@@ -366,7 +385,7 @@ function listen() {
     tellLook();
   });
   addEventListener("keydown", key);
-  // Somebody opened a link in this tab.
+  // Somebody opened a link in this tab, or went back.
   addEventListener("hashchange", recall);
 }
 
@@ -401,6 +420,7 @@ grid.sorted(shown.sort);
 tellUndo();
 listen();
 recall();
+remember();
 me.look();
 connection.lookAtHealth();
 setInterval(() => me.mayScale && rows.unflag(DETAILED, (row) => rows.flags[row] & LOCKED), LOCKS);

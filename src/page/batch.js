@@ -1,10 +1,10 @@
 // Many counts in one go: what would become of each, a confirmation, what became of each, and the way back.
 
-import { call, NoAnswer, sentence } from "./api.js";
-import { alertOf, buttons, field, form, headerText, openDialog, typed, waiting, warning } from "./dialog.js";
-import { announce, button, el, setText } from "./dom.js";
+import { call, NoAnswer, pause, sentence } from "./api.js";
+import { alertOf, buttons, detailOf, field, form, headerText, openDialog, ownerInWords, timeField, typed, waiting, warning } from "./dialog.js";
+import { announce, button, el, setText, timeOf } from "./dom.js";
 import { hear, newsLine } from "./present.js";
-import { clock, duration, seconds } from "./times.js";
+import { clock, duration, seconds, WRITTEN } from "./times.js";
 
 /** The most that the API takes in one call. */
 const PORTION = 250;
@@ -33,16 +33,19 @@ function keep(snapshot) {
   }
 }
 
-/** Opens the dialog for these Deployments, `{ namespace, name, replicaCount }` each; `leaseOf(namespace, name)` is what is known of leases. */
-export function changeMany(items, done, leaseOf) {
+/**
+ * Opens the dialog for these Deployments, `{ namespace, name, replicaCount }` each. `page` has `me`, who looks, `leaseOf(namespace, name)`,
+ * what is known of leases, and `readLeases()`, which reads them anew.
+ */
+export function changeMany(items, done, page) {
   const dialog = openDialog(`Set ${items.length} Deployments`, { wide: true });
   const live = { heard: null };
-  ask({ dialog, items, done, leaseOf, live }, {});
+  ask({ dialog, items, done, page, live }, {});
   hear(({ namespace, name, replicaCount, gone }) => {
     const one = items.find((item) => item.namespace === namespace && item.name === name);
     if (!one || (!gone && one.replicaCount === replicaCount)) return;
     one.replicaCount = gone ? undefined : replicaCount;
-    live.heard?.();
+    live.heard?.(one);
   }, dialog.signal);
 }
 
@@ -51,7 +54,7 @@ const nowInWords = ({ replicaCount }) => (replicaCount === undefined ? "deleted"
 function ask(of, wish, wrong) {
   const { dialog, items } = of;
   const count = el("input", { type: "number", inputmode: "numeric", min: 0, step: 1, autofocus: true, ".value": wish.count ?? "" });
-  const time = el("input", { type: "text", placeholder: "1h, 90m, 1d", autocomplete: "off", ".value": wish.time ?? "" });
+  const time = el("input", { type: "text", placeholder: "2h, 90m, 1.5h", autocomplete: "off", ".value": wish.time ?? "" });
   const reason = el("input", { type: "text", maxlength: 256, autocomplete: "off", ".value": wish.reason ?? "" });
   const said = el("div", {}, wrong);
   const table = list(items.map((one) => [keyOf(one), nowInWords(one)]));
@@ -67,7 +70,7 @@ function ask(of, wish, wrong) {
     const bad = !/^\d{1,10}$/.test(wished.count)
       ? "The count is a whole number, 0 or more."
       : wished.time && !(seconds(wished.time) > 0)
-        ? "The time is written 1h, 90m or 1d; leave it empty for counts that stay."
+        ? `The time is ${WRITTEN}. Leave it empty for counts that stay.`
         : null;
     if (bad) return said.replaceChildren(alertOf(bad));
     check(of, wished);
@@ -78,7 +81,7 @@ function ask(of, wish, wrong) {
       table,
       news,
       field("New count of each", count),
-      field("For how long", time, "Empty: until somebody sets another. Otherwise they go back by themselves."),
+      timeField(time, `Empty: until somebody sets another. Otherwise they go back by themselves. It is ${WRITTEN}.`, of.page.me.noLeases),
       field("Reason", reason),
       said,
       buttons(button("Cancel", dialog.close), el("button", { type: "submit", class: "primary" }, "Check")),
@@ -127,50 +130,113 @@ const UNKNOWN = 504;
 const isUnknown = (error) => error instanceof NoAnswer || error.status === UNKNOWN;
 
 const itemsOf = (of, wish) => of.items.map(({ namespace, name }) => ({ namespace, name, replicaCount: Number(wish.count) }));
-const timeOf = (wish) => (wish.time ? { durationSeconds: seconds(wish.time) } : {});
+const timeWished = (wish) => (wish.time ? { durationSeconds: seconds(wish.time) } : {});
 
 async function check(of, wish) {
   of.live.heard = null;
   of.dialog.show(waiting("Asking the server …"));
   // The same in the write: what it will have to be undone by is known before it is made.
   const key = crypto.randomUUID();
-  const { results, restorable, refused } = await send("/batches", itemsOf(of, wish), timeOf(wish), { reason: wish.reason, key, dryRun: true });
+  await fresh(of);
+  const { results, restorable, refused } = await send("/batches", itemsOf(of, wish), timeWished(wish), { reason: wish.reason, key, dryRun: true });
   if (of.dialog.signal.aborted) return;
   if (refused) return ask(of, wish, alertOf(sentence(refused)));
-  confirm({ ...of, key, planned: restorable }, wish, results);
+  const leases = leasesOf(of, results);
+  confirm({ ...of, key, planned: restorable, leases }, wish, results);
+}
+
+/** Reads the leases anew, which the page knows from some seconds ago; without them it goes on all the same. */
+const fresh = (of) => Promise.race([of.page.readLeases(), pause(3)]);
+
+/** The leases of these, by their names, as they are known now. */
+function leasesOf({ page }, all) {
+  return new Map(all.map((one) => [keyOf(one), page.leaseOf(one.namespace, one.name)]).filter(([, lease]) => lease));
 }
 
 function confirm(of, wish, would) {
   const { dialog } = of;
   const count = Number(wish.count);
   const able = would.filter((one) => !one.error);
-  const ends = able.map((one) => leaseEnds(of, one, wish.time !== "")).filter(Boolean).length;
+  const leased = wish.time !== "";
+  const words = (one) => leaseInWords(of.leases.get(keyOf(one)), one, leased ? "renews" : "ends");
+  const ends = able.map(words).filter(Boolean).length;
   const time = wish.time ? `, for ${duration(seconds(wish.time))}` : "";
   const yes = el("button", { type: "submit", class: count === 0 ? "primary danger" : "primary", autofocus: true }, `Set ${able.length} to ${count}`);
   const zero = count === 0 && able.length > 0 && typed(String(able.length), `This stops every Pod of them. Type ${able.length} to go on`, yes);
   yes.disabled ||= able.length === 0;
+  const table = list(would.map((one) => outcome(one, words(one))));
+  const news = newsLine();
+  of.live.heard = marking(of, would, [...table.querySelectorAll("td")], news);
+  // What the stream told while the check was under way.
+  for (const one of of.items) of.live.heard(one);
   dialog.show(
     form(
-      () => yes.disabled || write(of, wish, new Map(able.map((one) => [keyOf(one), one]))),
+      () => yes.disabled || write(of, wish, would),
       el("p", { class: "fromto" }, `${able.length} of ${would.length} to `, el("strong", {}, count), time),
       able.length < would.length && warning("Those that are refused will be left as they are."),
       ends > 0 && warning(wish.time ? `${ends} are leased: their leases are renewed.` : `${ends} are leased: this ends their leases, and they do not go back by themselves.`),
-      list(would.map((one) => outcome(one, leaseEnds(of, one, wish.time !== "")))),
+      news,
+      table,
       zero,
       buttons(button("Back", () => ask(of, wish)), yes),
     ),
   );
 }
 
-/** What becomes of the lease of one, where it is known to have one. */
-function leaseEnds({ leaseOf }, one, leased) {
-  const lease = leaseOf?.(one.namespace, one.name);
-  // A lease whose count isn't there any more is over.
-  if (one.error || !lease || lease.replicaCount !== one.previousReplicaCount) return "";
-  return leased ? `renews ${lease.holder}'s lease, then ${lease.previousReplicaCount}` : `ends ${lease.holder}'s lease, does not go back to ${lease.previousReplicaCount}`;
+/**
+ * Follows what a confirmation shows, and returns what is told of each that the stream tells of: what isn't any more as it was at the
+ * check is marked, and told of. Who did it is read.
+ */
+function marking({ dialog, items, live }, would, cells, news) {
+  const at = new Map(would.map((one, place) => [keyOf(one), { base: one.previousReplicaCount, cell: cells[place], was: cells[place].textContent, state: cells[place].parentElement.dataset.state }]));
+  // What was refused has no count in its answer.
+  for (const one of items) at.get(keyOf(one)).base ??= one.replicaCount;
+  const marks = new Map();
+  const mark = (key, words) => {
+    const { cell, was, state } = at.get(key);
+    if (words) marks.set(key, words);
+    else marks.delete(key);
+    setText(cell, words ? `${was}; ${words}` : was);
+    cell.parentElement.dataset.state = words ? "warned" : state;
+    const few = [...marks].slice(0, 5).map(([name, one]) => `${name}, ${one}`).join("; ");
+    const more = marks.size > 5 ? `; and ${marks.size - 5} more` : "";
+    setText(news, marks.size ? `Changed since the check: ${few}${more}.` : "");
+  };
+  const heard = async (one) => {
+    const key = keyOf(one);
+    const { base } = at.get(key);
+    if (one.replicaCount === base) return mark(key, null);
+    if (one.replicaCount === undefined) return mark(key, "deleted");
+    const told = one.replicaCount;
+    const detail = await detailOf(one.namespace, one.name, dialog.signal).catch(() => null);
+    // Another is told of by now, or the confirmation is gone.
+    if (dialog.signal.aborted || live.heard !== heard || one.replicaCount !== told) return;
+    const now = detail?.replicas.desired ?? told;
+    const by = ownerInWords(detail?.lastSetBy);
+    const lease = detail?.lease ? `, leased by ${detail.lease.holder} until ${clock(detail.lease.until)}` : "";
+    mark(key, now === base ? null : `now ${now}${by && `, by ${by}`}${lease}`);
+  };
+  return heard;
 }
 
-async function write(of, wish, able) {
+/** What a write does to a lease, or has done; an empty text where there is none. */
+function leaseInWords(lease, one, verb) {
+  // A lease whose count isn't there any more is over.
+  if (one.error || !lease || lease.replicaCount !== one.previousReplicaCount) return "";
+  const whose = `${verb} ${lease.holder}'s lease`;
+  if (verb.startsWith("renew")) return `${whose}, then ${lease.previousReplicaCount}`;
+  return lease.previousReplicaCount === one.replicaCount ? whose : `${whose}, does not go back to ${lease.previousReplicaCount}`;
+}
+
+/** The same of what was written, where it may be a lease that the check didn't know of. */
+function leaseBecame(one, before, atCheck) {
+  const words = leaseInWords(before, one, one.until ? "renewed" : "ended");
+  return words && atCheck && atCheck.get(keyOf(one))?.takenAt !== before.takenAt ? `${words}: it began after the check` : words;
+}
+
+async function write(of, wish, would) {
+  of.live.heard = null;
+  const able = new Map(would.filter((one) => !one.error).map((one) => [keyOf(one), one]));
   const { dialog, key, planned } = of;
   const progress = el("p", { class: "loading", role: "status" }, "Setting the counts …");
   dialog.show(progress, el("p", { class: "hint" }, "It goes on if this is closed, and what comes of it is told."));
@@ -180,7 +246,9 @@ async function write(of, wish, able) {
   // A tab that is closed or loaded anew meanwhile has its way back.
   const known = planned.filter((one) => able.has(keyOf(one)));
   if (known.length) keep({ id: key, takenAt: new Date().toISOString(), words: `${items.length} ${to}, not known to have ended`, items: known });
-  const { results, restorable, refused } = await send("/batches", items, timeOf(wish), { reason: wish.reason, key, planned: known, progress: tell });
+  await fresh(of);
+  const before = leasesOf(of, items);
+  const { results, restorable, refused } = await send("/batches", items, timeWished(wish), { reason: wish.reason, key, planned: known, progress: tell });
   if (refused) {
     keep({ id: key, items: [] });
     return failedWhole(of, refused, () => ask(of, wish, alertOf(sentence(refused))));
@@ -188,7 +256,14 @@ async function write(of, wish, able) {
   const lost = wish.time ? "if they were, they go back by themselves." : "and what they were isn't kept: look at them before you go on.";
   // What the check left as it is has nothing to be brought back to.
   const stays = (one) => able.get(keyOf(one))?.changed === false;
-  ended({ ...of, id: key, lost, stays }, results, restorable, `${changedOf(results)} set ${to}`);
+  const more = (one) => [leaseBecame(one, before.get(keyOf(one)), of.leases), otherThan(able.get(keyOf(one)), one)].filter(Boolean).join("; ");
+  const left = would.filter((one) => one.error);
+  ended({ ...of, id: key, lost, stays, more, left }, results, restorable, `${changedOf(results)} set ${to}`);
+}
+
+/** That a count was set over another one than that of the check. */
+function otherThan(planned, { error, previousReplicaCount: was }) {
+  return error || !planned || planned.previousReplicaCount === was ? "" : `it was ${planned.previousReplicaCount} at the check`;
 }
 
 const changedOf = (results) => results.filter((one) => one.changed).length;
@@ -208,8 +283,9 @@ function sums(results) {
 }
 
 /** `of.lost` tells what to do about those of which nobody knows and nothing is kept. */
-function ended({ dialog, done, leaseOf, id, lost, stays = () => false }, results, restorable, words) {
-  const snapshot = { id, takenAt: new Date().toISOString(), words: `${words}${sums(results)}`, items: restorable };
+function ended({ dialog, done, page, id, lost, stays = () => false, more, left = [] }, results, restorable, words) {
+  const out = left.length ? `, ${left.length} left out` : "";
+  const snapshot = { id, takenAt: new Date().toISOString(), words: `${words}${sums(results)}${out}`, items: restorable };
   keep(snapshot);
   const failed = results.filter((one) => one.error).length;
   const unknown = results.filter((one) => one.error && one.status === UNKNOWN);
@@ -220,20 +296,20 @@ function ended({ dialog, done, leaseOf, id, lost, stays = () => false }, results
   done();
   if (dialog.signal.aborted) return;
   dialog.show(
-    el("p", { role: "status", class: "fromto" }, `${results.length - failed} done${sums(results)}.`),
+    el("p", { role: "status", class: "fromto" }, `${results.length - failed} done${sums(results)}${out}.`),
     held > 0 && warning(`Whether ${held} were set isn't known. Undo… brings them back too, to what they were at the check, if they were set.`),
     bare > 0 && warning(`Whether ${bare} were set isn't known: ${lost}`),
-    list(results.map((one) => outcome(one))),
+    list([...results.map((one) => outcome(one, more(one))), ...left.map((one) => outcome({ ...one, error: `left out, as the check refused it: ${one.error}` }))]),
     buttons(
       restorable.length > 0 && button("Download snapshot", () => download(snapshot)),
-      restorable.length > 0 && button("Undo…", () => (dialog.close(), restore(snapshot, done, leaseOf))),
+      restorable.length > 0 && button("Undo…", () => (dialog.close(), restore(snapshot, done, page))),
       button("Close", dialog.close, { class: "primary", autofocus: true }),
     ),
   );
 }
 
 /** Shows what can be undone: this tab's batches, and a snapshot out of a file. */
-export function undo(done, leaseOf) {
+export function undo(done, page) {
   const dialog = openDialog("Undo", { wide: true });
   const said = el("div");
   const file = el("input", { type: "file", accept: ".json,application/json" });
@@ -242,7 +318,7 @@ export function undo(done, leaseOf) {
       const { takenAt, items } = JSON.parse(await file.files[0].text());
       if (!Array.isArray(items) || items.length === 0) throw new Error("nothing in it");
       dialog.close();
-      restore({ takenAt, items, words: file.files[0].name }, done, leaseOf);
+      restore({ takenAt, items, words: file.files[0].name }, done, page);
     } catch {
       said.replaceChildren(alertOf("This file is no snapshot of a batch."));
     }
@@ -256,9 +332,9 @@ export function undo(done, leaseOf) {
         el(
           "li",
           {},
-          el("span", {}, `${clock(one.takenAt)}: ${one.words}`),
+          el("span", {}, timeOf(one.takenAt), `: ${one.words}`),
           button("Download", () => download(one)),
-          button("Undo…", () => (dialog.close(), restore(one, done, leaseOf)), { class: "primary" }),
+          button("Undo…", () => (dialog.close(), restore(one, done, page)), { class: "primary" }),
         ),
       ),
     ),
@@ -268,36 +344,39 @@ export function undo(done, leaseOf) {
   );
 }
 
-async function restore(snapshot, done, leaseOf) {
+async function restore(snapshot, done, page) {
   const dialog = openDialog("Undo", { wide: true });
-  const of = { dialog, done, leaseOf, lost: "undo once more, which leaves alone what is as it was already." };
+  const of = { dialog, done, page, lost: "undo once more, which leaves alone what is as it was already." };
   const go = async (dryRun) => {
     dialog.show(waiting(dryRun ? "Asking the server …" : "Bringing back what was …"));
     return send("/batches/restore", snapshot.items, {}, { dryRun });
   };
+  await fresh(of);
   const { results, refused } = await go(true);
   if (dialog.signal.aborted) return;
   const wrong = refused && alertOf(sentence(refused));
   if (wrong) return dialog.show(wrong, buttons(button("Close", dialog.close)));
   const able = changedOf(results);
   const stops = results.filter((one) => one.changed && one.replicaCount === 0).length;
-  const ends = results.map((one) => leaseEnds(of, one, false)).filter(Boolean).length;
+  const leases = leasesOf(of, results);
+  const words = (one) => leaseInWords(leases.get(keyOf(one)), one, "ends");
+  const ends = results.map(words).filter(Boolean).length;
   const yes = el("button", { type: "submit", class: "primary", disabled: able === 0, autofocus: true }, `Bring back ${able}`);
   const zero = stops > 0 && typed(String(stops), `${stops} go to 0, which stops every Pod of them. Type ${stops} to go on`, yes);
   const write = async () => {
     if (yes.disabled) return;
     const { results: made, restorable, refused: why } = await go(false);
     if (why) return failedWhole(of, why, () => dialog.show(alertOf(sentence(why)), buttons(button("Close", dialog.close))));
-    ended(of, made, restorable, `${changedOf(made)} brought back`);
+    ended({ ...of, more: (one) => leaseBecame(one, leases.get(keyOf(one))) }, made, restorable, `${changedOf(made)} brought back`);
   };
   dialog.show(
     form(
       write,
-      el("p", { class: "fromto" }, `${able} of ${results.length} can be brought back.`),
+      el("p", { class: "fromto" }, able ? `${able} of ${results.length} can be brought back.` : "Nothing is left to bring back."),
       ends > 0 && warning(`${ends} are leased: this ends their leases.`),
-      list(results.map((one) => outcome(one, leaseEnds(of, one, false)))),
+      list(results.map((one) => outcome(one, words(one)))),
       zero,
-      buttons(button("Cancel", dialog.close), yes),
+      able ? buttons(button("Cancel", dialog.close), yes) : buttons(button("Close", dialog.close, { class: "primary", autofocus: true })),
     ),
   );
 }
@@ -308,7 +387,9 @@ function outcome(one, lease = "") {
   if (one.error) return [title, one.error, "failed"];
   const same = one.changed === false ? "stays " : `${one.previousReplicaCount} → `;
   const until = one.until ? ` until ${clock(one.until)}` : "";
-  const more = [lease, ...(one.warnings ?? [])].filter(Boolean);
+  // Of a lease that the page knows it says the same, with its holder.
+  const warnings = (one.warnings ?? []).filter((words) => !lease.includes("'s lease") || !words.startsWith("this ends the Deployment's lease"));
+  const more = [lease, ...warnings].filter(Boolean);
   const late = one.status === 202 ? ["this server's copy hasn't caught up yet"] : [];
   return [title, [`${same}${one.replicaCount}${until}`, ...more, ...late].join("; "), more.length ? "warned" : "ok"];
 }

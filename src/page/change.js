@@ -1,11 +1,11 @@
 // Changing one count: what is there, what is wanted, what the server says to it, a confirmation, the write, the rollout.
 
 import { call, NoAnswer, pathOf, pause, sentence } from "./api.js";
-import { alertOf, allowedInWords, buttons, detailOf, field, form, headerText, openDialog, othersInWords, ownerInWords, typed, waiting, warning } from "./dialog.js";
-import { announce, button, el, fill, forbid, setText } from "./dom.js";
-import { followPresent, isSame, newsInWords, newsLine, readPresent } from "./present.js";
+import { alertOf, allowedInWords, buttons, detailOf, field, form, headerText, openDialog, othersInWords, ownerInWords, timeField, typed, waiting, warning } from "./dialog.js";
+import { announce, button, el, fill, forbid, setText, timeOf } from "./dom.js";
+import { followPresent, isAnother, isSame, newsInWords, newsLine, readPresent } from "./present.js";
 import { followRollout, rolloutBar } from "./rollout.js";
-import { clock, duration, seconds } from "./times.js";
+import { clock, duration, seconds, WRITTEN } from "./times.js";
 
 /** What is said of a write that takes long. */
 const LATE = "No answer yet. It goes on if this is closed, and what comes of it is told.";
@@ -50,7 +50,7 @@ function ask(of, wish, wrong) {
   };
   const step = (by) => button(by < 0 ? "−" : "+", () => stepBy(by), { "aria-label": by < 0 ? "One fewer" : "One more" });
   el("span", { class: "stepper" }, step(-1), count, step(1));
-  const time = el("input", { type: "text", placeholder: "2h, 90m, 1d", autocomplete: "off", ".value": wish.time ?? "" });
+  const time = el("input", { type: "text", placeholder: "2h, 90m, 1.5h", autocomplete: "off", ".value": wish.time ?? "" });
   const reason = el("input", { type: "text", maxlength: 256, autocomplete: "off", ".value": wish.reason ?? "" });
   const said = el("div", {}, wrong);
   const news = newsLine();
@@ -76,7 +76,7 @@ function ask(of, wish, wrong) {
     const bad = !/^\d{1,10}$/.test(wished.count.trim())
       ? "The count is a whole number, 0 or more."
       : wished.time.trim() && !(seconds(wished.time) > 0)
-        ? "The time is written 2h, 90m or 1d; leave it empty for a count that stays."
+        ? `The time is ${WRITTEN}. Leave it empty for a count that stays.`
         : null;
     if (bad) return said.replaceChildren(alertOf(bad));
     check(of, wished);
@@ -88,7 +88,7 @@ function ask(of, wish, wrong) {
       news,
       others,
       field("New count", count, hint),
-      field("For how long", time, "Empty: until somebody sets another. Otherwise it goes back by itself."),
+      timeField(time, `Empty: until somebody sets another. Otherwise it goes back by itself. It is ${WRITTEN}.`, me.noLeases),
       field("Reason", reason, "For the log, the audit trail and the Deployment's Events."),
       said,
       buttons(button("Cancel", dialog.close), yes),
@@ -99,8 +99,7 @@ function ask(of, wish, wrong) {
 
 function presentLine({ now, detail: { lastSetBy } }) {
   const owner = ownerInWords(lastSetBy);
-  const at = lastSetBy?.at ? `, ${clock(lastSetBy.at)}` : "";
-  return ["Now ", el("strong", {}, now), owner && ` · set by ${owner}${at}`];
+  return ["Now ", el("strong", {}, now), owner && ` · set by ${owner}`, owner && lastSetBy.at && [", ", timeOf(lastSetBy.at)]];
 }
 
 /** What is to be known before another count is asked for. */
@@ -111,7 +110,9 @@ function warningsOf({ detail }) {
     othersInWords(detail).map((words) => warning(words)),
     lease &&
       warning(
-        `Leased by ${lease.holder} until ${clock(lease.until)}, then ${lease.previousReplicaCount} again. A count without a time ends the lease, also the one that is there; with a time it is renewed.`,
+        `Leased by ${lease.holder} until `,
+        timeOf(lease.until),
+        `, then ${lease.previousReplicaCount} again. A count without a time ends the lease, also the one that is there; with a time it is renewed.`,
       ),
   ];
 }
@@ -151,7 +152,7 @@ function leaseInWords({ detail }, from, count, leased, then) {
   const words = leased
     ? [lease && `This renews ${lease.holder}'s lease, from now on.`, back]
     : [
-        lease && `This ends ${lease.holder}'s lease: ${count} stays and does not go back to ${lease.previousReplicaCount}.`,
+        lease && `This ends ${lease.holder}'s lease: ${count} stays${lease.previousReplicaCount === count ? "" : ` and does not go back to ${lease.previousReplicaCount}`}.`,
         !lease && from === count && "It has that count already: nothing will be changed.",
         detail.unread && "Whether it is leased isn't known: if it is, this ends the lease.",
       ];
@@ -214,7 +215,7 @@ async function write(of, base, wish) {
   const end = el("p", { class: "end", role: "status" });
   dialog.show(
     el("p", { class: "fromto" }, `${title}: `, el("strong", {}, from), " → ", el("strong", {}, count), until),
-    ended && warning(`${was.holder}'s lease has ended: the count does not go back to ${was.previousReplicaCount}.`),
+    ended && warning(`${was.holder}'s lease has ended${was.previousReplicaCount === count ? "" : `: the count does not go back to ${was.previousReplicaCount}`}.`),
     (written.body.warnings ?? []).map((words) => warning(`${words[0].toUpperCase()}${words.slice(1)}.`)),
     written.status === 202 && warning("Kubernetes has taken it; this server's copy hasn't caught up yet."),
     bar.element,
@@ -262,13 +263,16 @@ async function refused(of, base, wish, error, sent) {
 }
 
 /** Somebody else changed the count between the look and the write. */
-async function faster(of, { now }, wish) {
+async function faster(of, base, wish) {
+  const { now } = base;
   const { dialog, namespace, name, me } = of;
   let words = `The count isn't ${now} any more: nothing was changed.`;
   try {
-    const { replicas, lastSetBy } = await detailOf(namespace, name, dialog.signal);
+    const present = await readPresent(namespace, name, dialog.signal);
+    const { lastSetBy, replicas = { desired: present.now } } = present.detail;
     const by = ownerInWords(lastSetBy) || "Somebody";
-    if (replicas.desired === now) words = `It has changed since you looked, and is ${now} again. Nothing was changed by this request.`;
+    if (isAnother(base, present)) words = `It was deleted and created anew since you looked: it is another Deployment, with ${present.now}. Nothing was changed.`;
+    else if (replicas.desired === now) words = `It has changed since you looked, and is ${now} again. Nothing was changed by this request.`;
     else if (by === me.principal) words = `It was set as ${by} meanwhile: it is ${replicas.desired} now, and not ${now} any more. This request changed nothing.`;
     else words = `${by} was faster: it is ${replicas.desired} now, and not ${now} any more. Nothing was changed.`;
   } catch (error) {

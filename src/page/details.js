@@ -3,11 +3,11 @@
 import { call, pathOf, pause, reach, sentence } from "./api.js";
 import { changeCount } from "./change.js";
 import { alertOf, boundsInWords, othersInWords, ownerInWords, warning } from "./dialog.js";
-import { aged, announce, button, el, fill, timeLeft } from "./dom.js";
+import { aged, announce, button, el, fill, timeLeft, timeOf } from "./dom.js";
 import { changedBy, changeOf } from "./history.js";
 import { cancelLease, extendLease } from "./leases.js";
 import { rolloutBar } from "./rollout.js";
-import { ago, clock, serverNow } from "./times.js";
+import { ago, iso, serverNow } from "./times.js";
 
 /** Seconds between two looks, while Pods come and go, and otherwise. */
 const MOVING = 1;
@@ -213,7 +213,7 @@ export class Details {
             { class: "changes" },
             changes.map((one) => el("li", {}, agedText(one.time), el("span", {}, ...changeOf(one)), el("span", {}, changedBy(one)))),
           )
-        : el("p", { class: "hint" }, wrong ?? `None that this server has seen since ${clock(since)}.`),
+        : el("p", { class: "hint" }, wrong ?? ["None that this server has seen since ", timeOf(since), "."]),
       conditions.length > 0 && [
         el("h3", {}, "Conditions"),
         el(
@@ -233,7 +233,7 @@ export class Details {
     return el(
       "div",
       { class: "leased" },
-      el("p", {}, `Leased by ${lease.holder}: ${lease.replicaCount} until ${clock(lease.until)} (left: `, timeLeft(lease.ends), `), then ${lease.previousReplicaCount} again.`),
+      el("p", {}, `Leased by ${lease.holder}: ${lease.replicaCount} until `, timeOf(lease.until), " (left: ", lease.state === "ending" ? "going back …" : timeLeft(lease.ends), `), then ${lease.previousReplicaCount} again.`),
       lease.replicaCount !== detail.replicas.desired && warning(`The count is ${detail.replicas.desired}: somebody else has set it, and the lease will leave it alone.`),
       lease.reason && el("p", { class: "hint" }, lease.reason),
       el("p", {}, action("extend", "Extend…", () => extendLease(lease, changed), { why }), " ", action("cancel", "End…", () => cancelLease(lease, changed), { why })),
@@ -242,7 +242,7 @@ export class Details {
 }
 
 /** How long ago a time of the API was. */
-const agedText = (time) => el("span", { class: "time", title: clock(time), ...aged(Date.parse(time)) }, ago(Date.parse(time)));
+const agedText = (time) => el("span", { class: "time", title: iso(time), ...aged(Date.parse(time)) }, ago(Date.parse(time)));
 
 function facts(...all) {
   const known = all.filter(Boolean);

@@ -64,6 +64,13 @@ export function field(label, input, hint) {
   return el("div", { class: "field" }, el("label", { for: id }, label), input.parentElement ?? input, described);
 }
 
+/** The field of a lease's time; where there are no leases it isn't offered, and `none` says why. */
+export function timeField(time, hint, none) {
+  if (!none) return field("For how long", time, hint);
+  time.value = "";
+  return el("p", { class: "hint" }, `For how long can't be said here, the count stays until somebody sets another. ${none}`);
+}
+
 /** What is wrong, told at once to those who can't see it. */
 export const alertOf = (...words) => el("p", { class: "wrong", role: "alert" }, ...words);
 

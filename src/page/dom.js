@@ -1,6 +1,6 @@
 // Elements made by hand. All text becomes text nodes: nothing that comes from a cluster is ever markup.
 
-import { ago, duration } from "./times.js";
+import { ago, clock, duration, iso, serverNow } from "./times.js";
 
 // Controls, and characters that turn or hide the text around them.
 const TURNING = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
@@ -50,9 +50,13 @@ export const aged = (then) => ({ "data-then": then });
 export const timeLeft = (ends, tag = "span", attributes = {}) => el(tag, { "data-ends": ends, ...attributes }, leftInWords(ends));
 
 const leftInWords = (ends) => {
-  const rest = (ends - performance.now()) / 1000;
-  return rest > 0 ? duration(rest) : "going back …";
+  const now = performance.now();
+  if (ends > now) return duration((ends - now) / 1000);
+  return `over since ${clock(serverNow() + ends - now)}`;
 };
+
+/** A time as the reader's clock shows it, in whole where it is pointed at. */
+export const timeOf = (time) => el("time", { datetime: iso(time), title: iso(time) }, clock(time));
 
 /** Brings all such texts up to date. */
 export function growOlder() {

@@ -2,7 +2,7 @@
 
 import { el, fill, plain, setText } from "./dom.js";
 import { AUTOSCALED, DETAILED, GITOPS, LEASED, LOOKED } from "./rows.js";
-import { ago, clock, serverNow } from "./times.js";
+import { ago, iso, serverNow } from "./times.js";
 
 /** Row elements above and below what can be seen. */
 const SPARE = 6;
@@ -196,7 +196,7 @@ export class Grid {
     setText(parts.when, changedAt ? ago(changedAt, now) : "");
     if (shown.changedAt !== changedAt) {
       shown.changedAt = changedAt;
-      parts.when.title = changedAt ? clock(changedAt) : "";
+      parts.when.title = changedAt ? iso(changedAt) : "";
     }
     const state = ready < 0 ? "unknown" : desired === 0 ? "zero" : ready < desired ? "missing" : ready > desired ? "more" : "whole";
     if (shown.state !== state) element.dataset.state = shown.state = state;

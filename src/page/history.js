@@ -1,9 +1,9 @@
 // The latest changes of counts: the view of them, and what the table knows of who set what.
 
 import { NoAnswer, reach, read, sentence } from "./api.js";
-import { aged, button, cell, el, fill, keepFocus, plain, tableBody, tableOf, tableRow } from "./dom.js";
+import { aged, button, cell, el, fill, keepFocus, plain, tableBody, tableOf, tableRow, timeOf } from "./dom.js";
 import { MINE } from "./rows.js";
-import { ago, clock } from "./times.js";
+import { ago, iso } from "./times.js";
 
 /** Milliseconds between two looks, while something changes. */
 const EVERY = 2_000;
@@ -109,12 +109,12 @@ export class History {
       const text = `${one.namespace}/${one.name} ${changedBy(one)}`.toLowerCase();
       return this.#words.every((word) => text.includes(word));
     });
-    this.#note.textContent = this.wrong ?? (this.since ? `All that this server has seen since ${clock(this.since)}, at most the latest 1,000.` : "Reading …");
+    fill(this.#note, this.wrong ?? (this.since ? ["All that this server has seen since ", timeOf(this.since), ", at most the latest 1,000."] : "Reading …"));
     fill(
       this.#table,
       found.map((one) =>
         tableRow(
-          cell({ class: "time", title: clock(one.time), ...aged(Date.parse(one.time)) }, ago(Date.parse(one.time))),
+          cell({ class: "time", title: iso(one.time), ...aged(Date.parse(one.time)) }, ago(Date.parse(one.time))),
           cell({ class: "name" }, button(`${one.namespace}/${one.name}`, () => this.#on.open(one.namespace, one.name), { class: "link" })),
           cell({ class: "number" }, changeOf(one)),
           cell({ class: "who" }, changedBy(one)),

@@ -2,10 +2,10 @@
 
 import { call, NoAnswer, pathOf, reach, read, sentence } from "./api.js";
 import { alertOf, buttons, field, form, openDialog, typed, waiting } from "./dialog.js";
-import { announce, button, cell, el, fill, keepFocus, tableBody, tableOf, tableRow, timeLeft } from "./dom.js";
+import { announce, button, cell, el, fill, forbid, keepFocus, setText, tableBody, tableOf, tableRow, timeLeft, timeOf } from "./dom.js";
 import { newsOfLease } from "./present.js";
 import { LEASED } from "./rows.js";
-import { clock, duration, seconds } from "./times.js";
+import { clock, duration, iso, seconds, WRITTEN } from "./times.js";
 
 /** Milliseconds between two looks. */
 const EVERY = 5_000;
@@ -16,6 +16,8 @@ export class Leases {
   list = [];
   /** When they were read, by `performance.now()`; null: they can't be. */
   readAt = null;
+  /** Why no count can be leased here, in the server's words; null where it can, or nobody knows. */
+  off = null;
   #table = tableBody();
   #note = el("p", { class: "hint" }, "Reading …");
   #rows;
@@ -46,6 +48,7 @@ export class Leases {
       if (reach.lost && this.readAt !== null) throw new NoAnswer("the server can't be reached");
       const { body, headers } = await read("/leases");
       const now = performance.now();
+      this.off = null;
       this.#take(body.map((lease) => ({ ...lease, ends: now + 1000 * lease.remainingSeconds })), now);
       const missing = headers.get("warning")?.match(/"(.*)"/)?.[1];
       const words = body.length ? "Each goes back by itself when its time is over, if nobody has set another count by then." : "";
@@ -55,6 +58,7 @@ export class Leases {
       const none = [403, 404].includes(error.status);
       if (none) {
         again = 60_000;
+        this.off = error.status === 404 ? sentence(error) : null;
         this.#take([], null);
       }
       const old = none ? "" : this.readAt === null ? "The leases aren't known. " : `What stands here is ${duration((performance.now() - this.readAt) / 1000)} old. `;
@@ -119,7 +123,7 @@ export class Leases {
         return tableRow(
           cell({ class: "name" }, button(title, () => this.#on.open(lease.namespace, lease.name), { class: "link", "aria-label": title })),
           cell({ class: "number" }, el("strong", {}, lease.replicaCount), `${lease.state === "pending" ? " (being set)" : ""}, then ${lease.previousReplicaCount}`),
-          lease.state === "ending" ? cell({ class: "time" }, "going back …") : timeLeft(lease.ends, "td", { role: "cell", class: "time", title: clock(lease.until) }),
+          lease.state === "ending" ? cell({ class: "time" }, "going back …") : timeLeft(lease.ends, "td", { role: "cell", class: "time", title: iso(lease.until) }),
           cell({ class: "who" }, lease.holder),
           cell({ class: "reason" }, lease.reason || null),
           cell(
@@ -140,24 +144,39 @@ export class Leases {
 export function extendLease(lease, changed) {
   const title = `${lease.namespace}/${lease.name}`;
   const dialog = openDialog(`Extend the lease of ${title}`);
-  const news = newsOfLease(lease, dialog.signal);
+  /** Why there is nothing to extend any more, if so; and what shows how it is now. */
+  let over = null;
+  let follow = () => {};
+  const news = newsOfLease(lease, dialog.signal, (now) => {
+    over = now ? null : NONE;
+    lease = { ...lease, ...now };
+    follow();
+  });
   const ask = (text, wrong) => {
-    const time = el("input", { type: "text", placeholder: "2h, 90m, 1d", autocomplete: "off", autofocus: true, ".value": text });
+    const time = el("input", { type: "text", placeholder: "2h, 90m, 1.5h", autocomplete: "off", autofocus: true, ".value": text });
     const submit = () => {
       const length = seconds(time.value);
-      if (!(length > 0)) return ask(time.value, alertOf("The time is written 2h, 90m or 1d."));
+      if (!(length > 0)) return ask(time.value, alertOf(`The time is ${WRITTEN}.`));
       const path = pathOf(lease.namespace, lease.name, "/lease");
       const told = ({ replicaCount, lease: now }) => `${title}: ${replicaCount} until ${clock(now.until)}, ${duration(now.remainingSeconds ?? length)} from now`;
       send(dialog, title, "PATCH", path, { durationSeconds: length }, told, changed, (words) => ask(time.value, words));
     };
+    const line = el("p");
+    const yes = el("button", { type: "submit", class: "primary" }, "Extend");
+    follow = () => {
+      fill(line, `${lease.replicaCount} replicas until `, timeOf(lease.until), `, then ${lease.previousReplicaCount} again.`);
+      line.hidden = over !== null;
+      forbid(yes, over);
+    };
+    follow();
     dialog.show(
       form(
-        submit,
-        el("p", {}, `${lease.replicaCount} replicas until ${clock(lease.until)}, then ${lease.previousReplicaCount} again.`),
+        () => (over ? announce(over) : submit()),
+        line,
         news,
-        field("For how long from now", time),
+        field("For how long from now", time, `It is ${WRITTEN}.`),
         wrong,
-        buttons(button("Cancel", dialog.close), el("button", { type: "submit", class: "primary" }, "Extend")),
+        buttons(button("Cancel", dialog.close), yes),
       ),
     );
   };
@@ -168,26 +187,52 @@ export function extendLease(lease, changed) {
 export function cancelLease(lease, changed) {
   const title = `${lease.namespace}/${lease.name}`;
   const dialog = openDialog(`End the lease of ${title}`);
-  const news = newsOfLease(lease, dialog.signal);
+  let over = null;
+  let follow = () => {};
+  const news = newsOfLease(lease, dialog.signal, (now) => {
+    over = now ? null : NONE;
+    const other = now && now.previousReplicaCount !== lease.previousReplicaCount;
+    lease = { ...lease, ...now };
+    // Another one goes back to another count, which is to be asked for anew.
+    if (other) asking?.();
+    else follow();
+  });
+  let asking = null;
   const path = pathOf(lease.namespace, lease.name, "/lease");
-  const { replicaCount, previousReplicaCount: before } = lease;
   const end = (keep) => {
+    if (over) return announce(over);
+    asking = null;
     const told = (ended) => endInWords(title, lease, keep, ended);
     send(dialog, title, "DELETE", keep ? `${path}?keep=true` : path, undefined, told, changed, ask);
   };
   const ask = (wrong) => {
+    asking = ask;
+    const { replicaCount, previousReplicaCount: before } = lease;
     const back = button(`Back to ${before}`, () => end(false), { class: before === 0 ? "primary danger" : "primary", autofocus: true });
     const zero = before === 0 && replicaCount !== 0 && typed(lease.name, `Going back to 0 stops every Pod. Type ${lease.name} to do so`, back);
+    const keep = button(`Keep ${replicaCount}`, () => end(true));
+    const line = el("p");
+    follow = () => {
+      fill(line, `${lease.replicaCount} replicas until `, timeOf(lease.until), ". What shall be the count from now on?");
+      line.hidden = over !== null;
+      setText(keep, `Keep ${lease.replicaCount}`);
+      forbid(keep, over);
+      forbid(back, over);
+    };
+    follow();
     dialog.show(
-      el("p", {}, `${replicaCount} replicas until ${clock(lease.until)}. What shall be the count from now on?`),
+      line,
       news,
       wrong,
       zero,
-      buttons(button("Cancel", dialog.close), button(`Keep ${replicaCount}`, () => end(true)), back),
+      buttons(button("Cancel", dialog.close), keep, back),
     );
   };
   ask();
 }
+
+/** What is said where the lease that a dialog is about is gone. */
+const NONE = "The lease has ended: there is nothing to extend or to end any more.";
 
 /** What became of a count whose lease has ended, by the server's answer. */
 function endInWords(title, lease, keep, { replicaCount, reverted }) {
@@ -206,7 +251,8 @@ async function send(dialog, title, method, path, body, told, changed, again) {
     announce(`${told(answer.body)}${answer.status === 202 ? "; this server's copy hasn't caught up yet" : ""}.`);
   } catch (error) {
     const unknown = error instanceof NoAnswer || error.status === 504;
-    const words = unknown ? `It isn't known whether that was done. ${sentence(error)} Look at the lease before you try again.` : sentence(error);
+    // Whoever looks at the page knows nothing of paths.
+    const words = error.status === 404 ? `${NONE} Nothing was done.` : unknown ? `It isn't known whether that was done. ${sentence(error)} Look at the lease before you try again.` : sentence(error);
     if (dialog.signal.aborted) announce(`The lease of ${title}: ${words}`, "error");
     else again(alertOf(words));
   }

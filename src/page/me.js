@@ -10,6 +10,8 @@ const AGAIN = 5_000;
 export class Me {
   /** What the server says of the caller, or null. */
   said = null;
+  /** Why no count can be leased here; null where it can, or nobody knows. */
+  noLeases = null;
   #changed;
   #timer;
 

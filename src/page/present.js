@@ -67,23 +67,26 @@ async function news(of, signal) {
 /** Where news are told: to those who don't see it too, and the focus stays where it is. */
 export const newsLine = () => el("p", { class: "news", role: "status", "aria-live": "polite" });
 
-/** Such a line of a lease that a dialog is about, for as long as its signal lets it. */
-export function newsOfLease({ namespace, name, ...lease }, signal) {
+/** Such a line of a lease that a dialog is about, for as long as its signal lets it; `became` is told of the lease there is now, if any. */
+export function newsOfLease({ namespace, name, ...lease }, signal, became = () => {}) {
   const line = newsLine();
   let before = { now: lease.replicaCount, detail: { lease } };
   const tell = (present) => {
     const words = newsInWords(before, present, {});
     if (words.length) setText(line, words.join(" "));
     before = present;
+    // Without its details it isn't known what has become of the lease.
+    if (!present?.detail.unread) became(present?.detail.lease ?? null);
   };
   readPresent(namespace, name, signal)
     .then((present) => {
       before.tag = present.tag;
-      // Without its details it isn't known what has become of the lease.
       if (!present.detail.unread) tell(present);
       return followPresent(namespace, name, present, tell, signal);
     })
-    .catch(() => {});
+    .catch((error) => {
+      if (error.status === 404) tell(null);
+    });
   return line;
 }
 
@@ -100,9 +103,16 @@ export function newsInWords(before, present, me) {
   if (other && was && !is && by === was.holder && present.now === was.previousReplicaCount) {
     return [`Changed meanwhile: ${before.now} → ${present.now}, at the end of ${whose(by) === "you" ? "your" : `${by}'s`} lease.`];
   }
-  const count = other && `Changed meanwhile: ${before.now} → ${present.now}${by && `, set by ${whose(by)}`}.`;
-  const anew = !other && present.tag !== before.tag && "It was deleted and created anew meanwhile.";
-  return [count, anew, leaseNews(was, is, whose)].filter(Boolean);
+  const anew = isAnother(before, present) && `It was deleted and created anew meanwhile: it is another Deployment${other ? `, with ${present.now}` : ""}.`;
+  const count = other && !anew && `Changed meanwhile: ${before.now} → ${present.now}${by && `, set by ${whose(by)}`}.`;
+  return [anew, count, leaseNews(was, is, whose)].filter(Boolean);
+}
+
+/** Whether two looks saw two Deployments of one name. The tag is of the count and the Deployment's identity. */
+export function isAnother(before, present) {
+  const [was, is] = [before.detail.uid, present.detail.uid];
+  if (was !== undefined && is !== undefined) return was !== is;
+  return before.tag !== undefined && before.now === present.now && present.tag !== before.tag;
 }
 
 function leaseNews(before, now, whose) {

@@ -40,22 +40,52 @@ export function ago(then, now = serverNow()) {
   return `${Math.floor(seconds / size)}${unit} ago`;
 }
 
-/** The seconds of `90`, `90m`, `2h`, `1h30m` or `1d`; a bare number is minutes. NaN for what is none of these. */
+/** How a time is written, for who wrote it in another way. */
+export const WRITTEN = "written 30m, 2h, 1h30m or 1.5h: whole seconds, 10s or more";
+
+const SIZES = [
+  ["h(?:ours?|rs?)?", 3_600],
+  ["m(?:in(?:ute)?s?)?", 60],
+  ["s(?:ec(?:ond)?s?)?", 1],
+];
+const WHOLE_TIME = new RegExp(`^${SIZES.map(([unit]) => `(?:(\\d+(?:[.,]\\d+)?)\\s*${unit},?\\s*)?`).join("")}$`);
+
+/** The seconds of `90m`, `2h`, `1h30m`, `1.5h` or `PT2H`, as the client in a terminal takes them for a lease. NaN for what is none of these. */
 export function seconds(text) {
-  const written = text.trim().toLowerCase();
-  if (/^\d+$/.test(written)) return Number(written) * 60;
-  if (!/^(\d+\s*[dhms]\s*)+$/.test(written)) return NaN;
-  const parts = written.matchAll(/(\d+)\s*([dhms])/g);
-  return [...parts].reduce((sum, [, count, unit]) => sum + count * UNITS.find(([name]) => name === unit)[1], 0);
+  const iso = /^pt(?=\d)/i;
+  const written = iso.test(text.trim()) ? text.trim().replace(iso, "").toLowerCase() : text.trim();
+  const counts = WHOLE_TIME.exec(written)?.slice(1);
+  if (!counts?.some(Boolean)) return NaN;
+  // Only the last may be broken.
+  const last = counts.findLastIndex(Boolean);
+  if (counts.some((count, at) => at !== last && /[.,]/.test(count ?? ""))) return NaN;
+  const sum = counts.reduce((sum, count, at) => sum + Number((count ?? "0").replace(",", ".")) * SIZES[at][1], 0);
+  const whole = Math.round(sum);
+  return Math.abs(sum - whole) < 1e-6 && whole >= 10 ? whole : NaN;
 }
 
-/** A time of the API, or of the clock, as the reader's clock shows it; with the day where that isn't today. */
+/** A time of the API, or of the clock, as the reader's clock shows it, with its zone; with the day where that isn't today. */
 export function clock(time) {
   const date = new Date(time);
   if (Number.isNaN(date.getTime())) return "at an unknown time";
   const today = date.toDateString() === new Date().toDateString();
-  const day = today ? "" : `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())} `;
-  return `${day}${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
+  return `${today ? "" : `${dayOf(date)} `}${timeOf(date)} ${zoneOf(date)}`;
 }
+
+/** The same in whole, for programs and for who compares it with a log: `2026-11-01T01:30:00-05:00`. */
+export function iso(time) {
+  const date = new Date(time);
+  if (Number.isNaN(date.getTime())) return "";
+  const ahead = -date.getTimezoneOffset();
+  const offset = `${ahead < 0 ? "-" : "+"}${two(Math.floor(Math.abs(ahead) / 60))}:${two(Math.abs(ahead) % 60)}`;
+  return `${dayOf(date)}T${timeOf(date)}${offset}`;
+}
+
+const dayOf = (date) => `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
+const timeOf = (date) => `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
+
+const zones = new Intl.DateTimeFormat("en", { timeZoneName: "short" });
+/** The reader's zone as it is at that time, `EST` or `GMT+1`: of an hour that comes twice it tells which. */
+const zoneOf = (date) => zones.formatToParts(date).find(({ type }) => type === "timeZoneName")?.value ?? iso(date).slice(19);
 
 const two = (number) => String(number).padStart(2, "0");

@@ -1,7 +1,7 @@
 // Axe finds nothing in any view, in dark, in light, on a phone and at 200 %; nothing scrolls sideways there; and nothing moves for those
 // who want no motion.
 
-import { expect, open, run, same, step, until, violations } from "./browser.mjs";
+import { check, expect, open, run, same, step, until, violations } from "./browser.mjs";
 
 // Names that Kubernetes lets be as long.
 const NAMESPACE = "the-settlements-and-payments-of-the-whole-of-the-north-region-1";
@@ -53,6 +53,34 @@ run(async () => {
     }
     await page.keyboard.press("?");
     await clean("the keys");
+    await page.context().close();
+  }
+
+  // 1280 × 1024 at 400 %: the page scrolls, and some rows can be seen, with nothing over them.
+  for (const height of [256, 400]) {
+    const page = await open({ width: 320, height });
+    const grid = page.locator("#grid");
+    await until("rows", async () => (await page.locator("#grid .body .row").count()) >= 4);
+    check((await grid.boundingBox()).height >= 180, `at ${height}: the table's height is ${(await grid.boundingBox()).height}`);
+    const last = page.locator("#grid .body .row[aria-rowindex='5']");
+    await last.locator(".choose input").click();
+    await page.locator("#chosen", { hasText: "1 selected" }).waitFor();
+    await grid.evaluate((one) => one.scrollIntoView({ block: "end" }));
+    const seen = await last.evaluate((one) => {
+      const { left, top, width, height } = one.getBoundingClientRect();
+      return one.contains(document.elementFromPoint(left + width / 2, top + height / 2));
+    });
+    check(seen, `at ${height}: the row that was selected can be seen`);
+    await page.getByRole("button", { name: "Set count…" }).click();
+    await page.locator("dialog").waitFor();
+    await page.keyboard.press("Escape");
+    same(await violations(page), [], `at ${height}: what axe finds`);
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    check(wide <= 0, `at ${height}: it fits its width`);
+    for (const id of ["Leases", "History"]) {
+      await page.getByRole("button", { name: id, exact: true }).click();
+      check((await page.locator("section.view:not([hidden]) .scroll").boundingBox()).height >= 180, `at ${height}: ${id}`);
+    }
     await page.context().close();
   }
 });

@@ -33,4 +33,29 @@ run(async () => {
   await says("7 → 4");
   await page.getByRole("button", { name: "Set to 4" }).click();
   await until("the count", async () => (await step("count", "web", "cart")) === 4);
+
+  // One that was deleted and made again is another Deployment, also with the same count.
+  await page.reload();
+  await page.locator("#connection[data-state=live]").waitFor();
+  await page.locator("#grid").focus();
+  await page.locator("#grid .row:not([hidden])", { hasText: "cart" }).click();
+  await page.getByRole("button", { name: "Change count…" }).click();
+  await says("Now 4");
+  await page.getByLabel("New count").fill("5");
+  await page.getByRole("button", { name: "Check" }).click();
+  await says("4 → 5");
+  await page.evaluate(() => {
+    const real = window.fetch;
+    let late = false;
+    window.fetch = (path, options) => {
+      late ||= options.method === "PUT";
+      return options.method === "GET" && path.includes("/cart") && !late ? new Promise(() => {}) : real(path, options);
+    };
+  });
+  await step("delete", "web", "cart");
+  await step("create", "web", "cart", 4);
+  await page.waitForTimeout(500);
+  await page.getByRole("button", { name: "Set to 5" }).click();
+  await says("It was deleted and created anew since you looked: it is another Deployment, with 4. Nothing was changed.");
+  same(await step("count", "web", "cart"), 4, "its count");
 });

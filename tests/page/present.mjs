@@ -67,6 +67,27 @@ run(async () => {
   await until("the count", async () => (await step("count", "web", "shop")) === 8);
   await button("Close").last().click();
 
+  // The dialogs of a lease follow too: what has ended can't be ended or extended any more.
+  await page.keyboard.press("2");
+  for (const [action, offered, other] of [["End", ["Keep 7", "Back to 8"], 9], ["Extend", ["Extend"], 10]]) {
+    same(await step("another caller leases", "web", "shop", 6), 200, "a lease");
+    await page.getByRole("button", { name: `${action} the lease of web/shop`, exact: true }).click();
+    await news.waitFor({ state: "attached" });
+    same(await step("another caller leases", "web", "shop", 7), 200, "a renewal");
+    await says("ci-pipeline renewed the lease: 7 until");
+    for (const name of offered) same(await button(name).getAttribute("aria-disabled"), null, name);
+    await until("its count", async () => (await dialog.locator("form p, .content > p").first().innerText()).startsWith("7 replicas"));
+    same(await step("another caller scales", "web", "shop", other), 200, "another count");
+    await says(`Changed meanwhile: 7 → ${other}, set by ci-pipeline. ci-pipeline's lease has ended.`);
+    for (const name of offered) same(await button(name).getAttribute("aria-disabled"), "true", name);
+    await button(offered[0]).click({ force: true });
+    await page.locator("#status .note", { hasText: "there is nothing to extend or to end any more" }).first().waitFor();
+    same(await violations(page), [], "what axe finds");
+    await page.keyboard.press("Escape");
+    await dialog.waitFor({ state: "detached" });
+    same(await step("count", "web", "shop"), other, "its count");
+  }
+
   // Who ended another's lease is who brought the count back.
   await page.keyboard.press("3");
   await page.locator("#grid").waitFor({ state: "hidden" });

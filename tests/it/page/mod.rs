@@ -244,6 +244,16 @@ async fn many_are_set_in_one_go_and_undone_but_for_what_others_changed() {
 }
 
 #[tokio::test]
+async fn times_have_zones_and_are_written_as_in_a_terminal() {
+    plays("times.mjs").await;
+}
+
+#[tokio::test]
+async fn views_have_addresses_with_back_and_forward() {
+    plays("addresses.mjs").await;
+}
+
+#[tokio::test]
 async fn ready_counts_move_and_the_history_names_who_changed_what() {
     plays("history.mjs").await;
 }
@@ -271,6 +281,12 @@ async fn a_count_is_leased_extended_and_given_back() {
 #[tokio::test]
 async fn an_open_dialog_says_what_others_change_meanwhile_and_leaves_the_focus_alone() {
     plays_with_leases("present.mjs").await;
+}
+
+#[tokio::test]
+async fn a_batch_says_what_becomes_of_leases_of_what_was_refused_and_of_what_changed_since_its_check()
+{
+    plays_with_leases("batch_leases.mjs").await;
 }
 
 #[tokio::test]
