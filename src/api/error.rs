@@ -204,9 +204,7 @@ pub enum ApiError {
     #[error("the Deployment was {0}: left as it is")]
     ChangedSince(String),
     /// 412
-    #[error(
-        "the Deployment by this name is another one than that of the snapshot: left as it is"
-    )]
+    #[error("the Deployment by this name is another one than that of the snapshot: left as it is")]
     ReplacedSince,
     /// 413
     #[error("the body is larger than {most} bytes: send the one JSON object that this path takes")]

@@ -285,7 +285,7 @@ async fn an_open_dialog_says_what_others_change_meanwhile_and_leaves_the_focus_a
 
 #[tokio::test]
 async fn a_batch_says_what_becomes_of_leases_of_what_was_refused_and_of_what_changed_since_its_check()
-{
+ {
     plays_with_leases("batch_leases.mjs").await;
 }
 
