@@ -114,9 +114,8 @@ impl<'t> Asker<'t> {
                 "the rollouts of {about} are paused: let them go on first, with `headcount resume {about}`"
             );
         } else if let Some((what, more)) = said.split_once("keep this one with ?keep=true") {
-            failed.sentence = format!(
-                "{what}keep this one with `headcount cancel {about} --keep`{more}"
-            );
+            failed.sentence =
+                format!("{what}keep this one with `headcount cancel {about} --keep`{more}");
         } else if said.starts_with("the Deployment has no lease") {
             let near = self.near(about).await;
             let more = near.map_or_else(String::new, |more| format!("; {more}"));

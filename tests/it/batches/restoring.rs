@@ -104,10 +104,7 @@ async fn what_others_have_changed_since_is_left_alone_whoever_they_are() {
             5,
             "set again since, to the same 10 replicas, by \"alice\": left as it is",
         ),
-        (
-            7,
-            "another one than that of the snapshot: left as it is",
-        ),
+        (7, "another one than that of the snapshot: left as it is"),
     ] {
         assert!(error(&back, at).ends_with(words), "{}", error(&back, at));
     }
