@@ -132,7 +132,7 @@ function meChanged() {
   // Whose rows are whose, and which are locked, was found out for another caller.
   rows.unflag(DETAILED | LOCKED | UNSEEN);
   const rights = me.mayScale ? "" : me.readOnly ? ` ${me.whyNot}` : " You may set no counts.";
-  $("who").title = `${said.certificate.subject}, valid until ${clock(said.certificate.validUntil)}.${said.groups.length ? ` Groups: ${said.groups.join(", ")}.` : ""}${rights}`;
+  $("who").title = `${said.certificate.subject}, valid until ${clock(said.certificate.notAfter)}.${said.groups.length ? ` Groups: ${said.groups.join(", ")}.` : ""}${rights}`;
   forbid($("undo"), me.mayScale ? null : me.whyNot);
   tellMe();
   tellChosen();
@@ -145,7 +145,7 @@ function meChanged() {
 function tellMe() {
   const { said, principal, mayScale } = me;
   if (!said) return;
-  const left = Date.parse(said.certificate.validUntil) - serverNow();
+  const left = Date.parse(said.certificate.notAfter) - serverNow();
   const soon = left < 86_400_000 ? ` (${duration(left / 1000)} left)` : "";
   const text = `${principal ?? "nobody"}${soon}`;
   if ($("who").textContent === text + (mayScale ? "" : looks())) return;

@@ -102,7 +102,7 @@ export class Connection {
   #trouble() {
     const since = clock(this.#since);
     const again = "The page tries again by itself, at least every 30 s.";
-    const until = this.#me.said && clock(this.#me.said.certificate.validUntil);
+    const until = this.#me.said && clock(this.#me.said.certificate.notAfter);
     if (this.#me.expired) return `Your certificate expired ${until}: give the browser a new one, restart it and open the page again.`;
     const old = this.#everLive ? ` What stands here is of ${since} and may be old.` : "";
     if (this.#refused) return `The server refuses you: ${this.#refused.replace(/\.?$/, ".")}${old}`;

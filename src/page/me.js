@@ -29,7 +29,7 @@ export class Me {
 
   /** Whether the certificate's time is over. */
   get expired() {
-    return this.said !== null && serverNow() > Date.parse(this.said.certificate.validUntil);
+    return this.said !== null && serverNow() > Date.parse(this.said.certificate.notAfter);
   }
 
   /** Whether the caller may set some count. Where the cluster decides only the Deployments tell. */

@@ -277,6 +277,7 @@ pub const EVENTS: &[Event] = &[
 pub const FIELDS: &[(&str, &str)] = &[
     ("address", "Where a peer connects from, or where the server listens: IP address and port; in `limit.reached` and `log.repeated` the IP address alone."),
     ("admin_address", "Where the admin listener is."),
+    ("back_to", "The count that a lease goes back to."),
     ("by", "Who set a count, as its field manager says: whom headcount set it for, or else the manager's own name. Whoever may write Deployments can have it say anything."),
     ("chain", "Which chain of the audit trail; another one is begun with a new trail."),
     ("cluster", "The URL of the Kubernetes API."),
@@ -315,6 +316,7 @@ pub const FIELDS: &[(&str, &str)] = &[
     ("record_id", "In files alone: an id that no other line ever has: `PROCESS-NUMBER`, where the numbers of a process begin with 1."),
     ("records", "How many records of the audit trail were lost."),
     ("removed_in", "The version that has it no more."),
+    ("renews", "Whose lease was there before, which this one renews."),
     ("repeated", "The type of the lines that were left out."),
     ("replacement", "The key to use in its place."),
     ("replicas", "The count."),

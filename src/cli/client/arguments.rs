@@ -290,7 +290,7 @@ where
 
 /// How long a count is leased, in whole seconds: what is longer than a server's longest time is the server's to say.
 pub(super) fn lease_time(text: &str) -> Result<u32, &'static str> {
-    const WRONG: &str = "give a time from 10s to 24h in whole seconds, like 30m, 2h or 1h30m";
+    const WRONG: &str = "give a time of 10s or more, as long as the server lets it be, in whole seconds, like 30m, 2h or 1h30m";
     let time = text.parse::<SignedDuration>().map_err(|_| WRONG)?;
     let seconds = u32::try_from(time.as_secs()).map_err(|_| WRONG)?;
     let whole = time.subsec_nanos() == 0 && seconds >= 10;

@@ -113,9 +113,9 @@ impl<'t> Asker<'t> {
             failed.sentence = format!(
                 "the rollouts of {about} are paused: let them go on first, with `headcount resume {about}`"
             );
-        } else if let Some((what, more)) = said.split_once("end it with ?keep=true") {
+        } else if let Some((what, more)) = said.split_once("keep this one with ?keep=true") {
             failed.sentence = format!(
-                "{what}keep the one that is there with `headcount cancel {about} --keep`{more}"
+                "{what}keep this one with `headcount cancel {about} --keep`{more}"
             );
         } else if said.starts_with("the Deployment has no lease") {
             let near = self.near(about).await;

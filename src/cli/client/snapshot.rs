@@ -110,7 +110,7 @@ impl SnapshotFile {
             source,
         };
         if !self.is_own() {
-            let why = "somebody has put another file in its place";
+            let why = "somebody has taken it away, or put another file in its place";
             return Err(failed(io::Error::other(why)));
         }
         pki::write_private(&self.path, &format!("{snapshot:#}\n"))?;

@@ -106,7 +106,7 @@ async fn what_others_have_changed_since_is_left_alone_whoever_they_are() {
         ),
         (
             7,
-            "deleted since, and another one created under its name: left as it is",
+            "another one than that of the snapshot: left as it is",
         ),
     ] {
         assert!(error(&back, at).ends_with(words), "{}", error(&back, at));

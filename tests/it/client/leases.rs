@@ -283,7 +283,7 @@ async fn a_lease_whose_count_cannot_go_back_is_said_to_be_left_by_the_command_th
     site.says(&["set", "shop", "5", "--for=1h", "-q"]).await;
     let ended = site.run(&["cancel", "shop"]).await;
     let keep =
-        "keep the one that is there with `headcount cancel web/shop --keep`, or set another count";
+        "keep this one with `headcount cancel web/shop --keep` where the bounds let it";
     failed(&ended, 7, &["can't go back", keep]);
     assert!(!ended.stderr[0].contains("keep=true"), "{ended:#?}");
     site.says(&["cancel", "shop", "--keep"]).await;

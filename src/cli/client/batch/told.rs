@@ -105,7 +105,7 @@ impl Outcome {
         };
         if self.status == 404 {
             *error = "it is gone, or this server manages it no longer".into();
-        } else if error.starts_with("the Deployment was deleted since") {
+        } else if error.starts_with("the Deployment by this name is another one") {
             *error = "it is another Deployment than the snapshot's: left as it is".into();
         }
     }
