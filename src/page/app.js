@@ -52,6 +52,7 @@ const leases = new Leases(rows, {
   open,
   learnt: () => {
     me.noLeases = leases.off;
+    me.leasesHeard();
     learnt();
     details.leasesRead();
   },

@@ -81,7 +81,7 @@ function ask(of, wish, wrong) {
       table,
       news,
       field("New count of each", count),
-      timeField(time, `Empty: until somebody sets another. Otherwise they go back by themselves. It is ${WRITTEN}.`, of.page.me.noLeases),
+      timeField(time, `Empty: until somebody sets another. Otherwise they go back by themselves. It is ${WRITTEN}.`, of.page.me),
       field("Reason", reason),
       said,
       buttons(button("Cancel", dialog.close), el("button", { type: "submit", class: "primary" }, "Check")),

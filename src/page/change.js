@@ -88,7 +88,7 @@ function ask(of, wish, wrong) {
       news,
       others,
       field("New count", count, hint),
-      timeField(time, `Empty: until somebody sets another. Otherwise it goes back by itself. It is ${WRITTEN}.`, me.noLeases),
+      timeField(time, `Empty: until somebody sets another. Otherwise it goes back by itself. It is ${WRITTEN}.`, me),
       field("Reason", reason, "For the log, the audit trail and the Deployment's Events."),
       said,
       buttons(button("Cancel", dialog.close), yes),

@@ -1,6 +1,6 @@
 // Dialogs: the browser's own, which keep the focus inside and give it back.
 
-import { button, el, fill, focusAgain } from "./dom.js";
+import { button, el, fill, focusAgain, setText } from "./dom.js";
 import { pathOf, read } from "./api.js";
 
 /** Opens one with a title; its content is what `show` is called with. */
@@ -64,11 +64,20 @@ export function field(label, input, hint) {
   return el("div", { class: "field" }, el("label", { for: id }, label), input.parentElement ?? input, described);
 }
 
-/** The field of a lease's time; where there are no leases it isn't offered, and `none` says why. */
-export function timeField(time, hint, none) {
-  if (!none) return field("For how long", time, hint);
-  time.value = "";
-  return el("p", { class: "hint" }, `For how long can't be said here, the count stays until somebody sets another. ${none}`);
+/** The field of a lease's time; where there are no leases it isn't offered, and is said why. `me` may hear of that later. */
+export function timeField(time, hint, me) {
+  const offered = field("For how long", time, hint);
+  const none = el("p", { class: "hint" });
+  me.leasesHeard = () => {
+    const why = me.noLeases;
+    offered.hidden = why !== null;
+    none.hidden = why === null;
+    if (why === null) return;
+    time.value = "";
+    setText(none, `For how long can't be said here, the count stays until somebody sets another. ${why}`);
+  };
+  me.leasesHeard();
+  return [offered, none];
 }
 
 /** What is wrong, told at once to those who can't see it. */

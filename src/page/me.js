@@ -12,6 +12,8 @@ export class Me {
   said = null;
   /** Why no count can be leased here; null where it can, or nobody knows. */
   noLeases = null;
+  /** Called when that is heard of: by the dialog that is open. */
+  leasesHeard = () => {};
   #changed;
   #timer;
 

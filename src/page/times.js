@@ -52,8 +52,9 @@ const WHOLE_TIME = new RegExp(`^${SIZES.map(([unit]) => `(?:(\\d+(?:[.,]\\d+)?)\
 
 /** The seconds of `90m`, `2h`, `1h30m`, `1.5h` or `PT2H`, as the client in a terminal takes them for a lease. NaN for what is none of these. */
 export function seconds(text) {
+  const given = text.trim().replace(/^\+/, "").replace(/^(\d+):(\d\d):(\d\d)$/, "$1h$2m$3s");
   const iso = /^pt(?=\d)/i;
-  const written = iso.test(text.trim()) ? text.trim().replace(iso, "").toLowerCase() : text.trim();
+  const written = iso.test(given) ? given.replace(iso, "").toLowerCase() : given;
   const counts = WHOLE_TIME.exec(written)?.slice(1);
   if (!counts?.some(Boolean)) return NaN;
   // Only the last may be broken.

@@ -28,6 +28,6 @@ run(async () => {
     const { seconds } = await import("/page/times.js");
     return texts.map((text) => (Number.isNaN(seconds(text)) ? null : seconds(text)));
   }, texts);
-  same(await read(["2h", "90m", "1h30m", "1h 30m", "1.5h", "0.5m", "10s", "2 hours", " 1h, 5 mins ", "PT1H30M"]), [7200, 5400, 5400, 5400, 5400, 30, 10, 7200, 3900, 5400], "what is taken");
-  same(await read(["1d", "90", "1H", "soon", "", "9s", "30m1h", "1.5h30m", "0.5s", "-1h", "1h1h"]), Array(11).fill(null), "what isn't");
+  same(await read(["2h", "90m", "1h30m", "1h 30m", "1.5h", "0.5m", "10s", "2 hours", " 1h, 5 mins ", "PT1H30M", "pt1.5h", "1:30:00", "1,5h", "+2h"]), [7200, 5400, 5400, 5400, 5400, 30, 10, 7200, 3900, 5400, 5400, 5400, 5400, 7200], "what is taken");
+  same(await read(["1d", "90", "1H", "soon", "", "9s", "30m1h", "1.5h30m", "0.5s", "-1h", "1h1h", "2hs", "2h ago"]), Array(13).fill(null), "what isn't");
 });
