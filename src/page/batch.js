@@ -38,7 +38,7 @@ function keep(snapshot) {
  * what is known of leases, and `readLeases()`, which reads them anew.
  */
 export function changeMany(items, done, page) {
-  const dialog = openDialog(`Set ${items.length} Deployments`, { wide: true });
+  const dialog = openDialog(items.length === 1 ? "Set 1 Deployment" : `Set ${items.length} Deployments`, { wide: true });
   const live = { heard: null };
   ask({ dialog, items, done, page, live }, {});
   hear(({ namespace, name, replicaCount, gone }) => {

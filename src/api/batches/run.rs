@@ -226,14 +226,18 @@ impl Run {
                     && lease.previous != counts.now
                     && !write.repeated()
                 {
-                    let previous = lease.previous;
-                    warnings.push(format!("this ends the Deployment's lease, which would have brought {previous} replicas back"));
+                    let back = replicas(lease.previous);
+                    warnings.push(format!(
+                        "this ends the Deployment's lease, which would have brought {back} back"
+                    ));
                 }
                 if let Some(until) = write.parameter().leased_until()
                     && changed
                 {
-                    let count = counts.now;
-                    warnings.push(format!("{count} replicas were leased until {until}; they stay now, since a restoration takes no lease"));
+                    let leased = replicas(counts.now);
+                    warnings.push(format!(
+                        "{leased} had a lease until {until}, and stay now: a restoration takes none"
+                    ));
                 }
                 Done {
                     outcome: Outcome::made(&counts, warnings, until),
@@ -281,5 +285,12 @@ impl Run {
         error!(name: "request.panicked", principal = %caller.name(), address = %caller.address,
             "one write of a batch met a defect of this server and was answered with 500");
         ApiError::Panicked
+    }
+}
+
+fn replicas(count: i32) -> String {
+    match count {
+        1 => "1 replica".into(),
+        count => format!("{count} replicas"),
     }
 }

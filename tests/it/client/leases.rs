@@ -268,7 +268,7 @@ async fn a_count_that_ends_somebodys_lease_is_said_to_also_where_it_is_the_same(
     let ended = site.run_as(&pipeline, &batch).await;
     assert_eq!(
         ended.stderr[0],
-        "warning: web/shop: this ends the Deployment's lease, which would have brought 1 replicas back"
+        "warning: web/shop: this ends the Deployment's lease, which would have brought 1 replica back"
     );
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use headcount::config::LeaseSettings;
 use serde_json::json;
 use simkube::NewDeployment;
 
@@ -58,7 +59,16 @@ async fn drawn() {
     });
     sim.cluster
         .set_autoscaler("search", "queries", target, json!([]));
-    let server = Setup::new(sim.kubeconfig()).healthy().await;
+    sim.cluster.create_namespace("headcount");
+    let leases = LeaseSettings {
+        namespace: Some("headcount".into()),
+        ..LeaseSettings::default()
+    };
+    let setup = Setup {
+        leases,
+        ..Setup::new(sim.kubeconfig())
+    };
+    let server = setup.healthy().await;
     let mut world = world(server.address, &server.files);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/page");
     std::fs::create_dir_all(&folder).unwrap();
