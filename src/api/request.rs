@@ -35,7 +35,12 @@ pub(super) fn json_content(headers: &HeaderMap) -> Result<(), ApiError> {
             let named = name.trim().eq_ignore_ascii_case("charset");
             named.then(|| value.trim().trim_matches('"').to_owned())
         });
-        charsets.find(|charset| !charset.eq_ignore_ascii_case("utf-8"))
+        // Many say it without the hyphen that its name has.
+        charsets.find(|charset| {
+            !["utf-8", "utf8"]
+                .iter()
+                .any(|utf| charset.eq_ignore_ascii_case(utf))
+        })
     };
     let coded = headers
         .get_all(header::CONTENT_ENCODING)
@@ -283,10 +288,11 @@ mod tests {
             "Application/JSON; charset=utf-8",
             "application/json;CHARSET=\"UTF-8\"",
             "application/json; profile=x; charset=Utf-8;",
+            "application/json; charset=utf8",
         ] {
             assert_eq!(judged(good), Ok(()), "{good}");
         }
-        for bad in ["latin1", "\"utf-16\"", "", "utf8", "utf-8; charset=latin1"] {
+        for bad in ["latin1", "\"utf-16\"", "", "utf-8; charset=latin1"] {
             let given: &'static str = format!("application/json; charset={bad}").leak();
             let refused = judged(given);
             assert!(

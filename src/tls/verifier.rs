@@ -328,13 +328,7 @@ impl Verifier {
         let (from, to): (Vec<_>, Vec<_>) = validities.unzip();
         // A list isn't valid any more in the second of its nextUpdate.
         let lists_end = lists_end.map(|end| seconds(end.as_secs().saturating_sub(1)));
-        // The client's own is the first of the path.
-        let bounds = iter::once(Bound::Certificate).chain(iter::repeat(Bound::Issuer));
-        let ends = iter::zip(to, bounds);
-        let ends = ends.chain(lists_end.map(|end| (end, Bound::RevocationList)));
-        let (valid_until, bound) = ends
-            .min_by_key(|(end, _)| *end)
-            .unwrap_or((seconds(0), Bound::Certificate));
+        let (valid_until, bound) = Bound::first(to, lists_end);
         Ok(Verdict {
             valid_from: from.into_iter().max().unwrap_or(seconds(0)),
             valid_until,
