@@ -124,7 +124,7 @@ impl Reverter {
             self.stands_down = Some(Instant::now() + STANDS_DOWN);
         }
         let later = self.stands_down.is_some_and(|until| Instant::now() < until);
-        if later || (self.parts.rules)().read_only {
+        if later && self.parts.audit.refuses() || (self.parts.rules)().read_only {
             self.election.release().await;
         } else {
             self.election.attempt().await;
@@ -256,9 +256,15 @@ impl Parts {
         let (result, event, reason, why) = match settled {
             Ok(Settled::Ended(End::Returned, there)) => {
                 let version = there.as_ref().map(|there| there.version);
+                let ended_by = lease.ended_by.as_deref();
                 info!(name: "lease.reverted", principal = %holder, namespace = %namespace, name = %name, from = replicas, to = previous,
-                    resource_version = version, "the lease of Deployment {namespace}/{name} was over: set from {replicas} to {previous} replicas");
-                let why = format!("the lease is over: {replicas} → {previous}");
+                    ended_by, resource_version = version, "the lease of Deployment {namespace}/{name} was over: set from {replicas} to {previous} replicas");
+                let over = match ended_by {
+                    None => "the lease is over".to_owned(),
+                    Some("") => "the lease was ended".to_owned(),
+                    Some(by) => format!("{by} ended the lease"),
+                };
+                let why = format!("{over}: {replicas} → {previous}");
                 (
                     "reverted",
                     "lease.reverted",

@@ -1,7 +1,7 @@
 // Many counts in one go: what would become of each, a confirmation, what became of each, and the way back.
 
 import { call, NoAnswer, pause, sentence } from "./api.js";
-import { alertOf, buttons, detailOf, field, form, headerText, openDialog, ownerInWords, timeField, typed, waiting, warning } from "./dialog.js";
+import { alertOf, buttons, detailOf, field, form, headerText, openDialog, ownerInWords, staysLeased, timeField, typed, waiting, warning } from "./dialog.js";
 import { announce, button, el, setText, timeOf } from "./dom.js";
 import { hear, newsLine } from "./present.js";
 import { clock, duration, seconds, WRITTEN } from "./times.js";
@@ -225,6 +225,7 @@ function leaseInWords(lease, one, verb) {
   if (one.error || !lease || lease.replicaCount !== one.previousReplicaCount) return "";
   const whose = `${verb} ${lease.holder}'s lease`;
   if (verb.startsWith("renew")) return `${whose}, then ${lease.previousReplicaCount}`;
+  if (staysLeased(lease, one.previousReplicaCount, one.replicaCount)) return "";
   return lease.previousReplicaCount === one.replicaCount ? whose : `${whose}, does not go back to ${lease.previousReplicaCount}`;
 }
 
@@ -359,7 +360,8 @@ async function restore(snapshot, done, page) {
   const able = changedOf(results);
   const stops = results.filter((one) => one.changed && one.replicaCount === 0).length;
   const leases = leasesOf(of, results);
-  const words = (one) => leaseInWords(leases.get(keyOf(one)), one, "ends");
+  // What is as it was already isn't written, and ends no lease.
+  const words = (one) => (one.changed === false ? "" : leaseInWords(leases.get(keyOf(one)), one, "ends"));
   const ends = results.map(words).filter(Boolean).length;
   const yes = el("button", { type: "submit", class: "primary", disabled: able === 0, autofocus: true }, `Bring back ${able}`);
   const zero = stops > 0 && typed(String(stops), `${stops} go to 0, which stops every Pod of them. Type ${stops} to go on`, yes);
@@ -367,7 +369,7 @@ async function restore(snapshot, done, page) {
     if (yes.disabled) return;
     const { results: made, restorable, refused: why } = await go(false);
     if (why) return failedWhole(of, why, () => dialog.show(alertOf(sentence(why)), buttons(button("Close", dialog.close))));
-    ended({ ...of, more: (one) => leaseBecame(one, leases.get(keyOf(one))) }, made, restorable, `${changedOf(made)} brought back`);
+    ended({ ...of, more: (one) => (one.changed === false ? "" : leaseBecame(one, leases.get(keyOf(one)))) }, made, restorable, `${changedOf(made)} brought back`);
   };
   dialog.show(
     form(

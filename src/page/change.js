@@ -1,7 +1,7 @@
 // Changing one count: what is there, what is wanted, what the server says to it, a confirmation, the write, the rollout.
 
 import { call, NoAnswer, pathOf, pause, sentence } from "./api.js";
-import { alertOf, allowedInWords, buttons, detailOf, field, form, headerText, openDialog, othersInWords, ownerInWords, timeField, typed, waiting, warning } from "./dialog.js";
+import { alertOf, allowedInWords, buttons, detailOf, field, form, headerText, openDialog, othersInWords, ownerInWords, staysLeased, timeField, typed, waiting, warning } from "./dialog.js";
 import { announce, button, el, fill, forbid, setText, timeOf } from "./dom.js";
 import { followPresent, isAnother, isSame, newsInWords, newsLine, readPresent } from "./present.js";
 import { followRollout, rolloutBar } from "./rollout.js";
@@ -112,7 +112,7 @@ function warningsOf({ detail }) {
       warning(
         `Leased by ${lease.holder} until `,
         timeOf(lease.until),
-        `, then ${lease.previousReplicaCount} again. A count without a time ends the lease, also the one that is there; with a time it is renewed.`,
+        `, then ${lease.previousReplicaCount} again. A count without a time ends the lease${lease.replicaCount === lease.previousReplicaCount ? "" : ", also the one that is there"}; with a time it is renewed.`,
       ),
   ];
 }
@@ -148,12 +148,13 @@ async function check(of, wish) {
 function leaseInWords({ detail }, from, count, leased, then) {
   // A lease whose count isn't there any more is over.
   const lease = detail.lease?.replicaCount === from ? detail.lease : null;
+  const ends = lease && !staysLeased(lease, from, count);
   const back = then !== undefined && `When its time is over the count goes back to ${then}.`;
   const words = leased
     ? [lease && `This renews ${lease.holder}'s lease, from now on.`, back]
     : [
-        lease && `This ends ${lease.holder}'s lease: ${count} stays${lease.previousReplicaCount === count ? "" : ` and does not go back to ${lease.previousReplicaCount}`}.`,
-        !lease && from === count && "It has that count already: nothing will be changed.",
+        ends && `This ends ${lease.holder}'s lease: ${count} stays${lease.previousReplicaCount === count ? "" : ` and does not go back to ${lease.previousReplicaCount}`}.`,
+        !ends && from === count && "It has that count already: nothing will be changed.",
         detail.unread && "Whether it is leased isn't known: if it is, this ends the lease.",
       ];
   return words.filter(Boolean).join(" ") || null;
@@ -208,7 +209,7 @@ async function write(of, base, wish) {
   const { previousReplicaCount: from = base.now, lease } = written.body;
   const until = lease ? ` until ${clock(lease.until)}` : "";
   const was = base.detail.lease;
-  const ended = !lease && was?.replicaCount === from ? `; ${was.holder}'s lease has ended` : "";
+  const ended = !lease && was?.replicaCount === from && !staysLeased(was, from, count) ? `; ${was.holder}'s lease has ended` : "";
   announce((from === count && !lease ? `${title} stays at ${count}` : `${title} set from ${from} to ${count}${until}`) + ended);
   if (dialog.signal.aborted) return;
   const bar = rolloutBar();

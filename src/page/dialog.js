@@ -64,6 +64,9 @@ export function field(label, input, hint) {
   return el("div", { class: "field" }, el("label", { for: id }, label), input.parentElement ?? input, described);
 }
 
+/** Whether a count without a time leaves the lease: one that changed nothing, and goes back to that very count. */
+export const staysLeased = (lease, from, count) => from === count && lease.previousReplicaCount === count;
+
 /** The field of a lease's time; where there are no leases it isn't offered, and is said why. `me` may hear of that later. */
 export function timeField(time, hint, me) {
   const offered = field("For how long", time, hint);

@@ -240,6 +240,7 @@ function endInWords(title, lease, keep, { replicaCount, reverted }) {
   if (replicaCount === lease.replicaCount && keep) return `${ended} ${replicaCount} stays`;
   if (reverted && !keep) return `${ended} the count is ${replicaCount} again`;
   if (replicaCount === lease.replicaCount) return `${ended} the count did not go back to ${lease.previousReplicaCount}, it is ${replicaCount}`;
+  if (reverted) return `${ended} the count was ${replicaCount} again already`;
   return `${ended} somebody else had set the count, which was left as it was, ${replicaCount}`;
 }
 

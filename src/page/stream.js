@@ -182,19 +182,22 @@ async function* linesOf(response, signal) {
 /** The text of a body as it comes; one that falls silent is given up. */
 async function* pieces(response, signal) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  const over = new AbortController();
   // A connection that has lost its network only falls silent: whether it has is tried at once.
-  const offline = new Promise((_, reject) => {
-    addEventListener("offline", () => reject(new NoAnswer("the browser says that it has no network")), { signal: over.signal });
-  });
+  let gone = null;
+  const offline = () => {
+    gone = new NoAnswer("the browser says that it has no network");
+    reader.cancel().catch(() => {});
+  };
+  addEventListener("offline", offline);
   try {
     for (;;) {
-      const { value, done } = await Promise.race([within(reader.read(), signal), offline]);
+      const { value, done } = await within(reader.read(), signal);
+      if (gone) throw gone;
       if (done) return;
       yield value;
     }
   } finally {
-    over.abort();
+    removeEventListener("offline", offline);
     reader.cancel().catch(() => {});
   }
 }

@@ -104,6 +104,8 @@ impl Restore {
 }
 
 impl SetsCount for Restore {
+    const WRITES_SAME: bool = false;
+
     fn asked(wish: &i32) -> i32 {
         *wish
     }

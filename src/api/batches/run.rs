@@ -41,6 +41,9 @@ pub(super) trait SetsCount: Parameter {
         Some(given)
     }
 
+    /// Whether a count that is there already is written once more.
+    const WRITES_SAME: bool = true;
+
     /// Until when the count was leased that is brought back, if it was.
     fn leased_until(&self) -> Option<&str> {
         None
@@ -221,7 +224,9 @@ impl Run {
                 });
                 let (mut warnings, until) = (write.warnings(&written), P::until(&written.now));
                 if let (Some(lease), None) = (&lease, &until)
-                    // One whose count isn't there any more is over.
+                    && (changed || P::WRITES_SAME)
+                    // One whose count isn't there any more is over, as is that of another Deployment.
+                    && lease.uid == counts.uid
                     && lease.replicas == counts.previous
                     && lease.previous != counts.now
                     && !write.repeated()

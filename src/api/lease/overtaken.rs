@@ -109,6 +109,7 @@ pub(crate) fn tell(
 pub(crate) fn record(event: &'static str, lease: &Lease) -> Record {
     Record::of(event)
         .with("principal", lease.holder.as_str())
+        .with("ended_by", lease.ended_by.as_deref())
         .with("reason", lease.reason.clone())
         .with("verb", "scale")
         .with("namespace", lease.namespace.as_str())

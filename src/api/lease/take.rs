@@ -129,6 +129,11 @@ impl Taking<'_> {
             Take::New(taken) => (taken, None),
             Take::Renewal(taken) => (taken, lease.cloned()),
         };
+        // Of its own first attempt it is the one that was there before.
+        let renewed = match &self.begun {
+            Some(begun) if existing.as_ref() == Some(&begun.stored) => begun.before.clone(),
+            _ => renewed,
+        };
         if !self.judged(&details, renewed.as_ref()).await? {
             return Ok(None);
         }

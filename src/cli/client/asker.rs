@@ -34,7 +34,7 @@ struct Container {
 }
 
 /// How long what is nice to know is waited for.
-const GLANCE: Duration = Duration::from_secs(3);
+pub(super) const GLANCE: Duration = Duration::from_secs(3);
 /// Of more Deployments than these, nobody is told the names that are near.
 pub(super) const MOST: u32 = 1000;
 

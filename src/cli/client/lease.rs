@@ -119,8 +119,8 @@ impl Lease {
         }
     }
 
-    /// What becomes of it when somebody sets a count.
-    pub(super) fn ended(&self, dry_run: bool) -> String {
+    /// What becomes of it when somebody sets a count, `now`.
+    pub(super) fn ended(&self, now: &Value, dry_run: bool) -> String {
         let whose = match self.holder.as_str() {
             "" => "the lease that there was".into(),
             holder => format!("{holder}'s lease"),
@@ -130,8 +130,10 @@ impl Lease {
             false => ("has ended", "will not come back"),
         };
         match self.previous_replica_count {
-            Some(before) => format!("{whose} {ends}: its {before} from before {stay}"),
-            None => format!("{whose} {ends}"),
+            Some(before) if now.as_i64() != Some(before) => {
+                format!("{whose} {ends}: its {before} from before {stay}")
+            }
+            _ => format!("{whose} {ends}"),
         }
     }
 

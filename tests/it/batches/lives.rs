@@ -264,4 +264,19 @@ async fn leases_of_all_are_taken_in_one_call_and_end_with_what_restores_them() {
         assert!(told.contains(until) && told.contains("stay"), "{told}");
         assert_eq!(known().await, 0);
     }
+    // One whose count is there already is left as it is, its lease too, and nothing else is said of it.
+    let one = json!({"items": [{"namespace": "web", "name": all[1], "replicaCount": 9}]});
+    let set = post(client, "/batches", &[], &one.to_string()).await;
+    assert_eq!(statuses(&set), [200], "{set}");
+    let path = format!("/namespaces/web/deployments/{}/lease", all[1]);
+    let lease = r#"{"replicaCount":5,"durationSeconds":3600}"#;
+    let leased = client.send(Method::PUT, &path, &[JSON], lease).await;
+    assert_eq!(leased.status, 200, "{}", leased.text());
+    for query in ["?dryRun=true", ""] {
+        let restore = format!("/batches/restore{query}");
+        let back = post(client, &restore, &[], &set["snapshot"].to_string()).await;
+        assert_eq!(back["results"][0]["changed"], false, "{back}");
+        assert!(back["results"][0].get("warnings").is_none(), "{back}");
+        assert_eq!(client.get(&path).await.status, 200);
+    }
 }

@@ -16,13 +16,14 @@ use tokio::{
         unix::{SignalKind, signal},
     },
     task::spawn_blocking,
+    time::timeout,
 };
 
 use super::{
     super::{
         Failed,
         arguments::Deployment,
-        asker::{Asker, understood},
+        asker::{Asker, GLANCE, understood},
         failed::Code,
         lease::Lease,
         output::{self, Format, span, words},
@@ -259,7 +260,8 @@ impl Sending<'_> {
 
     /// What became of each; the first failure is that of all.
     pub(super) async fn tell(&mut self, answer: &Answer, mut told: Told) -> Result<(), Failed> {
-        self.help(&mut told).await;
+        // Nice to have: what became of them is told soon all the same.
+        let _ = timeout(GLANCE, self.help(&mut told)).await;
         let format = self.args.output.output;
         let is_table = matches!(format, Format::Table | Format::Wide);
         for one in &told.results {

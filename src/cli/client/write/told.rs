@@ -10,14 +10,21 @@ use super::super::{
 /// What became of a count that isn't leased, and of the lease that was there.
 pub(super) fn words_of_count(done: &Value, there: Option<&Lease>, dry_run: bool) -> String {
     let (before, now) = (&done["previousReplicaCount"], &done["replicaCount"]);
-    // A lease whose count isn't there any more was over.
-    let ended = there.filter(|lease| lease.replica_count == before.as_i64());
+    // A lease whose count isn't there any more was over; one that changed nothing stays with that same count.
+    let ended = there.filter(|lease| {
+        let stays = before == now && lease.previous_replica_count == now.as_i64();
+        lease.replica_count == before.as_i64() && !stays
+    });
     match ended {
         None => count_words(before, now),
         Some(ended) if before == now => {
-            format!("keeps its {}; {}", replicas(now), ended.ended(dry_run))
+            format!("keeps its {}; {}", replicas(now), ended.ended(now, dry_run))
         }
-        Some(ended) => format!("{}; {}", count_words(before, now), ended.ended(dry_run)),
+        Some(ended) => format!(
+            "{}; {}",
+            count_words(before, now),
+            ended.ended(now, dry_run)
+        ),
     }
 }
 
@@ -62,6 +69,38 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_lease_has_ended_only_where_the_count_is_somebody_elses_and_what_is_back_is_not_said_to_be_lost()
+     {
+        let lease = |count: i32, before: i32| {
+            Lease::deserialize(json!({
+                "replicaCount": count, "previousReplicaCount": before, "holder": "bob", "until": "u", "takenAt": "t",
+            }))
+            .unwrap()
+        };
+        for (leased, before, now, words) in [
+            ((3, 3), 3, 3, "has 3 replicas already"),
+            ((10, 3), 10, 3, "scaled from 10 to 3; bob's lease has ended"),
+            (
+                (10, 3),
+                10,
+                5,
+                "scaled from 10 to 5; bob's lease has ended: its 3 from before will not come back",
+            ),
+            (
+                (10, 3),
+                10,
+                10,
+                "keeps its 10 replicas; bob's lease has ended: its 3 from before will not come back",
+            ),
+            ((10, 3), 9, 5, "scaled from 9 to 5"),
+        ] {
+            let done = json!({"previousReplicaCount": before, "replicaCount": now});
+            let there = lease(leased.0, leased.1);
+            assert_eq!(words_of_count(&done, Some(&there), false), words);
+        }
+    }
 
     #[test]
     fn a_renewal_is_told_with_whose_lease_it_was_and_also_where_the_answer_alone_knows_of_it() {
