@@ -72,7 +72,7 @@ run(async () => {
     });
     check(seen, `at ${height}: the row that was selected can be seen`);
     await page.getByRole("button", { name: "Set count…" }).click();
-    await page.locator("dialog").waitFor();
+    await page.locator("dialog[open]").waitFor();
     await page.keyboard.press("Escape");
     same(await violations(page), [], `at ${height}: what axe finds`);
     const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);

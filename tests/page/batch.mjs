@@ -5,7 +5,7 @@ import { check, open, rows, run, same, step, until } from "./browser.mjs";
 
 run(async () => {
   const page = await open();
-  const dialog = page.locator("dialog");
+  const dialog = page.locator("dialog[open]");
   const says = (words) => until(words, async () => (await dialog.innerText()).replaceAll(/\s+/g, " ").includes(words));
   await until("rows", async () => (await rows(page)).length === 4);
   await page.locator("#grid .body .row", { hasText: "worker" }).locator(".choose").click();

@@ -6,7 +6,7 @@ import { expect, open, rows, run, same, step, until } from "./browser.mjs";
 expect(/status of 404/);
 run(async () => {
   const page = await open();
-  const dialog = page.locator("dialog");
+  const dialog = page.locator("dialog[open]");
   const text = async () => (await dialog.innerText()).replaceAll(/\s+/g, " ");
   const says = (words) => until(words, async () => (await text()).includes(words));
   const button = (name) => dialog.getByRole("button", { name, exact: true });

@@ -5,7 +5,7 @@ import { check, expect, open, row, run, same, step, until } from "./browser.mjs"
 expect(/status of 422/);
 run(async () => {
   const page = await open();
-  const dialog = page.locator("dialog");
+  const dialog = page.locator("dialog[open]");
   const says = (words) => until(words, async () => (await dialog.innerText()).includes(words));
   await page.locator("#grid .row", { hasText: "shop" }).click();
   await page.locator(".details h2", { hasText: "shop" }).waitFor();

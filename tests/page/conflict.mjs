@@ -5,7 +5,7 @@ import { expect, open, run, same, step, until } from "./browser.mjs";
 expect(/status of 412/);
 run(async () => {
   const page = await open();
-  const dialog = page.locator("dialog");
+  const dialog = page.locator("dialog[open]");
   const says = (words) => until(words, async () => (await dialog.innerText()).includes(words));
   await page.locator("#grid .row", { hasText: "cart" }).click();
   await page.getByRole("button", { name: "Change count…" }).click();

@@ -62,7 +62,7 @@ run(async () => {
   await page.getByRole("button", { name: "Back to 3" }).waitFor();
   await press("Enter", "going back");
   await until("no leases", async () => (await page.locator("section.view:not([hidden]) tbody").innerText()).includes("No leases."));
-  await until("the dialog is gone", async () => (await page.locator("dialog").count()) === 0);
+  await until("the dialog is gone", async () => (await page.locator("dialog[open]").count()) === 0);
   check(!(await nowhere()), "the focus is nowhere after the lease is gone");
 
   // The link over the header leaves the view as it is.

@@ -38,7 +38,7 @@ run(async () => {
   await until("the write", async () => (await step("count", "batch", "worker")) === 8);
   await until("the dialog's last button has the focus", async () => (await focused()) === "Close");
   await key("Escape");
-  await until("the dialog is gone", async () => (await page.locator("dialog").count()) === 0);
+  await until("the dialog is gone", async () => (await page.locator("dialog[open]").count()) === 0);
   check(await page.evaluate(() => document.activeElement.closest(".details") !== null), "the focus is in the panel again");
   await key("Escape");
   await until("the panel is gone", async () => page.locator(".details").isHidden());

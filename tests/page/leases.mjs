@@ -4,7 +4,7 @@ import { expect, open, row, run, same, step, until } from "./browser.mjs";
 
 run(async () => {
   const page = await open();
-  const dialog = page.locator("dialog");
+  const dialog = page.locator("dialog[open]");
   const says = (words) => until(words, async () => (await dialog.innerText()).includes(words));
   await page.locator("#grid .row", { hasText: "shop" }).click();
   await page.getByRole("button", { name: "Change count…" }).click();

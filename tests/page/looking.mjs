@@ -11,7 +11,7 @@ run(async () => {
   await until("the new count", async () => (await row(page, "web/shop")).desired === 4);
   await until("that nothing may be set, beside the name", async () => (await page.locator("#who").innerText()).includes("may only look"));
   const why = 'alice lacks the permission "scale"';
-  const dialogs = () => page.locator("dialog").count();
+  const dialogs = () => page.locator("dialog[open]").count();
   // It can be reached and read, and does nothing but say why.
   const refuses = async (button, what) => {
     same(await button.getAttribute("aria-disabled"), "true", `${what} is offered`);

@@ -20,7 +20,7 @@ run(async () => {
   await page.locator("#connection[data-state=live]").waitFor();
 
   // Enter is kept pressed, and pressed again and again: one write, after a confirmation that could be read.
-  const dialog = page.locator("dialog");
+  const dialog = page.locator("dialog[open]");
   await page.locator("#grid .row", { hasText: "shop" }).click();
   await page.getByRole("button", { name: "Change count…" }).click();
   await dialog.locator(".loading").waitFor();

@@ -5,7 +5,7 @@ import { check, expect, open, row, run, same, step, until, violations } from "./
 expect(/status of 404/, /status of 412/);
 run(async () => {
   const page = await open();
-  const dialog = page.locator("dialog");
+  const dialog = page.locator("dialog[open]");
   const news = dialog.locator(".news");
   const says = (words) => until(words, async () => (await news.innerText()).includes(words));
   const present = (words) => until(words, async () => (await dialog.locator(".present").innerText()).includes(words));

@@ -17,7 +17,7 @@ run(async () => {
   await until("what happened meanwhile", async () => (await row(page, "web/cart")).desired === 8);
   check(await page.locator("#trouble").isHidden(), "nothing is wrong any more");
 
-  const dialog = page.locator("dialog");
+  const dialog = page.locator("dialog[open]");
   const says = (words) => until(words, async () => (await dialog.innerText()).includes(words), 60_000);
   await page.locator("#grid .row", { hasText: "shop" }).click();
   await page.getByRole("button", { name: "Change count…" }).click();
