@@ -120,11 +120,12 @@ impl Reverter {
 
     /// Stands for the election, unless what has to be settled would be left undone here: others may be able to.
     async fn elect(&mut self) {
-        if self.election.is_won() && self.parts.audit.refuses() {
+        let refuses = self.parts.audit.refuses();
+        if refuses && self.election.is_won() {
             self.stands_down = Some(Instant::now() + STANDS_DOWN);
         }
         let later = self.stands_down.is_some_and(|until| Instant::now() < until);
-        if later && self.parts.audit.refuses() || (self.parts.rules)().read_only {
+        if later && refuses || (self.parts.rules)().read_only {
             self.election.release().await;
         } else {
             self.election.attempt().await;

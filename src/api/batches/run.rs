@@ -193,14 +193,17 @@ impl Run {
             Ok(write) => write,
             Err(error) => return self.failed(names, error, None),
         };
-        let lease = self.lease(&names);
+        let known = self.lease(&names);
+        // One whose count isn't there any more is over, as is that of another Deployment.
+        let lease_of = |uid, count| {
+            let known = known.as_ref();
+            known.filter(|lease| lease.uid == uid && lease.replicas == count)
+        };
         let written = AssertUnwindSafe(write.run()).catch_unwind().await;
         let written = written.unwrap_or_else(|_| Err(self.panicked()));
         let before = |uid, (replica_count, set_to), state: Option<&P::State>| {
             let mark = P::recognised(mark, state)?;
-            let lease = lease
-                .as_ref()
-                .filter(|lease| lease.replicas == replica_count);
+            let lease = lease_of(uid, replica_count);
             Some(Before {
                 namespace: names.0.clone(),
                 name: names.1.clone(),
@@ -223,11 +226,8 @@ impl Run {
                     )
                 });
                 let (mut warnings, until) = (write.warnings(&written), P::until(&written.now));
-                if let (Some(lease), None) = (&lease, &until)
+                if let (Some(lease), None) = (lease_of(counts.uid, counts.previous), &until)
                     && (changed || P::WRITES_SAME)
-                    // One whose count isn't there any more is over, as is that of another Deployment.
-                    && lease.uid == counts.uid
-                    && lease.replicas == counts.previous
                     && lease.previous != counts.now
                     && !write.repeated()
                 {
