@@ -111,11 +111,13 @@ impl Lease {
     }
 
     /// Whether the object and its count are the lease's: nobody else has set the count since.
-    ///
-    /// One of the count that was there beforehand has it together with those who had set it; it goes back to nothing else.
     pub fn holds(&self, seen: &Seen) -> bool {
-        let nothing_changed = self.replicas == self.previous && seen.replicas == self.previous;
-        seen.uid == self.uid && (seen.only(&self.mark) || nothing_changed && seen.has(&self.mark))
+        seen.uid == self.uid && (seen.only(&self.mark) || self.changes_nothing(seen))
+    }
+
+    /// Whether it is of the count that was there beforehand, and still is: whoever has set that, there is nothing to go back to.
+    fn changes_nothing(&self, seen: &Seen) -> bool {
+        self.replicas == self.previous && seen.replicas == self.previous
     }
 
     /// The mark of the write that goes back: known beforehand, so that whoever comes later sees that it was made.
@@ -203,6 +205,9 @@ pub fn settle(lease: &Lease, seen: Option<&Seen>, now: Timestamp) -> Step {
         ..lease.clone()
     };
     match lease.state {
+        State::Held | State::Ending if lease.changes_nothing(seen) && now >= lease.due() => {
+            Step::End(End::Returned)
+        }
         // Before anything is written, so that no extension is promised meanwhile.
         State::Held | State::Pending { .. } if now >= lease.until() => {
             Step::Replace(replaced(State::Ending))
@@ -242,7 +247,7 @@ pub enum Take {
     /// Write the count that is there once more, as [`Step::Fence`] does, then read both anew.
     Fence,
     /// Write this object first, as a new one or in place of the one that was read, on the condition that it wasn't changed; then the
-    /// count with its mark, though it may be there already, on the condition that the Deployment has the version that was seen;
+    /// count with its mark, if it [writes](Taken::writes) one, on the condition that the Deployment has the version that was seen;
     /// then [held](Taken::held).
     New(Taken),
     /// The same, of a lease that was there: it keeps its mark and what it goes back to.
@@ -312,10 +317,13 @@ pub fn take(existing: Option<&Lease>, seen: &Seen, wanted: Wanted, now: Timestam
         None if patient => Take::Wait,
         // It would be forgotten what that one goes back to, and its write may still arrive.
         None if half_taken.is_some_and(|other| other.uid == seen.uid) => Take::Fence,
-        None => Take::New(Taken {
-            lease: new,
-            writes: true,
-        }),
+        None => {
+            // Whoever applies what is there is one owner more of it, until another count is set.
+            let writes = new.replicas != seen.replicas;
+            let state = if writes { state } else { State::Held };
+            let lease = Lease { state, ..new };
+            Take::New(Taken { lease, writes })
+        }
     }
 }
 
@@ -377,10 +385,13 @@ pub fn cancel(lease: &Lease, seen: Option<&Seen>, keep: bool) -> Result<Step, Re
     };
     match (lease.state, keep) {
         (State::Ending, true) => Err(Refusal::Ending),
-        (State::Ending, false) => Ok(Step::Return),
+        (State::Ending, false) if !lease.changes_nothing(seen) => Ok(Step::Return),
         // What is written next would have nothing to end it.
         (State::Pending { version }, true) if version == seen.version => Err(Refusal::BeingTaken),
         (_, true) => Ok(Step::End(End::Kept)),
+        (State::Held | State::Ending, false) if lease.changes_nothing(seen) => {
+            Ok(Step::End(End::Returned))
+        }
         (_, false) => Ok(Step::Replace(Lease {
             state: State::Ending,
             replicas: seen.replicas,

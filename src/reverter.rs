@@ -8,20 +8,17 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use tokio::{
     task::{Id, JoinSet},
-    time::{Instant, interval, timeout},
+    time::{Instant, Interval, MissedTickBehavior, interval, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::{
     access::WriteRules,
-    api::{judge_return, overtaken, refused},
+    api::{judge_return, lease_record, tell_of_end},
     audit::Audit,
-    kubernetes::{
-        Deployments, Details, Election, KnownLeases, LeaseObjects, NOT_REVERTED, Settled, Told,
-        Unsettled,
-    },
-    leases::{End, Lease, State, Stored},
+    kubernetes::{Deployments, Details, Election, KnownLeases, LeaseObjects, Settled, Unsettled},
+    leases::{Lease, State, Stored},
     telemetry::metrics::LeaseMetrics,
 };
 
@@ -51,16 +48,30 @@ struct Parts {
     metrics: Arc<LeaseMetrics>,
 }
 
-/// Follows the leases of one server's namespace. [`Reverter::run`] ends when it is told to.
-pub struct Reverter {
+/// This server's part in the election, for as long as it is one to bring counts back.
+struct Candidate {
     parts: Arc<Parts>,
     election: Election,
     /// Until when others are to bring counts back.
     stands_down: Option<Instant>,
+}
+
+/// When a lease that couldn't be settled is tried again.
+struct Later {
+    at: Instant,
+    /// How long it has waited then.
+    waited: Duration,
+    /// Whether it waits since its Deployment isn't managed, which has been told.
+    unmanaged: bool,
+}
+
+/// Follows the leases of one server's namespace. [`Reverter::run`] ends when it is told to.
+pub struct Reverter {
+    parts: Arc<Parts>,
     under_way: JoinSet<Result<Settled, Unsettled>>,
     busy: HashMap<Id, Key>,
-    /// Those that couldn't be settled, until when, and how long they waited.
-    later: HashMap<Key, (Instant, Duration)>,
+    /// Those that couldn't be settled, and when they are tried again.
+    later: HashMap<Key, Later>,
     /// The version of the Deployment at which a lease was looked at last.
     looked: HashMap<Key, (u64, Instant)>,
     /// When each was begun to be settled last: those that hang don't stand in front of others.
@@ -76,16 +87,15 @@ impl Reverter {
         audit: Audit,
         metrics: Arc<LeaseMetrics>,
     ) -> Self {
+        let parts = Arc::new(Parts {
+            deployments,
+            leases,
+            rules: Box::new(rules),
+            audit,
+            metrics,
+        });
         Self {
-            election: Election::new(Arc::clone(&leases)),
-            stands_down: None,
-            parts: Arc::new(Parts {
-                deployments,
-                leases,
-                rules: Box::new(rules),
-                audit,
-                metrics,
-            }),
+            parts,
             under_way: JoinSet::new(),
             busy: HashMap::new(),
             later: HashMap::new(),
@@ -96,13 +106,15 @@ impl Reverter {
 
     /// Until `stop`: then what is under way is finished, and another server may go on at once.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut tick = interval(TICK);
-        let mut elect = interval(Election::EVERY);
+        let mut tick = unhurried(TICK);
+        let mut candidate = Candidate::of(&self.parts);
+        let won = candidate.election.won();
+        // Beside the rest: however long its calls take, what is due is looked at.
+        let mut standing = Box::pin(candidate.stand());
         loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                _ = elect.tick() => self.elect().await,
                 Some(done) = self.under_way.join_next_with_id() => {
                     // One that panicked is tried again, as others that failed.
                     let (id, settled) = done.unwrap_or_else(|error| {
@@ -110,31 +122,18 @@ impl Reverter {
                     });
                     self.done(id, &settled);
                 }
-                _ = tick.tick() => self.look(),
+                _ = tick.tick() => self.look(won.is()),
+                () = &mut standing => {}
             }
         }
         let finish = async { while self.under_way.join_next().await.is_some() {} };
         let _ = timeout(FINISH, finish).await;
-        self.election.release().await;
-    }
-
-    /// Stands for the election, unless what has to be settled would be left undone here: others may be able to.
-    async fn elect(&mut self) {
-        let refuses = self.parts.audit.refuses();
-        if refuses && self.election.is_won() {
-            self.stands_down = Some(Instant::now() + STANDS_DOWN);
-        }
-        let later = self.stands_down.is_some_and(|until| Instant::now() < until);
-        if later && refuses || (self.parts.rules)().read_only {
-            self.election.release().await;
-        } else {
-            self.election.attempt().await;
-        }
+        drop(standing);
+        candidate.election.release().await;
     }
 
     /// Begins to settle what has to be.
-    fn look(&mut self) {
-        let won = self.election.is_won();
+    fn look(&mut self, won: bool) {
         let leases = &self.parts.leases;
         let (known, now) = (leases.known(), leases.now());
         self.parts.metrics.show(won, known.as_deref(), now);
@@ -153,8 +152,8 @@ impl Reverter {
             if self.under_way.len() >= AT_ONCE {
                 return;
             }
-            let waits = self.later.get(&key);
-            let waits = waits.is_some_and(|(until, _)| Instant::now() < *until);
+            let later = self.later.get(&key);
+            let waits = later.is_some_and(|later| Instant::now() < later.at);
             let busy = self.busy.values().any(|busy| *busy == key);
             if waits || busy || !self.needs_a_look(&key, &stored.lease, now) {
                 continue;
@@ -196,20 +195,30 @@ impl Reverter {
         let Some(key) = self.busy.remove(&id) else {
             return;
         };
-        let waits = match settled {
-            Ok(Settled::Unmanaged) => LONGEST_WAIT,
-            Ok(Settled::Ended(..) | Settled::Refused(_)) => {
-                self.later.remove(&key);
-                return;
+        let before = self.later.remove(&key);
+        if !matches!(settled, Ok(Settled::Waits(_) | Settled::Unmanaged)) {
+            // What wasn't found out at this version is still to be.
+            self.looked.remove(&key);
+        }
+        let unmanaged = matches!(settled, Ok(Settled::Unmanaged));
+        let waited = match settled {
+            Ok(Settled::Ended(..) | Settled::Refused(_)) => return,
+            Ok(Settled::Unmanaged) => {
+                if !before.is_some_and(|later| later.unmanaged) {
+                    self.parts.tell_unmanaged(&key);
+                }
+                LONGEST_WAIT
             }
             // The copy has it in a moment.
             Ok(Settled::Changed | Settled::Waits(_)) => FIRST_WAIT,
-            Err(_) => {
-                let before = self.later.get(&key).map(|(_, waited)| *waited);
-                before.map_or(FIRST_WAIT, |waited| LONGEST_WAIT.min(waited * 2))
-            }
+            Err(_) => before.map_or(FIRST_WAIT, |later| LONGEST_WAIT.min(later.waited * 2)),
         };
-        self.later.insert(key, (Instant::now() + waits, waits));
+        let later = Later {
+            at: Instant::now() + waited,
+            waited,
+            unmanaged,
+        };
+        self.later.insert(key, later);
     }
 
     /// Keeps nothing of those that are gone.
@@ -225,116 +234,83 @@ fn key(lease: &Lease) -> Key {
     (lease.namespace.clone(), lease.name.clone())
 }
 
+fn unhurried(period: Duration) -> Interval {
+    let mut interval = interval(period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}
+
+impl Candidate {
+    fn of(parts: &Arc<Parts>) -> Self {
+        Self {
+            parts: Arc::clone(parts),
+            election: Election::new(Arc::clone(&parts.leases)),
+            stands_down: None,
+        }
+    }
+
+    /// Stands for the election, unless what has to be settled would be left undone here: others may be able to. Never ends.
+    async fn stand(&mut self) {
+        let mut elect = unhurried(Election::EVERY);
+        loop {
+            elect.tick().await;
+            let refuses = self.parts.audit.refuses();
+            if refuses && self.election.is_won() {
+                self.stands_down = Some(Instant::now() + STANDS_DOWN);
+            }
+            let later = self.stands_down.is_some_and(|until| Instant::now() < until);
+            if later && refuses || (self.parts.rules)().read_only {
+                self.election.release().await;
+            } else {
+                self.election.attempt().await;
+            }
+        }
+    }
+}
+
 impl Parts {
     /// Settles one, and tells what came of it.
     async fn settle(&self, stored: Stored) -> Result<Settled, Unsettled> {
         let lease = stored.lease.clone();
-        let over = lease.state == State::Ending || lease.until() <= self.leases.now();
-        if over {
-            let record = || overtaken::record("lease.requested", &lease).with("to", lease.previous);
-            let recorded = self.audit.before(record).await;
-            recorded.map_err(|_| Unsettled::of("the audit trail can't be written"))?;
-        }
         let rules = (self.rules)();
         let may = |now: &Details| judge_return(rules, now, lease.previous);
         let settled = self
             .deployments
-            .settle(&self.leases, stored, None, may)
+            .settle(&self.leases, stored, None, may, || self.record(&lease))
             .await;
-        self.tell(&lease, &settled);
-        settled
-    }
-
-    fn tell(&self, lease: &Lease, settled: &Result<Settled, Unsettled>) {
-        let Lease {
-            namespace,
-            name,
-            holder,
-            replicas,
-            previous,
-            ..
-        } = lease;
-        let (result, event, reason, why) = match settled {
-            Ok(Settled::Ended(End::Returned, there)) => {
-                let version = there.as_ref().map(|there| there.version);
-                let ended_by = lease.ended_by.as_deref();
-                info!(name: "lease.reverted", principal = %holder, namespace = %namespace, name = %name, from = replicas, to = previous,
-                    ended_by, resource_version = version, "the lease of Deployment {namespace}/{name} was over: set from {replicas} to {previous} replicas");
-                let over = match ended_by {
-                    None => "the lease is over".to_owned(),
-                    Some("") => "the lease was ended".to_owned(),
-                    Some(by) => format!("{by} ended the lease"),
-                };
-                let why = format!("{over}: {replicas} → {previous}");
-                (
-                    "reverted",
-                    "lease.reverted",
-                    "LeaseRevertedByHeadcount",
-                    why,
-                )
-            }
-            Ok(Settled::Ended(End::Overtaken, Some(there))) => {
-                let (deployments, metrics) = (&self.deployments, &self.metrics);
-                return overtaken::tell(deployments, &self.audit, metrics, lease, there);
-            }
-            Ok(Settled::Ended(..)) => {
-                info!(name: "lease.dropped", principal = %holder, namespace = %namespace, name = %name,
-                    "the lease of Deployment {namespace}/{name} was dropped: its count was never set, or the Deployment is gone");
-                self.metrics.ended("dropped");
-                return self
-                    .audit
-                    .record(|| overtaken::record("lease.dropped", lease));
-            }
-            Ok(Settled::Refused(why)) => {
-                refused::log(lease, why);
-                let why = refused::words(lease, why);
-                ("refused", "lease.refused", NOT_REVERTED, why)
-            }
-            Ok(Settled::Waits(_) | Settled::Changed) => return,
-            Ok(Settled::Unmanaged) => {
-                self.metrics.ended("unmanaged");
-                warn!(name: "lease.unsettled", principal = %holder, namespace = %namespace, name = %name,
-                    "the lease of Deployment {namespace}/{name} is left as it is: this server doesn't manage the Deployment");
-                return;
-            }
+        match &settled {
+            Ok(settled) => tell_of_end(
+                &self.deployments,
+                &self.audit,
+                &self.metrics,
+                &lease,
+                settled,
+            ),
             Err(error) => {
+                let Lease {
+                    namespace,
+                    name,
+                    holder,
+                    ..
+                } = &lease;
                 self.metrics.ended("failed");
                 warn!(name: "lease.unsettled", principal = %holder, namespace = %namespace, name = %name, error = %error,
                     "the lease of Deployment {namespace}/{name} couldn't be settled; it is tried again");
-                return;
             }
-        };
-        self.metrics.ended(result);
-        // What is there, and else what was to be.
-        let to = match settled {
-            Ok(Settled::Ended(_, Some(there))) => there.replicas,
-            _ => *previous,
-        };
-        self.audit.record(|| {
-            overtaken::record(event, lease)
-                .with("from", *replicas)
-                .with("to", to)
-                .with("result", result)
-                .with(
-                    "error",
-                    if result == "refused" {
-                        why.as_str()
-                    } else {
-                        ""
-                    },
-                )
-        });
-        let version = match settled {
-            Ok(Settled::Ended(_, Some(there))) => there.version,
-            _ => 0,
-        };
-        self.deployments.tell(|| Told {
-            namespace: namespace.clone(),
-            name: name.clone(),
-            uid: lease.uid,
-            resource_version: version,
-            reason,
-            note: refused::note(holder, &why),
-        });
+        }
+        settled
+    }
+
+    /// Records what is about to be done, if that has to be on record first.
+    async fn record(&self, lease: &Lease) -> Result<(), String> {
+        let record = || lease_record("lease.requested", lease).with("to", lease.previous);
+        let recorded = self.audit.before(record).await;
+        recorded.map_err(|_| "the audit trail can't be written".to_owned())
+    }
+
+    fn tell_unmanaged(&self, (namespace, name): &Key) {
+        self.metrics.ended("unmanaged");
+        warn!(name: "lease.unsettled", namespace = %namespace, name = %name,
+            "the lease of Deployment {namespace}/{name} is left as it is: this server doesn't manage the Deployment");
     }
 }

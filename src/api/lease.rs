@@ -1,15 +1,18 @@
 //! `/namespaces/{namespace}/deployments/{name}/lease`: a count for so long. What a lease is stands in [`crate::leases`].
 
 mod cancel;
+mod ended;
 mod extend;
-pub(crate) mod overtaken;
-pub(crate) mod refused;
+pub(super) mod overtaken;
 mod take;
+
+use std::time::Duration;
 
 use http::{Response, StatusCode, request::Parts};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
+use tokio::time::{Instant, sleep};
 
 use super::{
     Api, ApiError, Body,
@@ -29,8 +32,14 @@ use crate::{
 };
 
 pub(super) use cancel::Cancellation;
+pub(crate) use ended::{record, tell as tell_of_end};
 pub(super) use extend::Extension;
 pub(super) use take::{LeasedReplicas, Wish};
+
+/// How long a change of a lease is tried again that others were faster than.
+const RETRY_FOR: Duration = Duration::from_secs(5);
+/// How long the next attempt waits, at most.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// A lease, as its callers see it.
 #[derive(Debug, Serialize)]
@@ -191,6 +200,32 @@ async fn no_lease<P: Parameter>(write: &Write<P>) -> WriteError<ApiError> {
         authorization::permit(&caller, Verb::Scale, names, &now.labels).map(drop)
     });
     WriteError::Judged(permitted.err().unwrap_or(ApiError::NoLease))
+}
+
+/// The time that is left for attempts which others are faster than.
+struct Retries {
+    until: Instant,
+}
+
+impl Retries {
+    fn begin() -> Self {
+        Self {
+            until: Instant::now() + RETRY_FOR,
+        }
+    }
+
+    /// Waits for the next attempt.
+    ///
+    /// # Errors
+    ///
+    /// There is no time left.
+    async fn again<E>(&self) -> Result<(), WriteError<E>> {
+        if Instant::now() >= self.until {
+            return Err(WriteError::Conflict);
+        }
+        sleep(PAUSE.mul_f64(fastrand::f64())).await;
+        Ok(())
+    }
 }
 
 /// Judges a change of a lease on the Deployment as it was read.

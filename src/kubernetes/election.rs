@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 use tracing::{debug, info};
 
 use super::{LeaseObjects, calls::CallError};
@@ -25,9 +25,20 @@ pub struct Election {
     leases: Arc<LeaseObjects>,
     identity: String,
     /// When it was acquired or renewed last.
-    renewed: Option<Instant>,
+    renewed: watch::Sender<Option<Instant>>,
     /// The version that somebody else's renewal had, and since when it is known.
     observed: Option<(String, Instant)>,
+}
+
+/// Whether this server is the one, for whoever acts on it.
+#[derive(Debug, Clone)]
+pub struct Won(watch::Receiver<Option<Instant>>);
+
+impl Won {
+    /// Whether it is at this moment.
+    pub fn is(&self) -> bool {
+        acts(*self.0.borrow())
+    }
 }
 
 #[derive(Deserialize)]
@@ -66,14 +77,19 @@ impl Election {
         Self {
             leases,
             identity: format!("{}_{:08x}", host.trim(), fastrand::u32(..)),
-            renewed: None,
+            renewed: watch::Sender::new(None),
             observed: None,
         }
     }
 
     /// Whether this server is the one.
     pub fn is_won(&self) -> bool {
-        self.renewed.is_some_and(|at| at.elapsed() < ACTS_FOR)
+        acts(*self.renewed.borrow())
+    }
+
+    /// The same for others, from now on.
+    pub fn won(&self) -> Won {
+        Won(self.renewed.subscribe())
     }
 
     /// Renews what it holds, or takes what nobody holds any more.
@@ -85,8 +101,8 @@ impl Election {
             Err(away) => Err(CallError::Unreachable(away.why)),
         };
         match acquired {
-            Ok(true) => self.renewed = Some(began),
-            Ok(false) => self.renewed = None,
+            Ok(true) => drop(self.renewed.send_replace(Some(began))),
+            Ok(false) => drop(self.renewed.send_replace(None)),
             Err(error) => {
                 debug!(name: "leases.election.failed", error = %error, "the election's object wasn't read or written");
             }
@@ -139,7 +155,7 @@ impl Election {
     /// Lets the next one have it at once.
     pub async fn release(&mut self) {
         let won = self.is_won();
-        if self.renewed.take().is_none() {
+        if self.renewed.send_replace(None).is_none() {
             return;
         }
         if won {
@@ -195,6 +211,10 @@ impl Election {
         }
         object
     }
+}
+
+fn acts(renewed: Option<Instant>) -> bool {
+    renewed.is_some_and(|at| at.elapsed() < ACTS_FOR)
 }
 
 fn lost() {

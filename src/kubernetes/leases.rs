@@ -262,7 +262,21 @@ impl LeaseObjects {
         if failure.is_none_or(|error| error.code() == 404) {
             self.copy.deleted(before);
         }
-        deleted.map(drop).map_err(|error| failed(error, true))
+        match deleted.map(drop).map_err(|error| failed(error, true)) {
+            // Whoever deleted it tells what it came to: it is looked whether that was this one.
+            Err(LeaseError::Unknown(why)) => {
+                let names = (&*before.lease.namespace, &*before.lease.name);
+                let there = self.read(names.0, names.1).await;
+                let gone = there.is_ok_and(|there| there.is_none_or(|it| it.uid != before.uid));
+                if gone {
+                    self.copy.deleted(before);
+                    Ok(())
+                } else {
+                    Err(LeaseError::Unknown(why))
+                }
+            }
+            known => known,
+        }
     }
 
     /// The object as the API server has just told it, which this server's reads show from now on.

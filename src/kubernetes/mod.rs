@@ -43,7 +43,7 @@ pub use autoscalers::{Autoscaler, AutoscalerKind, Autoscalers, Autoscaling};
 pub use circuit::Circuit;
 pub use connect::{ClusterConfig, ConnectError, client, connection};
 pub use details::{Condition, Container, Details, Manager, ReadError, Status};
-pub use election::Election;
+pub use election::{Election, Won};
 pub use events::{EventMetrics, Events, NOT_REVERTED, Told};
 pub use field_manager::{FieldOwner, field_manager, new_mark};
 pub use informer::Informer;

@@ -100,16 +100,17 @@ impl Deployments {
         }
     }
 
-    /// Whether the Deployment has a lease. This server's copy may lag, so the cluster is asked; one that doesn't say may have one.
-    async fn is_leased(&self, request: &WriteRequest) -> bool {
+    /// Whether the Deployment has a lease that goes back to another count. This server's copy may lag, so the cluster is asked; one
+    /// that doesn't say may have one.
+    async fn goes_back(&self, request: &WriteRequest) -> bool {
         let Some(leases) = &self.leases else {
             return false;
         };
         let (namespace, name) = request.names();
-        let copied = leases
-            .known()
-            .is_some_and(|known| known.of(namespace, name).is_some());
-        copied || !matches!(leases.read(namespace, name).await, Ok(None))
+        match leases.read(namespace, name).await {
+            Ok(stored) => stored.is_some_and(|it| it.lease.replicas != it.lease.previous),
+            Err(_) => true,
+        }
     }
 
     /// Sets the count of one Deployment to what `judge` says, 0 or more, if it lets it, and waits until the store shows it.
@@ -145,7 +146,7 @@ impl Deployments {
             self.reachable()?;
             // Applied, so that it has an owner: of a replaced Scale with 0 replicas, and of each one after it, Kubernetes keeps none.
             // Whoever applied what is there already would be one owner more: only where that tells that a lease's count is its no more.
-            let (method, content_type) = if replicas == previous && !self.is_leased(request).await {
+            let (method, content_type) = if replicas == previous && !self.goes_back(request).await {
                 (Method::PUT, "application/json")
             } else {
                 (Method::PATCH, APPLY)

@@ -10,7 +10,7 @@ use super::{
     details::read, field_manager, field_manager::of_return, scale::Exactly,
 };
 use crate::{
-    leases::{End, Lease, Seen, Step, Stored, Why, settle},
+    leases::{End, Lease, Seen, State, Step, Stored, Why, settle},
     limits::CallerId,
 };
 
@@ -56,7 +56,8 @@ pub struct There {
 }
 
 impl There {
-    fn of(lease: &Lease, details: &Details) -> Self {
+    /// Of the lease's Deployment as it was read.
+    pub fn of(lease: &Lease, details: &Details) -> Self {
         let by = details.last_set_by.as_ref();
         let by = by.filter(|owner| owner.mark.as_ref() != Some(&lease.mark));
         Self {
@@ -139,34 +140,38 @@ impl Deployments {
     }
 
     /// Takes the steps that a lease needs now, from `first` on if that was decided already, until there are none. `may` judges the
-    /// count that it goes back to.
+    /// count that it goes back to, `recorded` puts on record what is about to be done to the Deployment, before the first such step.
     ///
     /// # Errors
     ///
     /// A step failed; all before it were made, and whoever settles it next goes on from there.
-    pub async fn settle(
+    pub async fn settle<R: Future<Output = Result<(), String>>>(
         &self,
         leases: &LeaseObjects,
         stored: Stored,
         first: Option<Step>,
         may: impl Fn(&Details) -> Result<(), String>,
+        recorded: impl Fn() -> R,
     ) -> Result<Settled, Unsettled> {
         let mut made = false;
-        let settled = self.steps(leases, stored, first, may, &mut made).await;
+        let steps = self.steps(leases, stored, first, may, recorded, &mut made);
+        let settled = steps.await;
         settled.map_err(|Unsettled { why, made: last }| Unsettled {
             why,
             made: made || last,
         })
     }
 
-    async fn steps(
+    async fn steps<R: Future<Output = Result<(), String>>>(
         &self,
         leases: &LeaseObjects,
         mut stored: Stored,
         first: Option<Step>,
         may: impl Fn(&Details) -> Result<(), String>,
+        recorded: impl Fn() -> R,
         made: &mut bool,
     ) -> Result<Settled, Unsettled> {
+        let mut on_record = false;
         let deadline = Instant::now() + TOGETHER;
         let mut decided = first;
         for _ in 0..MOST_STEPS {
@@ -185,6 +190,20 @@ impl Deployments {
                 .take()
                 .unwrap_or_else(|| settle(&lease, seen.as_ref(), leases.now()));
             let there = found.as_deref().map(|details| There::of(&lease, details));
+            if let (Step::Return, Some(details)) = (&step, &found)
+                && let Err(why) = may(details)
+            {
+                return ended(leases, &stored, Settled::Refused(why)).await;
+            }
+            let bookkeeping = match &step {
+                Step::Wait(_) | Step::End(_) => true,
+                Step::Replace(next) => next.state != State::Ending,
+                Step::Return | Step::Fence => false,
+            };
+            if !bookkeeping && !on_record {
+                recorded().await.map_err(Unsettled::of)?;
+                on_record = true;
+            }
             match (step, &found) {
                 (Step::Wait(until), _) => return Ok(Settled::Waits(until)),
                 (Step::Replace(next), _) => match leases.replace(&stored, &next).await {
@@ -196,9 +215,6 @@ impl Deployments {
                     return ended(leases, &stored, Settled::Ended(end, there)).await;
                 }
                 (Step::Return, Some(details)) => {
-                    if let Err(why) = may(details) {
-                        return ended(leases, &stored, Settled::Refused(why)).await;
-                    }
                     match self.go_back(&lease, details).await {
                         Err(WriteError::Refused(why)) => {
                             return ended(leases, &stored, Settled::Refused(why)).await;

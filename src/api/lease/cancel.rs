@@ -11,17 +11,14 @@ use super::{
         replicas::Replicas,
         write::{Failure, Parameter, Write, log_write},
     },
-    Count, Representation, counts, judge, judge_brought_back, judge_kept, judge_return, leases,
-    no_lease, refused, there, told,
+    Count, Representation, Retries, counts, ended, judge, judge_brought_back, judge_kept,
+    judge_return, leases, no_lease, there, told,
 };
 use crate::{
     access::{Caller, Verb},
     kubernetes::{Details, LeaseObjects, Settled, Unsettled, WriteError, WriteRequest, Written},
     leases::{End, Lease, Step, Stored, cancel},
 };
-
-/// More attempts than others change a lease at the same time.
-const MOST_ATTEMPTS: usize = 5;
 
 /// The end of a lease.
 pub(in crate::api) struct Cancellation {
@@ -128,7 +125,10 @@ impl Cancellation {
         // What is to be written is decided on what is read then.
         let first = Some(step).filter(|step| *step != Step::Return);
         let lease = stored.lease.clone();
-        let settled = deployments.settle(leases, stored.clone(), first, may).await;
+        // It is on record that this was asked for.
+        let recorded = || std::future::ready(Ok(()));
+        let settled = deployments.settle(leases, stored.clone(), first, may, recorded);
+        let settled = settled.await;
         let settled = settled.map_err(|Unsettled { why, made }| {
             if made {
                 WriteError::Unknown(why)
@@ -139,6 +139,22 @@ impl Cancellation {
         leases.seen_gone(uid).await;
         match settled {
             Settled::Ended(End::Gone, _) => Err(WriteError::NotFound),
+            Settled::Ended(End::Overtaken, Some(there)) => {
+                let metrics = &write.api.metrics.leases;
+                ended::overtaken(deployments, &write.api.audit, metrics, &lease, &there);
+                // That was no doing of this caller's.
+                let count = Count {
+                    replicas: there.replicas,
+                    lease: None,
+                };
+                Ok(Some(Written {
+                    uid: lease.uid,
+                    previous: count.clone(),
+                    now: count,
+                    resource_version: there.version,
+                    seen: deployments.has_seen(namespace, there.version).await,
+                }))
+            }
             Settled::Ended(_, there) => {
                 let there = there.map(|there| (there.version, there.replicas));
                 let (version, replicas) = there.unwrap_or((version, replicas));
@@ -149,7 +165,7 @@ impl Cancellation {
             }
             // It was refused only once the lease had been claimed: there is no way back from that.
             Settled::Refused(why) => {
-                refused::tell(deployments, &lease, &why);
+                ended::refused(deployments, &lease, &why);
                 Err(WriteError::Judged(ApiError::LeaseLost(why)))
             }
             Settled::Unmanaged => Err(WriteError::NotFound),
@@ -261,12 +277,13 @@ impl Parameter for Cancellation {
     async fn set(&self, write: &Write<Self>) -> Result<Written<Count>, WriteError<ApiError>> {
         let leases = leases(&write.api).map_err(WriteError::Judged)?;
         let mut before = None;
-        for _ in 0..MOST_ATTEMPTS {
+        let retries = Retries::begin();
+        loop {
             if let Some(written) = Self::attempt(write, leases, &mut before).await? {
                 return Ok(written);
             }
+            retries.again().await?;
         }
-        Err(WriteError::Conflict)
     }
 
     fn tag(&self, written: &Written<Count>) -> String {

@@ -12,17 +12,14 @@ use super::{
         replicas::Replicas,
         write::{Failure, Parameter, Write, log_write},
     },
-    Count, Representation, counts, judge, judge_brought_back, judge_kept, leases, length, no_lease,
-    second, there, told,
+    Count, Representation, Retries, counts, judge, judge_brought_back, judge_kept, leases, length,
+    no_lease, second, there, told,
 };
 use crate::{
     access::Verb,
     kubernetes::{LeaseError, WriteError, WriteRequest, Written},
     leases::extend,
 };
-
-/// More attempts than others change a lease at the same time.
-const MOST_ATTEMPTS: usize = 5;
 
 /// A lease's time, from now on.
 pub(in crate::api) struct Extension;
@@ -125,12 +122,13 @@ impl Parameter for Extension {
     async fn set(&self, write: &Write<Self>) -> Result<Written<Count>, WriteError<ApiError>> {
         let leases = leases(&write.api).map_err(WriteError::Judged)?;
         length(leases, write.wish).map_err(WriteError::Judged)?;
-        for _ in 0..MOST_ATTEMPTS {
+        let retries = Retries::begin();
+        loop {
             if let Some(written) = Self::attempt(write).await? {
                 return Ok(written);
             }
+            retries.again().await?;
         }
-        Err(WriteError::Conflict)
     }
 
     fn tag(&self, written: &Written<Count>) -> String {

@@ -1,22 +1,15 @@
-//! A lease whose count somebody else has set: ended before the answer where this server set it, and told of.
+//! A lease whose count a write of this server has set: ended before that is answered.
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::timeout;
-use tracing::info;
 
 use super::{
     super::{
         Api,
         write::{Origin, log_write},
     },
-    refused::note,
-};
-use crate::{
-    audit::{Audit, Record},
-    kubernetes::{Deployments, FieldOwner, There, Told},
-    leases::Lease,
-    telemetry::metrics::LeaseMetrics,
+    ended,
 };
 
 /// How long the answer to a write waits for the end of the lease that it has overtaken.
@@ -43,7 +36,7 @@ pub(in crate::api) async fn end(api: &Arc<Api>, origin: &Origin, (namespace, nam
             .await
         {
             Ok(Some((lease, there))) => {
-                tell(
+                ended::overtaken(
                     &api.deployments,
                     &api.audit,
                     &api.metrics.leases,
@@ -60,58 +53,4 @@ pub(in crate::api) async fn end(api: &Arc<Api>, origin: &Origin, (namespace, nam
     };
     // However long it takes, it is told of.
     let _ = timeout(PATIENCE, tasks.spawn(ids.scope(ended))).await;
-}
-
-/// Tells of a lease that has ended since somebody else set the count, everywhere.
-pub(crate) fn tell(
-    deployments: &Deployments,
-    audit: &Audit,
-    metrics: &LeaseMetrics,
-    lease: &Lease,
-    there: &There,
-) {
-    let Lease {
-        namespace,
-        name,
-        holder,
-        replicas,
-        ..
-    } = lease;
-    let now = there.replicas;
-    let by = there.by.as_ref();
-    let by = by.map(FieldOwner::name);
-    info!(name: "lease.overtaken", principal = %holder, namespace = %namespace, name = %name, from = replicas, to = now, by,
-        "somebody else has set the count of Deployment {namespace}/{name}, which has ended its lease");
-    metrics.ended("overtaken");
-    audit.record(|| {
-        record("lease.overtaken", lease)
-            .with("from", *replicas)
-            .with("to", now)
-            .with("by", by)
-            .with("result", "overtaken")
-            .with("resource_version", there.version)
-    });
-    let who = by.unwrap_or("somebody else");
-    deployments.tell(|| Told {
-        namespace: namespace.clone(),
-        name: name.clone(),
-        uid: lease.uid,
-        resource_version: there.version,
-        reason: "LeaseOvertaken",
-        note: note(
-            holder,
-            &format!("the lease has ended, since {who} has set the count: {replicas} → {now}"),
-        ),
-    });
-}
-
-/// A record of what this server does by itself for a lease's holder.
-pub(crate) fn record(event: &'static str, lease: &Lease) -> Record {
-    Record::of(event)
-        .with("principal", lease.holder.as_str())
-        .with("ended_by", lease.ended_by.as_deref())
-        .with("reason", lease.reason.clone())
-        .with("verb", "scale")
-        .with("namespace", lease.namespace.as_str())
-        .with("name", lease.name.as_str())
 }

@@ -1,11 +1,8 @@
 //! `PUT /namespaces/{namespace}/deployments/{name}/lease`: takes a lease, or renews the one that is there.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
 
 use super::{
     super::{
@@ -15,20 +12,17 @@ use super::{
         replicas::{self, Replicas},
         write::{Failure, Parameter, Write, log_write},
     },
-    Count, Representation, counts, judge_brought_back, leases, length, second, there, told,
+    Count, Representation, Retries, counts, ended, judge_brought_back, leases, length, second,
+    there, told,
 };
 use crate::{
     access::Verb,
     kubernetes::{
-        Details, Exactly, LeaseError, LeaseObjects, WriteError, WriteRequest, Written, new_mark,
+        Details, Exactly, LeaseError, LeaseObjects, Settled, There, WriteError, WriteRequest,
+        Written, new_mark,
     },
-    leases::{Lease, Stored, Take, Taken, Wanted, take},
+    leases::{Lease, Step, Stored, Take, Taken, Wanted, settle, take},
 };
-
-/// How long a lease that is overtaken is tried again.
-const RETRY_FOR: Duration = Duration::from_secs(5);
-/// How long the next attempt waits, at most.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// The count that is leased, and for how long: what a body asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -45,18 +39,19 @@ pub(in crate::api) struct Wish {
 /// A count that is set for so long.
 pub(in crate::api) struct LeasedReplicas;
 
-/// The object that was written, and the lease that it held before.
-struct Begun {
-    stored: Stored,
-    before: Option<Lease>,
-}
-
 /// One request for a lease.
 struct Taking<'a> {
     write: &'a Write<LeasedReplicas>,
     leases: &'a LeaseObjects,
-    deadline: Instant,
-    begun: Option<Begun>,
+    retries: Retries,
+    /// What it has sent of the lease's object: whichever of it is found there is its own.
+    sent: Vec<Lease>,
+    /// Whether the last of that may have been carried out unanswered.
+    unanswered: bool,
+    /// The object as it has written it.
+    own: Option<Stored>,
+    /// The lease that was there before it wrote anything.
+    before: Option<Lease>,
 }
 
 type Outcome = Result<Written<Count>, WriteError<ApiError>>;
@@ -66,34 +61,67 @@ impl Taking<'_> {
         loop {
             let refused = match self.attempt().await {
                 Ok(Some(written)) => return Ok(written),
-                Ok(None) if Instant::now() < self.deadline => {
-                    sleep(PAUSE.mul_f64(fastrand::f64())).await;
-                    continue;
-                }
-                Ok(None) => WriteError::Conflict,
+                Ok(None) => match self.retries.again().await {
+                    Ok(()) => continue,
+                    Err(late) => late,
+                },
                 // The object stays: its count may yet arrive.
                 Err(unknown @ WriteError::Unknown(_)) => return Err(unknown),
                 Err(refused) => refused,
             };
-            self.undo().await;
-            return Err(refused);
+            return Err(match self.undo().await {
+                Ok(()) => refused,
+                Err(why) => WriteError::Unknown(why),
+            });
         }
     }
 
-    /// Makes what was written of the object undone; whatever doesn't succeed is settled later.
-    async fn undo(&mut self) {
-        let undone = match self.begun.take() {
-            None => return,
-            Some(Begun {
-                stored,
-                before: Some(before),
-            }) => self.leases.replace(&stored, &before).await.map(drop),
-            Some(Begun { stored, .. }) => self.leases.delete(&stored).await,
+    /// Makes what was written of the object undone; whatever else of it stays is settled later.
+    ///
+    /// # Errors
+    ///
+    /// A lease that was there before may have been renewed all the same.
+    async fn undo(&mut self) -> Result<(), String> {
+        let names @ (namespace, name) = self.write.request.names();
+        let undone = match self.found_own(names).await {
+            Err(error) => Err(error),
+            Ok(()) => match (self.own.take(), &self.before) {
+                (None, _) => Ok(()),
+                (Some(own), Some(before)) => self.leases.replace(&own, before).await.map(drop),
+                (Some(own), None) => self.leases.delete(&own).await,
+            },
         };
-        if let Err(error) = undone {
-            let (namespace, name) = self.write.request.names();
-            log_write!(warn, "lease.unsettled", self.write.origin, (namespace, name),
-                { error = %error }, "a lease that was refused is there still; it is settled in half a minute");
+        // Somebody else's change of it stands.
+        let Some(error) = undone.err().filter(|error| *error != LeaseError::Changed) else {
+            return Ok(());
+        };
+        log_write!(warn, "lease.unsettled", self.write.origin, (namespace, name),
+            { error = %error }, "a lease that was refused is there still; it is settled in half a minute");
+        match &self.before {
+            Some(_) => Err(format!(
+                "whether the lease that was there was renewed isn't known: {error}"
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Looks for what was written of the object without an answer.
+    async fn found_own(&mut self, (namespace, name): (&str, &str)) -> Result<(), LeaseError> {
+        if self.unanswered {
+            let there = self.leases.read(namespace, name).await?;
+            self.is_there(there.as_ref());
+            if self.unanswered {
+                return Err(LeaseError::Unknown("a write of it wasn't answered".into()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Recognises its own object in what was read.
+    fn is_there(&mut self, there: Option<&Stored>) {
+        let own = there.filter(|there| self.sent.contains(&there.lease));
+        if let Some(own) = own {
+            (self.own, self.unanswered) = (Some(own.clone()), false);
         }
     }
 
@@ -106,7 +134,8 @@ impl Taking<'_> {
         deployments
             .stored_version(names)
             .ok_or(WriteError::NotFound)?;
-        let existing = self.leases.read(namespace, name).await?;
+        let mut existing = self.leases.read(namespace, name).await?;
+        self.is_there(existing.as_ref());
         let details = there(deployments.look(names).await?).ok_or(WriteError::NotFound)?;
         let wanted = Wanted {
             namespace: namespace.to_owned(),
@@ -118,7 +147,17 @@ impl Taking<'_> {
             mark: new_mark(),
         };
         let lease = existing.as_ref().map(|stored| &stored.lease);
-        let (taken, renewed) = match take(lease, &details.seen(), wanted, self.leases.now()) {
+        let way = take(lease, &details.seen(), wanted, self.leases.now());
+        let renewed = match &way {
+            // Of its own first attempt it is the one that was there before.
+            _ if self.own.is_some() && self.own == existing => self.before.clone(),
+            Take::Renewal(_) => lease.cloned(),
+            Take::Wait | Take::Fence | Take::New(_) => None,
+        };
+        if !self.judged(&details, renewed.as_ref()).await? {
+            return Ok(None);
+        }
+        let (taken, new) = match way {
             Take::Wait => return Ok(None),
             Take::Fence if write.request.dry_run => return Ok(None),
             Take::Fence => {
@@ -126,17 +165,9 @@ impl Taking<'_> {
                 fenced.map_err(|why| WriteError::Unavailable(why.why, None))?;
                 return Ok(None);
             }
-            Take::New(taken) => (taken, None),
-            Take::Renewal(taken) => (taken, lease.cloned()),
+            Take::New(taken) => (taken, true),
+            Take::Renewal(taken) => (taken, false),
         };
-        // Of its own first attempt it is the one that was there before.
-        let renewed = match &self.begun {
-            Some(begun) if existing.as_ref() == Some(&begun.stored) => begun.before.clone(),
-            _ => renewed,
-        };
-        if !self.judged(&details, renewed.as_ref()).await? {
-            return Ok(None);
-        }
         let known = self.leases.known();
         let known = known.ok_or(WriteError::Judged(ApiError::LeasesUnknown))?;
         let most = self.leases.rules().most;
@@ -150,6 +181,12 @@ impl Taking<'_> {
                 Some(unchanged(&details))
             };
             return Ok(written.map(|written| with_lease(written, renewed, taken.held())));
+        }
+        if new && let Some(ended) = existing.take_if(|it| self.own.as_ref() != Some(it)) {
+            existing = match self.end(ended, &details).await {
+                Err(LeaseError::Changed) => return Ok(None),
+                left => left?,
+            };
         }
         let Some(stored) = self.write_object(existing, &details, &taken.lease).await? else {
             return Ok(None);
@@ -167,7 +204,7 @@ impl Taking<'_> {
         let (namespace, name) = write.request.names();
         let status = &write.api.status;
         let version = details.resource_version;
-        let caught_up = status.wait_until(self.deadline, |now| {
+        let caught_up = status.wait_until(self.retries.until, |now| {
             now.get(namespace, name)
                 .is_none_or(|record| record.resource_version() >= version)
         });
@@ -187,6 +224,26 @@ impl Taking<'_> {
         Ok(true)
     }
 
+    /// Ends the lease that this one doesn't renew, and tells of it, so that it isn't forgotten.
+    async fn end(&self, stored: Stored, details: &Details) -> Result<Option<Stored>, LeaseError> {
+        let lease = &stored.lease;
+        let Step::End(end) = settle(lease, Some(&details.seen()), self.leases.now()) else {
+            // Its count was never written, and won't be: whoever takes it knows.
+            return Ok(Some(stored));
+        };
+        self.leases.delete(&stored).await?;
+        let there = (lease.uid == details.uid).then(|| There::of(lease, details));
+        let (api, settled) = (&self.write.api, Settled::Ended(end, there));
+        ended::tell(
+            &api.deployments,
+            &api.audit,
+            &api.metrics.leases,
+            lease,
+            &settled,
+        );
+        Ok(None)
+    }
+
     /// Writes the object first: whatever happens then, somebody knows what to go back to.
     async fn write_object(
         &mut self,
@@ -194,27 +251,28 @@ impl Taking<'_> {
         details: &Details,
         lease: &Lease,
     ) -> Result<Option<Stored>, WriteError<ApiError>> {
+        if self.own.is_none() || self.own != existing {
+            let before = existing.as_ref().map(|existing| &existing.lease);
+            self.before = before.filter(|lease| lease.holds(&details.seen())).cloned();
+        }
+        self.sent.push(lease.clone());
         let written = match &existing {
             None => self.leases.create(lease).await,
             Some(existing) => self.leases.replace(existing, lease).await,
         };
-        let stored = match written {
-            Ok(stored) => stored,
+        match written {
+            Ok(stored) => {
+                (self.own, self.unanswered) = (Some(stored.clone()), false);
+                Ok(Some(stored))
+            }
             // Its own is found when all is read again.
-            Err(LeaseError::Changed | LeaseError::Unknown(_)) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let before = match (self.begun.take(), existing) {
-            (Some(begun), Some(existing)) if existing == begun.stored => begun.before,
-            (_, existing) => existing
-                .map(|existing| existing.lease)
-                .filter(|lease| lease.holds(&details.seen())),
-        };
-        self.begun = Some(Begun {
-            stored: stored.clone(),
-            before,
-        });
-        Ok(Some(stored))
+            Err(LeaseError::Unknown(_)) => {
+                self.unanswered = true;
+                Ok(None)
+            }
+            Err(LeaseError::Changed) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Writes the count, and says that it is there.
@@ -241,8 +299,7 @@ impl Taking<'_> {
             // If that fails it is found to be held when it is settled.
             let _ = self.leases.replace(&stored, &held).await;
         }
-        let before = self.begun.as_ref().and_then(|begun| begun.before.clone());
-        Ok(Some(with_lease(written, before, held)))
+        Ok(Some(with_lease(written, self.before.clone(), held)))
     }
 
     /// Writes the count at exactly the version that was judged; nothing if it can't be any more.
@@ -384,8 +441,11 @@ impl Parameter for LeasedReplicas {
         let taking = Taking {
             write,
             leases,
-            deadline: Instant::now() + RETRY_FOR,
-            begun: None,
+            retries: Retries::begin(),
+            sent: Vec::new(),
+            unanswered: false,
+            own: None,
+            before: None,
         };
         taking.run().await
     }

@@ -2,6 +2,7 @@
 
 use http::Method;
 use serde_json::{Value, json};
+use simkube::{Fault, On, Rule};
 
 use super::{Audited, of};
 use crate::support::{SimCluster, program::Serving};
@@ -129,4 +130,22 @@ async fn a_forged_field_manager_is_in_the_history_and_has_no_record() {
     assert!(!records.is_empty());
     let named = records.iter().any(|r| r.to_string().contains("carol"));
     assert!(!named, "{records:#?}");
+}
+
+#[tokio::test]
+async fn what_is_done_for_a_lease_is_on_record_before_and_what_cannot_be_begun_is_not() {
+    let audited = Audited::new("", LEASES);
+    let (cluster, serving) = served(&audited).await;
+    let body = json!({"replicaCount": 10, "durationSeconds": 10});
+    sent(&serving, Method::PUT, "", &body).await;
+    let unread = Rule::new(On::Get, Fault::status(500));
+    let unread = cluster.cluster.faults().add(unread);
+    // Tried, and tried again.
+    serving.program.line("lease.unsettled", 2).await;
+    let goes_back = [json!(["alice", 3])];
+    let asked = || said(&audited.records(), "lease.requested", &["principal", "to"]);
+    assert_eq!(asked().len(), 1, "the request for it alone");
+    cluster.cluster.faults().remove(unread);
+    serving.program.line("lease.reverted", 1).await;
+    assert_eq!(asked()[1..], goes_back);
 }

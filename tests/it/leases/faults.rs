@@ -3,6 +3,7 @@
 use simkube::{Fault, On, Rule};
 
 use super::*;
+use crate::support::lines::Captured;
 
 #[tokio::test(start_paused = true)]
 async fn an_api_server_that_is_away_when_a_lease_is_over_is_asked_until_it_is_back() {
@@ -128,5 +129,109 @@ async fn leases_are_followed_through_watches_that_break_and_expire() {
         assert_eq!(read(&server).await.status, 200);
         assert_eq!(cancel(&server, "").await.status, 200);
         assert_eq!(read(&server).await.status, 404);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_was_written_unanswered_and_then_refused_leaves_the_lease_before() {
+    let (cluster, clock) = (cluster(), Clock::default());
+    let server = server(&cluster, &clock).await;
+    take(&server, 10, HOUR).await;
+    let before = read(&server).await.json();
+    let lost = Fault::after_commit(Fault::status(504));
+    cluster
+        .faults()
+        .add(Rule::new(On::LeaseWrite, lost).times(1));
+    let says_no = Fault::Webhook {
+        name: "cap".into(),
+        message: "too many".into(),
+        code: 403,
+    };
+    cluster.faults().add(Rule::new(On::Scale, says_no).times(1));
+    // Whoever finds a lease half taken leaves it alone for a second.
+    let passes = async {
+        sleep(Duration::from_millis(500)).await;
+        pass(&clock, 2).await;
+    };
+    let (refused, ()) = tokio::join!(take(&server, 20, 2 * HOUR), passes);
+    assert_eq!(refused.status, 422, "{:?}", refused.body);
+    let after = read(&server).await.json();
+    for field in ["until", "replicaCount", "state"] {
+        assert_eq!(after[field], before[field], "{field}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_may_have_been_written_and_cannot_be_looked_for_is_a_504() {
+    let (cluster, clock) = (cluster(), Clock::default());
+    let server = server(&cluster, &clock).await;
+    take(&server, 10, HOUR).await;
+    let lost = Fault::after_commit(Fault::status(504));
+    cluster
+        .faults()
+        .add(Rule::new(On::LeaseWrite, lost).times(1));
+    let unread = Rule::new(On::Leases, Fault::status(500)).after(1);
+    let unread = cluster.faults().add(unread);
+    let taken = take(&server, 20, 2 * HOUR).await;
+    assert_eq!(taken.status, 504, "{:?}", taken.body);
+    cluster.faults().remove(unread);
+}
+
+#[tokio::test(start_paused = true)]
+async fn counts_come_back_though_the_election_is_slow() {
+    let (cluster, clock) = (cluster(), Clock::default());
+    let server = server(&cluster, &clock).await;
+    take(&server, 10, HOUR).await;
+    sleep(Duration::from_secs(1)).await;
+    // An election makes two calls, which take longer than it is until the next one.
+    for of in [On::Leases, On::LeaseWrite] {
+        let slow = Fault::Delay(Duration::from_secs(3));
+        cluster.faults().add(Rule::new(of, slow));
+    }
+    sleep(Duration::from_secs(60)).await;
+    pass(&clock, HOUR).await;
+    ends(&cluster, 12).await;
+    assert_eq!(count(&cluster), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_was_overtaken_while_its_deployment_could_not_be_read_ends_soon_after() {
+    let (cluster, clock) = (cluster(), Clock::default());
+    let server = server(&cluster, &clock).await;
+    take(&server, 10, HOUR).await;
+    sleep(Duration::from_secs(1)).await;
+    let unread = Rule::new(On::Get, Fault::status(500));
+    let unread = cluster.faults().add(unread);
+    cluster.scale("web", "shop", 7);
+    sleep(Duration::from_secs(2)).await;
+    cluster.faults().remove(unread);
+    assert_eq!(objects(&cluster).len(), 1);
+    ends(&cluster, 10).await;
+    assert_eq!(count(&cluster), 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_whose_last_answer_is_lost_is_told_of_all_the_same() {
+    let (cluster, clock) = (cluster(), Clock::default());
+    let server = server(&cluster, &clock).await;
+    let captured = Captured::start();
+    for (nth, overtaken) in [(1, false), (2, true)] {
+        take(&server, 10, HOUR).await;
+        sleep(Duration::from_secs(1)).await;
+        // The claim of one that goes back is a write of its own.
+        let lost = Rule::new(On::LeaseWrite, Fault::after_commit(Fault::status(504)));
+        cluster
+            .faults()
+            .add(lost.after(u64::from(!overtaken)).times(1));
+        let name = if overtaken {
+            cluster.scale("web", "shop", 7);
+            "lease.overtaken"
+        } else {
+            pass(&clock, HOUR).await;
+            "lease.reverted"
+        };
+        ends(&cluster, 10).await;
+        sleep(Duration::from_secs(5)).await;
+        assert_eq!(captured.all(name).len(), 1, "{name}, {nth}");
     }
 }

@@ -7,6 +7,7 @@ mod own;
 mod past;
 mod returning;
 mod steps;
+mod telling;
 
 use std::time::Duration;
 

@@ -18,6 +18,24 @@ fn says_no() -> Rule {
     Rule::new(On::Scale, webhook).times(1)
 }
 
+/// What bob may set.
+fn at_most_10() -> Rules {
+    let text = "mode: policy
+rules:
+- name: few
+  effect: allow
+  subjects: [bob]
+  namespaces: ['*']
+  verbs: [scale]
+  bounds: {max: 10}
+";
+    let file: AuthorizationFile = serde_saphyr::from_str(text).unwrap();
+    Rules {
+        authorization: file.read().unwrap(),
+        ..Rules::default()
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_return_that_admission_refuses_leaves_the_lease_as_it_was() {
     let (cluster, clock) = (cluster(), Clock::default());
@@ -56,21 +74,7 @@ async fn a_return_that_is_refused_once_it_was_claimed_says_that_the_lease_has_en
 async fn a_lease_is_no_way_around_the_bounds_of_a_rule() {
     let (cluster, clock) = (cluster(), Clock::default());
     let server = server(&cluster, &clock).await;
-    let text = "mode: policy
-rules:
-- name: few
-  effect: allow
-  subjects: [bob]
-  namespaces: ['*']
-  verbs: [scale]
-  bounds: {max: 10}
-";
-    let file: AuthorizationFile = serde_saphyr::from_str(text).unwrap();
-    let rules = Rules {
-        authorization: file.read().unwrap(),
-        ..Rules::default()
-    };
-    let bob = server.session_of("bob", rules, &Limits::default());
+    let bob = server.session_of("bob", at_most_10(), &Limits::default());
     let ends = async |query: &str| {
         let path = format!("{LEASE}{query}");
         let sent = server.sending_as(&bob, Method::DELETE, &path, &[], "");
@@ -276,4 +280,37 @@ async fn a_batch_warns_of_the_leases_that_it_ends_and_of_no_others() {
         told.contains("lease") && told.contains("4 replicas"),
         "{told}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_would_break_a_bound_changes_nothing_of_a_lease_that_is_half_taken() {
+    let (cluster, clock) = (cluster(), Clock::default());
+    let server = InProcess::leasing(&cluster, &rules(), &clock).await;
+    // Its object is there, and its count never came.
+    cluster.faults().add(Rule::new(On::Scale, Fault::Hang));
+    assert_eq!(take(&server, 10, HOUR).await.status, 504);
+    cluster.faults().clear();
+    sleep(Duration::from_secs(2)).await;
+    let before = (cluster.deployments()[0].clone(), objects(&cluster));
+    let bob = server.session_of("bob", at_most_10(), &Limits::default());
+    let body = json!({"replicaCount": 11, "durationSeconds": HOUR}).to_string();
+    let refused = server.sending_as(&bob, Method::PUT, LEASE, &[JSON], &body);
+    let refused = refused.await;
+    assert_eq!(refused.status, 422, "{:?}", refused.body);
+    assert_eq!(
+        (cluster.deployments()[0].clone(), objects(&cluster)),
+        before
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_ended_though_its_deployment_changes_all_the_time() {
+    let (cluster, clock) = (cluster(), Clock::default());
+    let server = server(&cluster, &clock).await;
+    take(&server, 10, HOUR).await;
+    let overtaken = Rule::new(On::Scale, Fault::Conflict).times(12);
+    cluster.faults().add(overtaken);
+    let ended = cancel(&server, "").await;
+    assert_eq!(ended.status, 200, "{:?}", ended.body);
+    assert_eq!((count(&cluster), objects(&cluster).len()), (3, 0));
 }

@@ -79,4 +79,14 @@ pub(super) async fn a_leased_count_goes_back_and_one_that_others_set_is_left_to_
     assert_eq!(ended.json()["reverted"], true, "{}", ended.text());
     assert_eq!(world.count(ns, "shop").await, Some(7));
     assert_eq!(client.get("/leases").await.json(), json!([]));
+
+    // Each owner of a count is an entry of the Deployment, which has room for so many.
+    let before = world.owners(ns, "shop").await;
+    for _ in 0..20 {
+        take(7, 3600).await;
+        assert_eq!(client.scale(ns, "shop", 7, &[]).await.status, 200);
+        let ended = client.send(Method::DELETE, &path, &[], "").await;
+        assert_eq!(ended.status, 200, "{}", ended.text());
+    }
+    assert_eq!(world.owners(ns, "shop").await, before);
 }

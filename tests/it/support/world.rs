@@ -261,6 +261,15 @@ impl World {
             .map(|d| d.spec.unwrap().replicas.unwrap_or(1))
     }
 
+    /// How many own its count, by managed fields.
+    pub(crate) async fn owners(&self, namespace: &str, name: &str) -> usize {
+        let found = self.deployments(namespace).get(name).await.unwrap();
+        let managed = found.metadata.managed_fields.unwrap_or_default();
+        let fields = managed.into_iter().filter_map(|entry| entry.fields_v1);
+        let of_count = fields.filter(|fields| fields.0["f:spec"]["f:replicas"].is_object());
+        of_count.count()
+    }
+
     pub(crate) async fn ready(&self, namespace: &str, name: &str) -> i32 {
         let status = self
             .deployments(namespace)
