@@ -18,6 +18,7 @@ pub mod kubernetes;
 pub mod leases;
 pub mod limits;
 pub mod name;
+mod numbers;
 mod pem;
 pub mod pki;
 pub mod reload;

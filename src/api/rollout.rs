@@ -11,6 +11,7 @@ use super::{Api, ApiError, deployments::WAITING, request::preference, watch};
 use crate::{
     access::Caller,
     kubernetes::{Details, ReadError},
+    numbers::replicas,
     store::Snapshot,
 };
 
@@ -109,15 +110,16 @@ impl Rollout {
         let seen = now.status.observed_generation >= now.generation;
         if seen && current == desired && ready >= desired && available >= desired {
             rollout.status = State::Complete;
+            let all = all(desired);
             rollout.message = format!(
-                "all {desired} replicas are available; the Deployment is paused, so not all are of its newest template"
+                "{all} available; the Deployment is paused, so not all are of its newest template"
             );
         } else {
             rollout.status = State::Progressing;
             rollout.message = match (seen, current > desired) {
                 (false, _) => rollout.words(false),
                 (true, true) => {
-                    format!("{} replicas too many are still there", current - desired)
+                    format!("{} too many", replicas(current - desired))
                 }
                 (true, false) => format!("{available} of {desired} replicas are available"),
             };
@@ -134,7 +136,7 @@ impl Rollout {
             available,
         } = &self.pods;
         match self.status {
-            State::Complete => format!("all {desired} replicas are updated and available"),
+            State::Complete => format!("{} updated and available", all(*desired)),
             State::Paused => "the rollout is paused".into(),
             State::Stalled => format!(
                 "the rollout has made no progress within its deadline: {updated} of {desired} replicas are updated, {available} available; look at its Pods"
@@ -145,7 +147,7 @@ impl Rollout {
                 format!("{updated} of {desired} replicas are updated")
             }
             State::Progressing if current > updated => {
-                format!("{} old replicas are still there", current - updated)
+                format!("{} of an older template", replicas(current - updated))
             }
             State::Progressing if ready < desired => {
                 format!("{ready} of {desired} replicas are ready")
@@ -246,6 +248,14 @@ pub(super) async fn wait(
     }
 }
 
+/// `all 3 replicas are`, as messages begin.
+fn all(desired: i32) -> String {
+    match desired {
+        1 => "its 1 replica is".to_owned(),
+        desired => format!("all {desired} replicas are"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
@@ -282,7 +292,7 @@ mod tests {
             assert_eq!(Rollout::of(&now).status, State::Paused);
         }
         let told = Rollout::of_count(&paused(4, (5, 5)));
-        assert_eq!(told.message, "2 replicas too many are still there");
+        assert_eq!(told.message, "2 replicas too many");
     }
 
     #[test]

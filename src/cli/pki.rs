@@ -10,11 +10,14 @@ use std::{
 
 use clap::{Args, Subcommand};
 
-use super::{BAD_CONFIGURATION, client::whole_number, say};
-use crate::pki::{
-    self, CertificateError, DenyBy, DenyError, Folder, FolderError, Leaf, NewAuthority,
-    PresentedError, Reason, Trust, Usage, in_words, is_common_name, is_dns_name, is_file_stem,
-    is_uri, printable,
+use super::{BAD_CONFIGURATION, say};
+use crate::{
+    numbers::whole_number,
+    pki::{
+        self, CertificateError, DenyBy, DenyError, Folder, FolderError, Leaf, NewAuthority,
+        PresentedError, Reason, Trust, Usage, in_words, is_common_name, is_dns_name, is_file_stem,
+        is_uri, printable,
+    },
 };
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);

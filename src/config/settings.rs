@@ -15,6 +15,7 @@ use crate::{
     kubernetes::Managed,
     limits::Limits,
     name,
+    numbers::whole_number,
     selector::LabelSelector,
     telemetry::log::{Format, Severity},
     tls::{Checks, CipherSuite, Group, TlsFiles, TlsSettings},
@@ -125,7 +126,7 @@ pub struct Settings {
     #[serde(default, deserialize_with = "given", skip_serializing)]
     logging: Option<Logging>,
     /// Largest count that may be set [default: 10000]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
+    #[arg(long, value_name = "N", value_parser = whole_number(0, i32::MAX))]
     #[serde(default, deserialize_with = "given")]
     #[schemars(range(min = 0), extend("default" = MAX_REPLICAS))]
     max_replicas: Option<i32>,

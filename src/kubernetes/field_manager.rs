@@ -126,7 +126,7 @@ pub struct FieldOwner {
     pub manager: String,
     /// Whose write it was, where headcount made it.
     pub principal: Option<String>,
-    /// What tells it from other writes of its author, where headcount made it and was given an idempotency key.
+    /// What tells it from other writes of its author, where headcount made it with an idempotency key, in a batch or for a lease.
     pub mark: Option<String>,
     /// Why it brought back what was before a lease, if it did.
     pub ends_lease: Option<Why>,

@@ -275,30 +275,29 @@ fn one_that_is_half_taken_is_left_alone_for_a_moment_and_fenced_then() {
 }
 
 #[test]
-fn a_lease_of_the_count_that_is_there_shares_it_with_those_who_had_set_it() {
-    let same = Lease {
-        replicas: 3,
-        ..lease(State::Held)
+fn a_lease_of_the_count_that_is_there_writes_nothing_whoever_has_set_that() {
+    let there = seen(8, 3, &[""]);
+    let Take::New(taken) = take(None, &there, wanted(3), at(0)) else {
+        panic!("it isn't a new one")
     };
-    let shared = seen(8, 3, &["", MARK]);
-    assert!(same.holds(&shared));
-    assert_eq!(
-        settle(&same, Some(&shared), at(60)),
-        Step::Wait(same.until())
-    );
-    let ending = Lease {
-        state: State::Ending,
-        ..same.clone()
+    assert_eq!((taken.writes, taken.lease.state), (false, State::Held));
+    let same = taken.lease;
+    for owners in [&[][..], &[""], &[MARK], &["", "another"]] {
+        let there = seen(9, 3, owners);
+        assert!(same.holds(&there));
+        let settled = |now| settle(&same, Some(&there), now);
+        assert_eq!(settled(at(60)), Step::Wait(same.until()));
+        assert_eq!(settled(same.until()), Step::End(End::Returned));
+        let cancelled = |keep| cancel(&same, Some(&there), keep);
+        assert_eq!(cancelled(false), Ok(Step::End(End::Returned)));
+        assert_eq!(cancelled(true), Ok(Step::End(End::Kept)));
+    }
+    let Take::Renewal(raised) = take(Some(&same), &there, wanted(10), at(1)) else {
+        panic!("it is no renewal")
     };
-    assert_eq!(settle(&ending, Some(&shared), at(9000)), Step::Return);
-    let mark = ending.mark_of_return();
-    let returned = seen(9, 3, &["", MARK, &mark]);
-    assert_eq!(
-        settle(&ending, Some(&returned), at(9000)),
-        Step::End(End::Returned)
-    );
-    // Whoever has it changed meanwhile wins, whatever the object says of its count.
-    assert!(!same.holds(&seen(9, 4, &["", MARK])));
+    assert_eq!((raised.writes, raised.lease.previous), (true, 3));
+    // Whoever sets another count has it changed.
+    assert!(!same.holds(&seen(9, 4, &[""])));
 }
 
 #[test]

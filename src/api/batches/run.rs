@@ -21,7 +21,7 @@ use super::{
     body::Names,
     snapshot::Before,
 };
-use crate::leases::Lease;
+use crate::{leases::Lease, numbers::replicas};
 
 /// Writes of one batch at once, unless `limits.writesAtOnce` gives a caller fewer.
 const AT_ONCE: usize = 8;
@@ -290,12 +290,5 @@ impl Run {
         error!(name: "request.panicked", principal = %caller.name(), address = %caller.address,
             "one write of a batch met a defect of this server and was answered with 500");
         ApiError::Panicked
-    }
-}
-
-fn replicas(count: i32) -> String {
-    match count {
-        1 => "1 replica".into(),
-        count => format!("{count} replicas"),
     }
 }

@@ -1,6 +1,6 @@
 //! What the commands of a client are told: the server, the Deployment, how to write.
 
-use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use jiff::SignedDuration;
@@ -271,21 +271,6 @@ pub(super) fn namespace(text: &str) -> Result<String, &'static str> {
     name::is_namespace(text)
         .then(|| text.to_owned())
         .ok_or("a namespace is 1 to 63 characters of a-z, 0-9 and '-'")
-}
-
-/// A whole number in these bounds, for the parser of arguments: its own words for others are those of a programmer.
-pub(in crate::cli) fn whole_number<T>(
-    least: T,
-    most: T,
-) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
-where
-    T: FromStr + PartialOrd + fmt::Display + Copy + Send + Sync + 'static,
-{
-    move |text| {
-        let number = text.parse().ok();
-        let number = number.filter(|number| (least..=most).contains(number));
-        number.ok_or_else(|| format!("give a whole number from {least} to {most}"))
-    }
 }
 
 /// How long a count is leased, in whole seconds: what is longer than a server's longest time is the server's to say.

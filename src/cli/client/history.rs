@@ -5,11 +5,11 @@ use serde::Deserialize;
 
 use super::{
     Failed,
-    arguments::{Named, NamespaceArgs, OutputArgs, ServerArgs, named, whole_number},
+    arguments::{Named, NamespaceArgs, OutputArgs, ServerArgs, named},
     asker::{Asker, understood},
     output::{self, Format, Table, words},
 };
-use crate::{client::Call, pki::printable};
+use crate::{client::Call, numbers::whole_number, pki::printable};
 
 /// The arguments of `headcount history`.
 #[derive(Debug, Args)]

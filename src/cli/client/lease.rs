@@ -14,10 +14,10 @@ use super::{
     },
     asker::{Asker, understood},
     failed::Code,
-    output::{self, Format, Table, replicas, span, words},
+    output::{self, Format, Table, span, words},
     write::warnings,
 };
-use crate::{client::Call, pki::printable};
+use crate::{client::Call, numbers::replicas, pki::printable};
 
 /// The arguments of `headcount leases`.
 #[derive(Debug, Args)]

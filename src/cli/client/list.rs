@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 use super::{
     Failed,
-    arguments::{Deployment, OutputArgs, ServerArgs, Target, namespace, whole_number},
+    arguments::{Deployment, OutputArgs, ServerArgs, Target, namespace},
     asker::{Asker, understood},
     failed::Code,
     lease::{self, Lease},
@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     client::{Answer, Call},
+    numbers::whole_number,
     pki::printable,
 };
 

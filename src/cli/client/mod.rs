@@ -24,7 +24,7 @@ use std::{ffi::OsString, process::ExitCode};
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 pub(super) use self::{
-    arguments::{OutputArgs, ServerArgs, whole_number},
+    arguments::{OutputArgs, ServerArgs},
     asker::tell,
     failed::Failed,
 };

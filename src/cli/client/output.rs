@@ -172,14 +172,6 @@ pub(super) fn moves(stream: &impl io::IsTerminal) -> bool {
     stream.is_terminal() && env::var_os("TERM").is_some_and(|terminal| terminal != "dumb")
 }
 
-/// So many replicas.
-pub(super) fn replicas(count: impl std::fmt::Display) -> String {
-    match count.to_string().as_str() {
-        "1" => "1 replica".to_owned(),
-        count => format!("{count} replicas"),
-    }
-}
-
 /// A time as it is typed: `1h30m`, `45s`.
 pub(super) fn span(seconds: u64) -> String {
     let parts = [

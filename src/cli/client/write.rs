@@ -15,19 +15,20 @@ use super::{
     Failed,
     arguments::{
         Deployment, Named, NamespaceArgs, OutputArgs, ServerArgs, Target, lease_time, named,
-        one_line, reason, time, whole_number,
+        one_line, reason, time,
     },
     asker::{Asker, understood},
     counts::count,
     failed::Code,
     lease::Lease,
-    output::{self, Format, replicas, words},
+    output::{self, Format, words},
     rollout::{self, Awaited},
 };
 use crate::{
     client::{Answer, Call},
     image_reference::ImageReference,
     name,
+    numbers::{replicas, whole_number},
     pki::printable,
 };
 

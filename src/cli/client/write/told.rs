@@ -2,10 +2,8 @@
 
 use serde_json::Value;
 
-use super::super::{
-    lease::Lease,
-    output::{replicas, span},
-};
+use super::super::{lease::Lease, output::span};
+use crate::numbers::replicas;
 
 /// What became of a count that isn't leased, and of the lease that was there.
 pub(super) fn words_of_count(done: &Value, there: Option<&Lease>, dry_run: bool) -> String {
