@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::policy::Glob;
+use crate::telemetry::log::hides;
 use rustls::pki_types::CertificateDer;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
@@ -252,8 +253,9 @@ fn usable(kind: NameKind, name: Option<&str>) -> Result<&str, &'static str> {
     if name.len() > LONGEST_NAME {
         return Err("is longer than 2048 bytes");
     }
-    if name.chars().any(char::is_control) {
-        return Err("has control characters in it");
+    // Else it would look like another one.
+    if name.chars().any(hides) {
+        return Err("has control characters in it, or others that hide or turn text");
     }
     // Else whoever may choose a common name could take a URI's place.
     if kind != NameKind::Uri && name.contains("://") {
@@ -289,11 +291,11 @@ impl Names {
             uris: Vec::new(),
             dns: Vec::new(),
             common_names: subject.iter_common_name().map(text).collect(),
-            // A group that no rule can name, or that would be two lines in a log, is none.
+            // A group that no rule can name, that would be two lines in a log or looks like another one, is none.
             organizations: subject
                 .iter_organization()
                 .filter_map(text)
-                .filter(|group| !group.is_empty() && !group.chars().any(char::is_control))
+                .filter(|group| !group.is_empty() && !group.chars().any(hides))
                 .collect(),
         };
         let alternative = certificate

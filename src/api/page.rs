@@ -118,3 +118,27 @@ fn guarded(mut response: Response<Body>) -> Response<Body> {
     response.headers_mut().extend(HEADERS);
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_text_and_every_attribute_of_the_page_is_written_in_one_file() {
+        for file in FILES.iter().filter(|file| file.name.ends_with(".js")) {
+            let path = format!("{}/src/page/{}", env!("CARGO_MANIFEST_DIR"), file.name);
+            let script = std::fs::read_to_string(path).unwrap();
+            let writes = |property: &str| script.contains(&format!(".{property} = "));
+            let properties = [
+                "textContent",
+                "innerText",
+                "title",
+                "ariaLabel",
+                "placeholder",
+            ];
+            let found = properties.iter().any(|property| writes(property));
+            let found = found || script.contains(".setAttribute(");
+            assert_eq!(found, file.name == "dom.js", "{}", file.name);
+        }
+    }
+}

@@ -49,13 +49,14 @@ mod tests {
             Ok(Some("incident 4711: größer".into()))
         );
         assert!(of(&["ü".repeat(256).as_bytes()]).is_ok());
-        let bad: [&[&[u8]]; 7] = [
+        let bad: [&[&[u8]]; 8] = [
             &[b""],
             &[b"  "],
             &[b"a", b"b"],
             &[b"a\tb"],
             &[b"\xff"],
             &["a\u{202e}b".as_bytes()],
+            &["a\u{61c}b".as_bytes()],
             &[&[b'a'; 257]],
         ];
         for values in bad {

@@ -464,7 +464,7 @@ fn days() -> impl Fn(&str) -> Result<u32, String> + Clone + Send + Sync + 'stati
 fn common_name(text: &str) -> Result<String, &'static str> {
     is_common_name(text)
         .then(|| text.to_owned())
-        .ok_or("it must be 1 to 64 characters, none of them a control character")
+        .ok_or("it must be 1 to 64 characters, none of them a control character or one that hides or turns text")
 }
 
 fn server_name(text: &str) -> Result<String, &'static str> {

@@ -5,7 +5,7 @@ import { changeMany, snapshots, undo } from "./batch.js";
 import { changeCount } from "./change.js";
 import { Connection } from "./connection.js";
 import { Details } from "./details.js";
-import { announce, button, el, fill, focusAgain, forbid, growOlder, home, keepFocus, setText } from "./dom.js";
+import { announce, button, el, fill, focusAgain, forbid, growOlder, home, keepFocus, plain, setAttribute, setText } from "./dom.js";
 import { Grid } from "./grid.js";
 import { History } from "./history.js";
 import { showKeys, toggleTheme } from "./keys.js";
@@ -132,7 +132,7 @@ function meChanged() {
   // Whose rows are whose, and which are locked, was found out for another caller.
   rows.unflag(DETAILED | LOCKED | UNSEEN);
   const rights = me.mayScale ? "" : me.readOnly ? ` ${me.whyNot}` : " You may set no counts.";
-  $("who").title = `${said.certificate.subject}, valid until ${clock(said.certificate.notAfter)}.${said.groups.length ? ` Groups: ${said.groups.join(", ")}.` : ""}${rights}`;
+  setAttribute($("who"), "title", `${said.certificate.subject}, valid until ${clock(said.certificate.notAfter)}.${said.groups.length ? ` Groups: ${said.groups.join(", ")}.` : ""}${rights}`);
   forbid($("undo"), me.mayScale ? null : me.whyNot);
   tellMe();
   tellChosen();
@@ -147,7 +147,7 @@ function tellMe() {
   if (!said) return;
   const left = Date.parse(said.certificate.notAfter) - serverNow();
   const soon = left < 86_400_000 ? ` (${duration(left / 1000)} left)` : "";
-  const text = `${principal ?? "nobody"}${soon}`;
+  const text = plain(`${principal ?? "nobody"}${soon}`);
   if ($("who").textContent === text + (mayScale ? "" : looks())) return;
   fill($("who"), el("span", {}, text), !mayScale && el("small", {}, looks()));
 }
@@ -298,7 +298,7 @@ function show(name) {
   leases.element.hidden = name !== "leases";
   history.element.hidden = name !== "history";
   for (const tab of document.querySelectorAll("nav button")) {
-    if (tab.dataset.view === name) tab.setAttribute("aria-current", "page");
+    if (tab.dataset.view === name) setAttribute(tab, "aria-current", "page");
     else tab.removeAttribute("aria-current");
   }
   ({ leases, history })[name]?.show();
@@ -370,7 +370,7 @@ function listen() {
     chip.addEventListener("click", () => {
       const on = !shown.filters.has(chip.dataset.filter);
       shown.filters[on ? "add" : "delete"](chip.dataset.filter);
-      chip.setAttribute("aria-pressed", on);
+      setAttribute(chip, "aria-pressed", on);
       shown.find();
     });
   }

@@ -241,7 +241,7 @@ async function write(of, wish, would) {
   const { dialog, key, planned } = of;
   const progress = el("p", { class: "loading", role: "status" }, "Setting the counts …");
   dialog.show(progress, el("p", { class: "hint" }, "It goes on if this is closed, and what comes of it is told."));
-  const tell = (at, all) => (progress.textContent = `Setting the counts … ${at} of ${all}`);
+  const tell = (at, all) => setText(progress, `Setting the counts … ${at} of ${all}`);
   const to = `to ${wish.count}${wish.time ? ` for ${duration(seconds(wish.time))}` : ""}`;
   const items = itemsOf(of, wish).filter((one) => able.has(keyOf(one)));
   // A tab that is closed or loaded anew meanwhile has its way back.

@@ -227,10 +227,10 @@ async function write(of, base, wish) {
     const { status, detail } = await followRollout(namespace, name, written.body, ({ rollout }) => bar.show(rollout), dialog.signal);
     if (status === "superseded") {
       const by = ownerInWords(detail.lastSetBy);
-      end.textContent = `Meanwhile the count is ${detail.replicas.desired}${by && `, set by ${by}`}.`;
-    } else if (status === "complete") end.textContent = "All Pods are there.";
+      setText(end, `Meanwhile the count is ${detail.replicas.desired}${by && `, set by ${by}`}.`);
+    } else if (status === "complete") setText(end, "All Pods are there.");
   } catch (error) {
-    if (!dialog.signal.aborted) end.textContent = `The count was set. How its rollout goes isn't known: ${sentence(error)}`;
+    if (!dialog.signal.aborted) setText(end, `The count was set. How its rollout goes isn't known: ${sentence(error)}`);
   }
 }
 

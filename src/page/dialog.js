@@ -1,6 +1,6 @@
 // Dialogs: the browser's own, which keep the focus inside and give it back.
 
-import { button, el, fill, focusAgain, setText } from "./dom.js";
+import { button, el, fill, focusAgain, setAttribute, setText } from "./dom.js";
 import { pathOf, read } from "./api.js";
 
 /** Opens one with a title; its content is what `show` is called with. */
@@ -51,7 +51,7 @@ const LONG = 5_000;
 /** That an answer is waited for; `late` is said once it takes long. */
 export function waiting(words, late = "No answer yet.") {
   const more = el("p", { class: "hint", role: "status" });
-  setTimeout(() => (more.textContent = late), LONG);
+  setTimeout(() => setText(more, late), LONG);
   return [el("p", { class: "loading" }, words), more];
 }
 
@@ -60,7 +60,7 @@ export function field(label, input, hint) {
   const id = input.id || `field-${label.toLowerCase().replaceAll(/\W+/g, "-")}`;
   input.id = id;
   const described = hint && el("p", { class: "hint", id: `${id}-hint` }, hint);
-  if (described) input.setAttribute("aria-describedby", described.id);
+  if (described) setAttribute(input, "aria-describedby", described.id);
   return el("div", { class: "field" }, el("label", { for: id }, label), input.parentElement ?? input, described);
 }
 

@@ -1,13 +1,14 @@
-// Elements made by hand. All text becomes text nodes: nothing that comes from a cluster is ever markup.
+// Elements made by hand. All text becomes text nodes: nothing that comes from a cluster is ever markup. All text and every attribute of
+// the page is written here, so that none of it can hide, or turn the text around it.
 
 import { ago, clock, duration, iso, serverNow } from "./times.js";
 
-// Controls, and characters that turn or hide the text around them.
-const TURNING = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
+// As the server's log has it: controls, and what can't be seen or turns the text around it; not what makes a sign an emoji.
+const HIDING = /(?![\t\n\ufe0e\ufe0f])[\p{Cc}\p{Default_Ignorable_Code_Point}\u2028\u2029\ufff9-\ufffb]/gu;
 
 /** The text with whatever could make it look like another one made visible. */
 export function plain(text) {
-  return String(text).replace(TURNING, "\ufffd");
+  return String(text).replace(HIDING, "\ufffd");
 }
 
 /** An element with attributes, `on…` listeners, properties (`.name`) and children. */
@@ -17,7 +18,7 @@ export function el(tag, attributes = {}, ...children) {
     if (value === null || value === undefined || value === false) continue;
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else if (name.startsWith(".")) element[name.slice(1)] = value;
-    else element.setAttribute(name, value === true ? "" : value);
+    else setAttribute(element, name, value === true ? "" : value);
   }
   put(element, ...children);
   return element;
@@ -40,8 +41,12 @@ export function fill(element, ...children) {
 
 /** Sets a text only where it is another one: the layout of what didn't change stays. */
 export function setText(element, text) {
-  if (element.textContent !== text) element.textContent = text;
+  const shown = plain(text);
+  if (element.textContent !== shown) element.textContent = shown;
 }
+
+/** Sets an attribute, which may be shown or read aloud. */
+export const setAttribute = (element, name, value) => element.setAttribute(name, plain(value));
 
 /** Attributes of an element that says how long ago a time in milliseconds was; `growOlder` keeps it true. */
 export const aged = (then) => ({ "data-then": then });
@@ -108,7 +113,7 @@ export function button(label, onclick, { why, ...attributes } = {}) {
 export function forbid(element, why) {
   if (why) {
     element.setAttribute("aria-disabled", "true");
-    element.title = why;
+    setAttribute(element, "title", why);
   } else if (isForbidden(element)) {
     element.removeAttribute("aria-disabled");
     element.removeAttribute("title");

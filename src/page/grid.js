@@ -1,6 +1,6 @@
 // The table: as many row elements as fit, which show whatever the scroll position wants of a hundred thousand.
 
-import { el, fill, plain, setText } from "./dom.js";
+import { el, fill, setAttribute, setText } from "./dom.js";
 import { AUTOSCALED, DETAILED, GITOPS, LEASED, LOOKED } from "./rows.js";
 import { ago, iso, serverNow } from "./times.js";
 
@@ -77,7 +77,7 @@ export class Grid {
   sorted({ by, reversed }) {
     for (const [column, header] of this.#headers) {
       const way = column !== by ? "none" : (by === "namespace" || by === "name") !== reversed ? "ascending" : "descending";
-      header.setAttribute("aria-sort", way);
+      setAttribute(header, "aria-sort", way);
     }
   }
 
@@ -110,7 +110,7 @@ export class Grid {
     const room = this.element.clientHeight - head;
     const whole = list.length * height;
     this.#body.style.height = `${Math.min(whole, HIGHEST)}px`;
-    this.element.setAttribute("aria-rowcount", list.length + 1);
+    setAttribute(this.element, "aria-rowcount", list.length + 1);
     // Beyond what a browser can lay out, the scroll position stands for a part of the whole.
     const scale = whole > HIGHEST ? (whole - room) / (HIGHEST - room) : 1;
     const top = this.element.scrollTop;
@@ -132,7 +132,7 @@ export class Grid {
       fresh = this.#fillRow(shown, list[place], place, now) || fresh;
     }
     if (this.active < 0 || this.active < first || this.active >= last) this.element.removeAttribute("aria-activedescendant");
-    else this.element.setAttribute("aria-activedescendant", this.#pool[this.active % size].element.id);
+    else setAttribute(this.element, "aria-activedescendant", this.#pool[this.active % size].element.id);
     if (fresh) setTimeout(() => this.draw(), FRESH);
     const chosen = this.#rows.chosenCount;
     this.all.checked = chosen > 0 && chosen >= list.length;
@@ -176,15 +176,15 @@ export class Grid {
     const [desired, ready, changedAt] = [rows.desired[row], rows.ready[row], rows.changedAt[row]];
     if (shown.place !== place) {
       shown.place = place;
-      element.setAttribute("aria-rowindex", place + 2);
+      setAttribute(element, "aria-rowindex", place + 2);
     }
     shown.row = row;
     if (shown.key !== rows.keys[row]) {
       shown.key = rows.keys[row];
-      setText(parts.namespace, plain(rows.namespaces[row]));
-      setText(parts.name, plain(rows.names[row]));
-      parts.name.title = rows.keys[row];
-      parts.choose.setAttribute("aria-label", `Select ${rows.keys[row]}`);
+      setText(parts.namespace, rows.namespaces[row]);
+      setText(parts.name, rows.names[row]);
+      setAttribute(parts.name, "title", rows.keys[row]);
+      setAttribute(parts.choose, "aria-label", `Select ${rows.keys[row]}`);
     }
     setText(parts.desired, String(desired));
     setText(parts.ready, ready < 0 ? "–" : String(ready));
@@ -196,14 +196,14 @@ export class Grid {
     setText(parts.when, changedAt ? ago(changedAt, now) : "");
     if (shown.changedAt !== changedAt) {
       shown.changedAt = changedAt;
-      parts.when.title = changedAt ? iso(changedAt) : "";
+      setAttribute(parts.when, "title", changedAt ? iso(changedAt) : "");
     }
     const state = ready < 0 ? "unknown" : desired === 0 ? "zero" : ready < desired ? "missing" : ready > desired ? "more" : "whole";
     if (shown.state !== state) element.dataset.state = shown.state = state;
     const chosen = rows.chosen[row] === 1;
     if (shown.chosen !== chosen) {
       parts.choose.checked = shown.chosen = chosen;
-      element.setAttribute("aria-selected", chosen);
+      setAttribute(element, "aria-selected", chosen);
     }
     const isActive = place === this.active;
     if (shown.isActive !== isActive) element.classList.toggle("active", (shown.isActive = isActive));

@@ -1,7 +1,7 @@
 // The latest changes of counts: the view of them, and what the table knows of who set what.
 
 import { NoAnswer, reach, read, sentence } from "./api.js";
-import { aged, button, cell, el, fill, keepFocus, plain, tableBody, tableOf, tableRow, timeOf } from "./dom.js";
+import { aged, button, cell, el, fill, keepFocus, tableBody, tableOf, tableRow, timeOf } from "./dom.js";
 import { MINE } from "./rows.js";
 import { ago, iso } from "./times.js";
 
@@ -96,7 +96,7 @@ export class History {
       if (this.#rows.desired[row] !== to) continue;
       this.#rows.changedAt[row] = Date.parse(time);
       if (!by?.principal && !by?.manager) continue;
-      this.#rows.setBy[row] = plain(madeBy(by));
+      this.#rows.setBy[row] = madeBy(by);
       this.#rows.flag(row, MINE, by.principal !== undefined && by.principal === this.#me());
     }
     this.#on.learnt();

@@ -52,7 +52,7 @@ export class Leases {
       this.#take(body.map((lease) => ({ ...lease, ends: now + 1000 * lease.remainingSeconds })), now);
       const missing = headers.get("warning")?.match(/"(.*)"/)?.[1];
       const words = body.length ? "Each goes back by itself when its time is over, if nobody has set another count by then." : "";
-      this.#note.textContent = missing ? `Not all are here: ${missing}. ${words}` : words;
+      setText(this.#note, missing ? `Not all are here: ${missing}. ${words}` : words);
     } catch (error) {
       // Switched off, or not to be seen: that rarely changes. Anything else says nothing of the leases.
       const none = [403, 404].includes(error.status);
@@ -62,7 +62,7 @@ export class Leases {
         this.#take([], null);
       }
       const old = none ? "" : this.readAt === null ? "The leases aren't known. " : `What stands here is ${duration((performance.now() - this.readAt) / 1000)} old. `;
-      this.#note.textContent = old + sentence(error);
+      setText(this.#note, old + sentence(error));
     }
     if (!this.element.hidden) this.#draw();
     clearTimeout(this.timer);

@@ -2,7 +2,6 @@
 
 import { reach } from "./api.js";
 import { detailOf, ownerInWords } from "./dialog.js";
-import { plain } from "./dom.js";
 import { AUTOSCALED, DETAILED, GITOPS, LEASED, LOCKED, LOOKED, MINE, UNSEEN } from "./rows.js";
 
 /** How long the table has to stand still, in milliseconds. */
@@ -56,7 +55,7 @@ export class Owners {
     rows.flag(row, LEASED, Boolean(detail.lease));
     rows.flag(row, DETAILED | LOOKED, true);
     rows.flag(row, LOCKED, !detail.bounds);
-    rows.setBy[row] = plain(ownerInWords(lastSetBy)) || undefined;
+    rows.setBy[row] = ownerInWords(lastSetBy) || undefined;
     rows.flag(row, MINE, lastSetBy?.principal !== undefined && lastSetBy.principal === this.#me());
     if (!rows.changedAt[row] && lastSetBy?.at) rows.changedAt[row] = Date.parse(lastSetBy.at);
   }

@@ -2,7 +2,7 @@
 
 import { call, pause, Refused } from "./api.js";
 import { pathOf } from "./api.js";
-import { el, setText } from "./dom.js";
+import { el, setAttribute, setText } from "./dom.js";
 
 /** Seconds between two looks. */
 const EVERY = 1;
@@ -19,8 +19,8 @@ export function rolloutBar() {
     const most = Math.max(desired, current, 1);
     const part = status === "complete" ? 1 : Math.min(ready, updated, desired) / most;
     meter.dataset.state = status;
-    meter.setAttribute("aria-valuenow", Math.round(part * 100));
-    meter.setAttribute("aria-valuetext", message);
+    setAttribute(meter, "aria-valuenow", Math.round(part * 100));
+    setAttribute(meter, "aria-valuetext", message);
     fill.style.transform = `scaleX(${part})`;
     setText(words, `${status[0].toUpperCase()}${status.slice(1)}: ${message}`);
   };

@@ -7,10 +7,12 @@ use std::{
 
 use rustls::pki_types::DnsName;
 
-/// Whether it fits into a common name or an organization: 1 to 64 characters (RFC 5280, appendix A.1), none a control character.
+use crate::telemetry::log::hides;
+
+/// Whether it fits into a common name or an organization: 1 to 64 characters (RFC 5280, appendix A.1), none a control character or one that hides or turns text.
 #[must_use]
 pub fn is_common_name(text: &str) -> bool {
-    (1..=64).contains(&text.chars().count()) && !text.chars().any(char::is_control)
+    (1..=64).contains(&text.chars().count()) && !text.chars().any(hides)
 }
 
 /// Whether it is a DNS name that a certificate can carry, with `*` as the whole first label at most (RFC 6125, 6.4.3).
@@ -57,7 +59,7 @@ pub fn in_words(time: SystemTime) -> String {
 #[must_use]
 pub fn printable(text: &str) -> String {
     text.chars().fold(String::new(), |mut all, c| {
-        if is_unprintable(c) {
+        if hides(c) {
             // Writing into a String can't fail.
             let _ = write!(all, "{}", c.escape_unicode());
         } else {
@@ -71,19 +73,16 @@ pub fn printable(text: &str) -> String {
 #[must_use]
 pub fn json_escaped(json: &str) -> String {
     json.chars().fold(String::new(), |mut all, c| {
-        if c != '\n' && is_unprintable(c) {
-            // All of them are in the basic plane. Writing into a String can't fail.
-            let _ = write!(all, "\\u{:04x}", u32::from(c));
+        if c != '\n' && hides(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing into a String can't fail.
+                let _ = write!(all, "\\u{unit:04x}");
+            }
         } else {
             all.push(c);
         }
         all
     })
-}
-
-fn is_unprintable(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Bytes in hexadecimal, without anything between them.
@@ -128,7 +127,9 @@ mod tests {
             assert!(!is_dns_name(bad), "{bad}");
         }
         assert!(is_common_name(&"ä".repeat(64)) && !is_common_name(&"ä".repeat(65)));
-        assert!(!is_common_name("") && !is_common_name("a\nb") && !is_common_name("a\0"));
+        for bad in ["", "a\nb", "a\0", "a\u{202e}b", "a\u{61c}"] {
+            assert!(!is_common_name(bad), "{bad:?}");
+        }
         for good in ["spiffe://example.org/ci", "urn:a", "a+b-c.d:x"] {
             assert!(is_uri(good), "{good}");
         }
@@ -146,7 +147,7 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_printable_moves_the_cursor(text in any::<String>()) {
-            prop_assert!(!printable(&text).chars().any(char::is_control));
+            prop_assert!(!printable(&text).chars().any(hides));
         }
     }
 }

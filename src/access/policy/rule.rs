@@ -9,6 +9,7 @@ use super::glob::Glob;
 use crate::{
     access::{Bounds, ImageRules, Verb, Verbs},
     selector::{LabelSelector, Labels},
+    telemetry::log::hides,
 };
 
 /// What a rule that matches decides.
@@ -86,9 +87,9 @@ impl FromStr for Subject {
         if pattern.is_empty() {
             return Err("a subject is empty, and nobody has an empty name: give a name, a pattern, group:NAME, or \"*\" for all".into());
         }
-        if pattern.chars().any(char::is_control) {
+        if pattern.chars().any(hides) {
             return Err(format!(
-                "the subject {text:?} has a control character, which no name has"
+                "the subject {text:?} has a control character, or another that hides or turns text, which no name has"
             ));
         }
         let glob = Glob::new(pattern);

@@ -116,6 +116,18 @@ fn subjects_are_names_groups_and_patterns_of_them_byte_for_byte() {
 }
 
 #[test]
+fn a_subject_that_looks_like_another_one_is_refused() {
+    for subject in ["ali\u{202e}ce", "group:on\u{61c}call", "a\nb"] {
+        let refused = subject.parse::<super::Subject>().unwrap_err();
+        assert!(refused.contains("hides or turns text"), "{refused}");
+        assert!(
+            !refused.chars().any(crate::telemetry::log::hides),
+            "{refused:?}"
+        );
+    }
+}
+
+#[test]
 fn patterns_of_namespaces_and_deployments_match_whole_names() {
     let policy = policy(
         "  - {name: a, subjects: [alice], verbs: [get], namespaces: [web, team-*], deployments: [shop-*, api]}",

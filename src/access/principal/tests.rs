@@ -69,6 +69,23 @@ fn an_empty_name_or_one_with_control_characters_is_no_name() {
 }
 
 #[test]
+fn a_name_or_group_that_looks_like_another_one_is_none() {
+    for hidden in ["\u{202e}", "\u{61c}", "\u{200b}", "\u{ad}", "\u{e0041}"] {
+        let name = format!("ali{hidden}ce");
+        let refused = principal(|leaf| leaf.common_name.clone_from(&name));
+        assert!(
+            matches!(refused, Err(NoPrincipal::Unusable { .. })),
+            "{name:?}: {refused:?}"
+        );
+        let named =
+            principal(|leaf| leaf.organizations = vec!["web".into(), format!("on{hidden}call")]);
+        assert_eq!(named.unwrap().groups, ["web"], "{hidden:?}");
+    }
+    let named = principal(|leaf| leaf.common_name = "Zoë 李 عليّ ❤\u{fe0f}".into());
+    assert_eq!(named.unwrap().name, "Zoë 李 عليّ ❤\u{fe0f}");
+}
+
+#[test]
 fn only_a_uri_looks_like_one() {
     let refused = principal(|leaf| leaf.common_name = SPIFFE.into());
     assert!(

@@ -179,10 +179,15 @@ fn escape(line: &mut String, words: &str) {
     }
 }
 
-/// Control characters, line separators, and the characters that change the direction of text or have no width.
+/// Control characters, separators of lines, and what can't be seen or turns the text around it: Unicode's Default_Ignorable_Code_Point
+/// and interlinear annotations. Not the two that say whether a sign is an emoji.
 pub(crate) fn hides(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        || matches!(c,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0d}'
+            | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// The message and the context of one event.

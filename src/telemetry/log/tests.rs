@@ -49,7 +49,7 @@ fn a_json_line_has_everything_at_the_top_level() {
 
 #[test]
 fn what_comes_from_outside_forges_no_line_and_no_field() {
-    let evil = "a\n2026-01-01T00:00:00Z ERROR x\r\x1b[2J\u{202e}\u{2028}\u{85}\" event=\"forged\\";
+    let evil = "a\n2026-01-01T00:00:00Z ERROR x\r\x1b[2J\u{202e}\u{61c}\u{2028}\u{e0041}\u{85}\" event=\"forged\\";
     let log = || tracing::warn!(name: "tls.client.refused", subject = evil, "refused {evil}");
     let text = lines(Format::Text, log);
     assert_eq!(text.matches('\n').count(), 1);
@@ -61,6 +61,14 @@ fn what_comes_from_outside_forges_no_line_and_no_field() {
     let json = lines(Format::Json, log);
     assert_eq!(json.matches('\n').count(), 1);
     assert!(!json.trim_end().chars().any(hides), "{json:?}");
+    assert!(
+        text.contains("\\u{202e}\\u{61c}\\u{2028}\\u{e0041}"),
+        "{text:?}"
+    );
+    assert!(
+        json.contains("\\u202e\\u061c\\u2028\\udb40\\udc41"),
+        "{json:?}"
+    );
     let object: Map<String, Value> = serde_json::from_str(&json).unwrap();
     assert_eq!(
         (object["subject"].as_str(), object["event"].as_str()),
@@ -99,4 +107,14 @@ fn the_libraries_lines_are_off() {
         ),
         ""
     );
+}
+
+#[test]
+fn what_turns_text_or_cannot_be_seen_is_hidden_and_an_emoji_in_colour_is_not() {
+    for c in "\u{61c}\u{200e}\u{202b}\u{2066}\u{2069}\u{ad}\u{34f}\u{200d}\u{2060}\u{3164}\u{feff}\u{fffa}\u{e0061}\u{e0100}".chars() {
+        assert!(hides(c), "{c:?}");
+    }
+    for c in "aÄ علي עב 李 ❤\u{fe0f}\u{fe0e}→½\u{fffd}".chars() {
+        assert!(!hides(c), "{c:?}");
+    }
 }

@@ -8,14 +8,14 @@ use simkube::{Fault, NewDeployment, On, Rule};
 
 use super::{
     browser::{play, world},
-    served, usual,
+    count, served, usual,
 };
 use crate::support::{SimCluster, program::Serving};
 
 #[tokio::test]
 async fn what_the_cluster_says_is_text_and_never_a_part_of_the_page() {
     let (sim, server) = served().await;
-    let evil = "<img src=x onerror=\"window.hacked=1\">\u{202e}gpj";
+    let evil = "<img src=x onerror=\"window.hacked=1\">\u{202e}gpj\u{61c}\u{ad}";
     let new = NewDeployment::new("web", "evil").image(evil);
     assert!(sim.cluster.create(new.label("app", evil)).is_some());
     let webhook = Fault::Webhook {
@@ -25,8 +25,13 @@ async fn what_the_cluster_says_is_text_and_never_a_part_of_the_page() {
     };
     sim.cluster.faults().add(Rule::new(On::Scale, webhook));
     let world = world(server.address, &server.files);
-    play("hostile.mjs", &world, async |step, details| {
-        usual(&sim, &server, step, details).await
+    play("hostile.mjs", &world, async |step, details| match step {
+        "somebody turned scales" => {
+            let (namespace, name, count) = count(details);
+            let by = ("\u{202e}nimda\u{61c}", "");
+            json!(sim.cluster.scale_by(namespace, name, count, by).is_some())
+        }
+        _ => usual(&sim, &server, step, details).await,
     })
     .await;
 }
