@@ -5,7 +5,7 @@ import { changeMany, snapshots, undo } from "./batch.js";
 import { changeCount } from "./change.js";
 import { Connection } from "./connection.js";
 import { Details } from "./details.js";
-import { announce, button, el, fill, focusAgain, forbid, growOlder, home, keepFocus, plain, setAttribute, setText } from "./dom.js";
+import { announce, button, el, fill, focusAgain, forbid, growOlder, home, keepFocus, onceReleased, plain, setAttribute, setText } from "./dom.js";
 import { Grid } from "./grid.js";
 import { History } from "./history.js";
 import { showKeys, toggleTheme } from "./keys.js";
@@ -204,6 +204,10 @@ function tellNamespaces() {
 }
 
 function tellChosen() {
+  onceReleased($("chosen"), drawChosen);
+}
+
+function drawChosen() {
   const count = rows.chosenCount;
   const locked = count ? rows.allChosen().filter((row) => whyLocked(row)).length : 0;
   const why = whyNotChosen(count, locked);

@@ -3,7 +3,7 @@
 import { call, pathOf, pause, reach, sentence } from "./api.js";
 import { changeCount } from "./change.js";
 import { alertOf, boundsInWords, othersInWords, ownerInWords, warning } from "./dialog.js";
-import { aged, announce, button, el, fill, timeLeft, timeOf } from "./dom.js";
+import { aged, announce, button, el, fill, onceReleased, timeLeft, timeOf } from "./dom.js";
 import { changedBy, changeOf } from "./history.js";
 import { cancelLease, extendLease } from "./leases.js";
 import { rolloutBar } from "./rollout.js";
@@ -156,8 +156,13 @@ export class Details {
   }
 
   #draw(detail, error) {
-    const { namespace, name } = this.of;
     this.#shown = [detail, error];
+    onceReleased(this.element, () => this.of && this.#drawNow());
+  }
+
+  #drawNow() {
+    const { namespace, name } = this.of;
+    const [detail, error] = this.#shown;
     this.#until = this.#leaseNow(detail)?.until;
     // Redrawn under whoever is in it: the focus goes back to where it was.
     const inside = this.element.contains(document.activeElement) && document.activeElement !== this.element;

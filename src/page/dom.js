@@ -48,6 +48,15 @@ export function setText(element, text) {
 /** Sets an attribute, which may be shown or read aloud. */
 export const setAttribute = (element, name, value) => element.setAttribute(name, plain(value));
 
+/**
+ * Calls `draw` once nothing in the element is held down by a pointer or a key: what is drawn anew between that and its release
+ * is clicked in vain.
+ */
+export function onceReleased(element, draw) {
+  if (element.querySelector(":active")) requestAnimationFrame(() => onceReleased(element, draw));
+  else draw();
+}
+
 /** Attributes of an element that says how long ago a time in milliseconds was; `growOlder` keeps it true. */
 export const aged = (then) => ({ "data-then": then });
 

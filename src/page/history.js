@@ -1,7 +1,7 @@
 // The latest changes of counts: the view of them, and what the table knows of who set what.
 
 import { NoAnswer, reach, read, sentence } from "./api.js";
-import { aged, button, cell, el, fill, keepFocus, tableBody, tableOf, tableRow, timeOf } from "./dom.js";
+import { aged, button, cell, el, fill, keepFocus, onceReleased, tableBody, tableOf, tableRow, timeOf } from "./dom.js";
 import { MINE } from "./rows.js";
 import { ago, iso } from "./times.js";
 
@@ -78,7 +78,7 @@ export class History {
       this.#notBefore = Date.now() + (none ? 60_000 : 5_000);
       if (!none) this.soon();
     }
-    if (!this.element.hidden) this.#draw();
+    this.#draw();
   }
 
   show() {
@@ -103,6 +103,10 @@ export class History {
   }
 
   #draw() {
+    onceReleased(this.#table, () => this.element.hidden || this.#drawNow());
+  }
+
+  #drawNow() {
     // Redrawn under whoever is in it: the focus goes back to where it was.
     const focused = this.#table.contains(document.activeElement) && document.activeElement.textContent;
     const found = this.changes.filter((one) => {

@@ -2,7 +2,7 @@
 
 import { call, NoAnswer, pathOf, reach, read, sentence } from "./api.js";
 import { alertOf, buttons, field, form, openDialog, typed, waiting } from "./dialog.js";
-import { announce, button, cell, el, fill, forbid, keepFocus, setText, tableBody, tableOf, tableRow, timeLeft, timeOf } from "./dom.js";
+import { announce, button, cell, el, fill, forbid, keepFocus, onceReleased, setText, tableBody, tableOf, tableRow, timeLeft, timeOf } from "./dom.js";
 import { newsOfLease } from "./present.js";
 import { LEASED } from "./rows.js";
 import { clock, duration, iso, seconds, WRITTEN } from "./times.js";
@@ -64,7 +64,7 @@ export class Leases {
       const old = none ? "" : this.readAt === null ? "The leases aren't known. " : `What stands here is ${duration((performance.now() - this.readAt) / 1000)} old. `;
       setText(this.#note, old + sentence(error));
     }
-    if (!this.element.hidden) this.#draw();
+    this.#draw();
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.load(), document.hidden ? 60_000 : again);
   }
@@ -81,7 +81,7 @@ export class Leases {
 
   /** The caller may do more, or less. */
   meChanged() {
-    if (!this.element.hidden) this.#draw();
+    this.#draw();
   }
 
   /** More is known of some rows. */
@@ -109,6 +109,10 @@ export class Leases {
   }
 
   #draw() {
+    onceReleased(this.#table, () => this.element.hidden || this.#drawNow());
+  }
+
+  #drawNow() {
     const changed = () => this.load();
     // Redrawn under whoever is in it: the focus goes back to where it was.
     const focused = this.#table.contains(document.activeElement) && document.activeElement.getAttribute("aria-label");
