@@ -3,7 +3,7 @@
 import { call, NoAnswer, pathOf, pause, sentence } from "./api.js";
 import { alertOf, allowedInWords, buttons, detailOf, field, form, headerText, openDialog, othersInWords, ownerInWords, staysLeased, timeField, typed, waiting, warning } from "./dialog.js";
 import { announce, button, el, fill, forbid, setText, timeOf } from "./dom.js";
-import { followPresent, isAnother, isSame, newsInWords, newsLine, readPresent } from "./present.js";
+import { followPresent, inWords, isAnother, isSame, newsLine, newsOf, readPresent, tellsIn } from "./present.js";
 import { followRollout, rolloutBar } from "./rollout.js";
 import { clock, duration, seconds, WRITTEN } from "./times.js";
 
@@ -36,7 +36,7 @@ export async function changeCount(namespace, name, me, wish = {}) {
 function ask(of, wish, wrong) {
   const { dialog, me } = of;
   of.heard = null;
-  if (!of.present) return dialog.show(wrong, alertOf(...newsInWords(null, null, me)), buttons(button("Close", dialog.close, { autofocus: true })));
+  if (!of.present) return dialog.show(wrong, alertOf(inWords(newsOf(null, null, me))), buttons(button("Close", dialog.close, { autofocus: true })));
   const { detail, now } = of.present;
   const line = el("p", { class: "present" }, presentLine(of.present));
   if (!detail.unread && !detail.bounds) return dialog.show(line, alertOf(me.whyNot), buttons(button("Close", dialog.close, { autofocus: true })));
@@ -54,13 +54,13 @@ function ask(of, wish, wrong) {
   const reason = el("input", { type: "text", maxlength: 256, autocomplete: "off", ".value": wish.reason ?? "" });
   const said = el("div", {}, wrong);
   const news = newsLine();
+  const told = tellsIn(news);
   const others = el("div", {}, warningsOf(of.present));
   const hint = el("span", {}, detail.unread ? null : allowedInWords(detail.bounds));
   const yes = el("button", { type: "submit", class: "primary" }, "Check");
   of.heard = (before) => {
-    const words = newsInWords(before, of.present, me);
-    if (words.length) setText(news, words.join(" "));
-    forbid(yes, of.present ? null : words.join(" "));
+    told(newsOf(before, of.present, me));
+    forbid(yes, of.present ? null : news.textContent);
     if (!of.present) return fill(others);
     fill(line, presentLine(of.present));
     fill(others, warningsOf(of.present));
@@ -173,7 +173,7 @@ function confirm(of, base, wish, would) {
   const news = newsLine();
   of.heard = () => {
     const other = !isSame(base, of.present);
-    setText(news, other ? `${newsInWords(base, of.present, of.me).join(" ")} ${of.present ? "Go back and check anew." : ""}`.trim() : "");
+    setText(news, other ? `${inWords(newsOf(base, of.present, of.me))} ${of.present ? "Go back and check anew." : ""}`.trim() : "");
     forbid(yes, news.textContent || null);
   };
   of.heard();

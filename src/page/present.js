@@ -67,13 +67,25 @@ async function news(of, signal) {
 /** Where news are told: to those who don't see it too, and the focus stays where it is. */
 export const newsLine = () => el("p", { class: "news", role: "status", "aria-live": "polite" });
 
+/** Tells news in such a line: the latest of the count and the latest of its lease, which often comes a moment before or behind it. */
+export function tellsIn(line) {
+  let told = {};
+  return (news) => {
+    told = news.alone ? news : { count: news.count || told.count, lease: news.lease || told.lease };
+    setText(line, inWords(told));
+  };
+}
+
+/** News in one text, empty where there are none. */
+export const inWords = ({ count, lease }) => [count, lease].filter(Boolean).join(" ");
+
 /** Such a line of a lease that a dialog is about, for as long as its signal lets it; `became` is told of the lease there is now, if any. */
 export function newsOfLease({ namespace, name, ...lease }, signal, became = () => {}) {
   const line = newsLine();
+  const told = tellsIn(line);
   let before = { now: lease.replicaCount, detail: { lease } };
   const tell = (present) => {
-    const words = newsInWords(before, present, {});
-    if (words.length) setText(line, words.join(" "));
+    told(newsOf(before, present, {}));
     before = present;
     // Without its details it isn't known what has become of the lease.
     if (!present?.detail.unread) became(present?.detail.lease ?? null);
@@ -90,10 +102,13 @@ export function newsOfLease({ namespace, name, ...lease }, signal, became = () =
   return line;
 }
 
-/** What has changed between two looks, in a sentence each: nothing for what doesn't matter to whoever sets the count. `me` is who looks. */
-export function newsInWords(before, present, me) {
-  if (!present) return ["It has been deleted: there is nothing to set any more."];
-  if (!before) return [`There is one of that name again, with ${present.now}.`];
+/**
+ * What has changed between two looks, in a sentence of the count and one of the lease: none for what doesn't matter to whoever sets the
+ * count. `alone`: whatever was told before is over by that. `me` is who looks.
+ */
+export function newsOf(before, present, me) {
+  if (!present) return { alone: true, count: "It has been deleted: there is nothing to set any more." };
+  if (!before) return { alone: true, count: `There is one of that name again, with ${present.now}.` };
   const { principal } = me;
   const whose = (name) => (name === principal ? "you" : name);
   const [was, is] = [before.detail.lease, present.detail.lease];
@@ -101,11 +116,11 @@ export function newsInWords(before, present, me) {
   const other = present.now !== before.now;
   // A count that came back by itself is no decision of its holder's.
   if (other && was && !is && by === was.holder && present.now === was.previousReplicaCount) {
-    return [`Changed meanwhile: ${before.now} → ${present.now}, at the end of ${whose(by) === "you" ? "your" : `${by}'s`} lease.`];
+    return { alone: true, count: `Changed meanwhile: ${before.now} → ${present.now}, at the end of ${whose(by) === "you" ? "your" : `${by}'s`} lease.` };
   }
-  const anew = isAnother(before, present) && `It was deleted and created anew meanwhile: it is another Deployment${other ? `, with ${present.now}` : ""}.`;
-  const count = other && !anew && `Changed meanwhile: ${before.now} → ${present.now}${by && `, set by ${whose(by)}`}.`;
-  return [anew, count, leaseNews(was, is, whose)].filter(Boolean);
+  const lease = leaseNews(was, is, whose);
+  if (isAnother(before, present)) return { alone: true, count: `It was deleted and created anew meanwhile: it is another Deployment${other ? `, with ${present.now}` : ""}.`, lease };
+  return { count: other && `Changed meanwhile: ${before.now} → ${present.now}${by && `, set by ${whose(by)}`}.`, lease };
 }
 
 /** Whether two looks saw two Deployments of one name. The tag is of the count and the Deployment's identity. */
