@@ -19,8 +19,6 @@ run(async () => {
   ]) {
     const page = await open(options);
     const clean = async (view) => {
-      // What is under way settles first: half a fade has no contrast of its own.
-      await page.waitForTimeout(150);
       same(await violations(page), [], `${name}, ${view}: what axe finds`);
       const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
       same(wide <= 0, true, `${name}, ${view}: it fits its width (${wide})`);

@@ -1,6 +1,6 @@
 // Somebody else changes the count between the look and the write.
 
-import { expect, open, run, same, step, until } from "./browser.mjs";
+import { expect, holdNews, open, run, same, step, until } from "./browser.mjs";
 
 expect(/status of 412/);
 run(async () => {
@@ -14,15 +14,8 @@ run(async () => {
   await page.getByRole("button", { name: "Check" }).click();
   await says("2 → 4");
   // The news comes too late.
-  await page.evaluate(() => {
-    const real = window.fetch;
-    window.fetch = (path, options) => (options.method === "GET" && path.includes("/cart") && !window.late ? new Promise(() => {}) : real(path, options));
-  });
+  await holdNews(page, "/cart");
   same(await step("another caller scales", "web", "cart", 7), 200, "the other's write");
-  await page.evaluate(() => {
-    const real = window.fetch;
-    window.fetch = (path, options) => ((window.late ||= options.method === "PUT"), real(path, options));
-  });
   await page.getByRole("button", { name: "Set to 4" }).click();
   await says("ci-pipeline was faster: it is 7 now");
   same(await step("count", "web", "cart"), 7, "the count");
@@ -44,17 +37,9 @@ run(async () => {
   await page.getByLabel("New count").fill("5");
   await page.getByRole("button", { name: "Check" }).click();
   await says("4 → 5");
-  await page.evaluate(() => {
-    const real = window.fetch;
-    let late = false;
-    window.fetch = (path, options) => {
-      late ||= options.method === "PUT";
-      return options.method === "GET" && path.includes("/cart") && !late ? new Promise(() => {}) : real(path, options);
-    };
-  });
+  await holdNews(page, "/cart");
   await step("delete", "web", "cart");
   await step("create", "web", "cart", 4);
-  await page.waitForTimeout(500);
   await page.getByRole("button", { name: "Set to 5" }).click();
   await says("It was deleted and created anew since you looked: it is another Deployment, with 4. Nothing was changed.");
   same(await step("count", "web", "cart"), 4, "its count");

@@ -11,8 +11,9 @@ run(async () => {
   const nowhere = () => page.evaluate(() => document.activeElement === document.body || document.activeElement.closest("[hidden]") !== null);
   const press = async (key, after) => {
     await page.keyboard.press(key);
+    // Long enough for what would take it away again.
     await page.waitForTimeout(60);
-    check(!(await nowhere()), "the focus is nowhere after", key, after);
+    await until(`the focus is somewhere after ${key}, ${after}`, async () => !(await nowhere()));
   };
   const focused = () => page.evaluate(() => document.activeElement.ariaLabel ?? document.activeElement.id);
   // Nobody has touched anything yet.
@@ -55,7 +56,7 @@ run(async () => {
   await page.getByLabel("For how long from now").waitFor();
   await page.evaluate(() => [...document.querySelectorAll("tbody button")].forEach((one) => one.replaceWith(one.cloneNode(true))));
   await press("Escape", "the dialog");
-  same(await focused(), "Extend the lease of web/shop", "the focus after a dialog");
+  await until("the focus after a dialog", async () => (await focused()) === "Extend the lease of web/shop");
   await page.keyboard.press("2");
   await page.getByRole("button", { name: "End the lease of web/shop", exact: true }).focus();
   await press("Enter", "the button");
@@ -63,7 +64,7 @@ run(async () => {
   await press("Enter", "going back");
   await until("no leases", async () => (await page.locator("section.view:not([hidden]) tbody").innerText()).includes("No leases."));
   await until("the dialog is gone", async () => (await page.locator("dialog[open]").count()) === 0);
-  check(!(await nowhere()), "the focus is nowhere after the lease is gone");
+  await until("the focus is somewhere after the lease is gone", async () => !(await nowhere()));
 
   // The link over the header leaves the view as it is.
   await page.locator(".skip").focus();

@@ -1,6 +1,6 @@
 // Ready counts as they move, and the latest changes: who made them, live.
 
-import { open, row, run, same, step, until } from "./browser.mjs";
+import { open, row, run, step, until } from "./browser.mjs";
 
 run(async () => {
   const page = await open();
@@ -26,6 +26,8 @@ run(async () => {
   await until("the panel's changes", async () => /2 → 5.*ci-pipeline/s.test(await page.locator(".details .changes").innerText()));
   await page.keyboard.press("Escape");
   await page.keyboard.press("1");
-  await until("who set it, in the table", async () => (await row(page, "web/cart")).by.startsWith("ci-pipeline"));
-  same((await row(page, "web/cart")).desired, 5, "its count");
+  await until("its count and who set it, in the table", async () => {
+    const { by, desired } = await row(page, "web/cart");
+    return by.startsWith("ci-pipeline") && desired === 5;
+  });
 });

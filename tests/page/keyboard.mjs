@@ -1,6 +1,6 @@
 // No mouse: rows are found, looked at, changed and left by keys, and the focus is never lost.
 
-import { check, open, run, same, step, until } from "./browser.mjs";
+import { announced, check, open, run, same, step, until } from "./browser.mjs";
 
 run(async () => {
   const page = await open();
@@ -57,7 +57,7 @@ run(async () => {
   await page.getByRole("button", { name: "Select none" }).press("Enter");
   same(await focused(), "grid", "the focus after none is selected");
   await key("b");
-  await page.locator("#status .note", { hasText: "Select some first" }).waitFor();
+  await announced(page, "Select some first");
   await key("Enter");
   await page.locator(".details h2").waitFor();
   await page.locator("#grid").focus();

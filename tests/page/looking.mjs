@@ -1,6 +1,6 @@
 // Somebody who may list and get, and neither watch nor scale: nothing is offered that the server would refuse.
 
-import { check, expect, open, row, run, same, step, until, violations } from "./browser.mjs";
+import { announced, check, expect, open, row, run, same, step, until, violations } from "./browser.mjs";
 
 expect(/status of 403/);
 run(async () => {
@@ -17,11 +17,11 @@ run(async () => {
     same(await button.getAttribute("aria-disabled"), "true", `${what} is offered`);
     const told = await button.evaluate((one) => document.getElementById(one.getAttribute("aria-describedby"))?.textContent ?? one.title);
     check(told.startsWith(why), what, "says why:", told);
-    await page.locator("#status .note").evaluateAll((all) => all.forEach((one) => one.remove()));
+    await page.evaluate(() => (window.announced.length = 0));
     await button.focus();
     check(await button.evaluate((one) => one === document.activeElement), what, "can be reached");
     await page.keyboard.press("Enter");
-    await page.locator("#status .note", { hasText: why }).waitFor();
+    await announced(page, why);
     same(await dialogs(), 0, `dialogs after ${what}`);
   };
   const clean = async (view) => same(await violations(page), [], `${view}: what axe finds`);

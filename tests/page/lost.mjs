@@ -13,7 +13,7 @@ run(async () => {
     window.fetch = (...asked) => (window.asked.push([performance.now(), asked[0]]), real(...asked));
   });
   await step("kill");
-  await until("out of reach", async () => (await state()) === "lost", 40_000);
+  await until("out of reach", async () => (await state()) === "lost");
   const words = await trouble();
   for (const told of ["can't be reached", "no longer takes your certificate", "yours is valid until", "may be old", "restart it"]) check(words.includes(told), "it says", told, words);
   check((await page.locator("#connection").innerText()).includes("Out of reach, since"), "since when");

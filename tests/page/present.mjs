@@ -1,6 +1,6 @@
 // Somebody else changes the Deployment of an open dialog: the dialog says so at once, and whoever types in it isn't disturbed.
 
-import { check, expect, open, row, run, same, step, until, violations } from "./browser.mjs";
+import { announced, check, expect, open, row, run, same, step, until, violations } from "./browser.mjs";
 
 expect(/status of 404/, /status of 412/);
 run(async () => {
@@ -82,7 +82,8 @@ run(async () => {
     await says("ci-pipeline's lease has ended.");
     for (const name of offered) same(await button(name).getAttribute("aria-disabled"), "true", name);
     await button(offered[0]).click({ force: true });
-    await page.locator("#status .note", { hasText: "there is nothing to extend or to end any more" }).first().waitFor();
+    await announced(page, "there is nothing to extend or to end any more");
+    await page.evaluate(() => (window.announced.length = 0));
     same(await violations(page), [], "what axe finds");
     await page.keyboard.press("Escape");
     await dialog.waitFor({ state: "detached" });
@@ -104,5 +105,15 @@ run(async () => {
   await dialog.waitFor({ state: "detached" });
   await page.keyboard.press("3");
   await until("who ended it", async () => /web\/cart\s+6 → 2.*alice \(ended the lease\)/s.test(await table.locator("tr").first().innerText()));
-  same((await row(page, "web/cart"))?.desired ?? 2, 2, "its count");
+  await until("its count", async () => (await row(page, "web/cart")).desired === 2);
+
+  // What became of the lease and what became of the count are both there, though one came behind the other.
+  same(await step("another caller leases", "web", "cart", 4), 200, "a lease");
+  await page.keyboard.press("2");
+  await page.getByRole("button", { name: "End the lease of web/cart", exact: true }).click();
+  await button("Back to 2").waitFor();
+  same(await step("another caller ends the lease", "web", "cart", "?keep=true"), 200, "the lease's end");
+  await says("ci-pipeline's lease has ended.");
+  same(await step("another caller scales", "web", "cart", 9), 200, "another count");
+  await says("Changed meanwhile: 4 → 9, set by ci-pipeline. ci-pipeline's lease has ended.");
 });

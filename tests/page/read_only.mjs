@@ -1,6 +1,6 @@
 // A server that sets nothing says so before anybody tries: beside the name, and on each button.
 
-import { check, open, row, run, same, step, until, violations } from "./browser.mjs";
+import { announced, check, open, row, run, same, step, until, violations } from "./browser.mjs";
 
 run(async () => {
   const page = await open();
@@ -15,7 +15,7 @@ run(async () => {
   await page.locator(".details #why-not", { hasText: why }).waitFor();
   await refuses(page.getByRole("button", { name: "Change count…" }), "a change");
   await page.keyboard.press("c");
-  await page.locator("#status .note", { hasText: why }).waitFor();
+  await announced(page, why);
   await page.keyboard.press("Escape");
   await page.keyboard.press("Space");
   await page.locator("#chosen-why", { hasText: why }).waitFor();

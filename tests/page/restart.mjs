@@ -5,7 +5,7 @@ import { check, expect, open, row, run, same, step, until } from "./browser.mjs"
 expect(/Failed to load resource/, /ERR_/);
 run(async () => {
   const page = await open();
-  const state = (name) => page.locator(`#connection[data-state=${name}]`).waitFor({ timeout: 30_000 });
+  const state = (name) => page.locator(`#connection[data-state=${name}]`).waitFor();
   await step("kill");
   await state("reconnecting");
   same((await row(page, "web/cart")).desired, 2, "what stands there still");
@@ -18,7 +18,7 @@ run(async () => {
   check(await page.locator("#trouble").isHidden(), "nothing is wrong any more");
 
   const dialog = page.locator("dialog[open]");
-  const says = (words) => until(words, async () => (await dialog.innerText()).includes(words), 60_000);
+  const says = (words) => until(words, async () => (await dialog.innerText()).includes(words));
   await page.locator("#grid .row", { hasText: "shop" }).click();
   await page.getByRole("button", { name: "Change count…" }).click();
   await page.getByLabel("New count").fill("5");
@@ -33,7 +33,7 @@ run(async () => {
   await step("start");
   await state("live");
   const again = dialog.getByRole("button", { name: "Look again" });
-  await again.waitFor({ timeout: 30_000 });
+  await again.waitFor();
   await again.click();
   await says("Now 5 · set by alice");
 });

@@ -1,6 +1,6 @@
 // 50 kB a second and 300 ms each way: the first rows come soon, and a count can be set.
 
-import { measured, open, row, run, same, step, until } from "./browser.mjs";
+import { measured, open, passes, row, run, same, step, until } from "./browser.mjs";
 
 run(async () => {
   const page = await open();
@@ -10,20 +10,18 @@ run(async () => {
   const began = Date.now();
   await page.reload({ waitUntil: "commit" });
   await page.locator("h1").waitFor();
-  await page.locator("#grid .body .row").first().waitFor({ timeout: 60_000 });
+  await page.locator("#grid .body .row").first().waitFor();
   const first = Date.now() - began;
-  await page.locator("#connection[data-state=live]").waitFor({ timeout: 60_000 });
+  await page.locator("#connection[data-state=live]").waitFor();
   measured("first rows of 20,000 at 50 kB/s, ms", first);
   measured("all of them and live, ms", Date.now() - began);
   same(await page.locator("#size").innerText(), "20,000 Deployments", "how many");
-  await page.locator("#grid .row").nth(1).click();
-  await page.locator(".details .loading").waitFor();
+  await passes(page, ".details .loading", () => page.locator("#grid .row").nth(1).click());
   await page.getByRole("button", { name: "Change count…" }).click();
   await page.getByLabel("New count").fill("4");
-  await page.getByRole("button", { name: "Check" }).click();
-  await page.locator("dialog .loading").waitFor();
+  await passes(page, "dialog .loading", () => page.getByRole("button", { name: "Check" }).click());
   await page.getByRole("button", { name: "Set to 4" }).click();
-  await until("the write", async () => (await step("count")) === 4, 40_000);
-  await until("the row", async () => (await row(page, "ns-000/app-000000")).desired === 4, 40_000);
+  await until("the write", async () => (await step("count")) === 4);
+  await until("the row", async () => (await row(page, "ns-000/app-000000")).desired === 4);
 
 });

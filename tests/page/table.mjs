@@ -1,6 +1,6 @@
 // The table shows all Deployments, finds some, sorts them, and follows what changes.
 
-import { check, expect, open, row, rows, run, same, step, until } from "./browser.mjs";
+import { check, expect, open, passes, row, rows, run, same, step, until } from "./browser.mjs";
 
 const names = async (page) => (await rows(page)).map(({ name }) => name);
 const all = ["batch/reports", "batch/worker", "web/cart", "web/shop"];
@@ -12,7 +12,7 @@ run(async () => {
   same(await names(page), all, "the order");
   same((await row(page, "web/shop")).desired, 3, "a count");
   same(await page.locator("#size").innerText(), "4 Deployments", "how many there are");
-  same(await page.locator("#who").innerText(), "alice", "who looks");
+  await until("who looks", async () => (await page.locator("#who").innerText()) === "alice");
   same(await page.locator("#grid").getAttribute("aria-rowcount"), "5", "the rows with the head");
 
   await page.keyboard.press("/");
@@ -46,16 +46,17 @@ run(async () => {
   same(await page.locator(".head .desired").getAttribute("aria-sort"), "descending", "what is sorted by");
   await page.getByRole("button", { name: "Desired" }).click();
   await until("the other way", async () => (await names(page)).join() === "batch/reports,web/cart,web/shop,batch/worker");
-  await step("kubectl scales", "web", "cart", 9);
+  await passes(page, ".row.fresh", () => step("kubectl scales", "web", "cart", 9));
   await until("a new count finds its place", async () => (await names(page)).at(-1) === "web/cart");
-  check(await page.locator(".row.fresh").count(), "a new count is marked");
   await page.getByRole("button", { name: "Deployment", exact: true }).click();
   await until("by name", async () => (await names(page)).join() === "web/cart,batch/reports,web/shop,batch/worker");
   await page.getByRole("button", { name: "Namespace" }).click();
 
   await step("another caller scales", "web", "shop", 6);
-  await until("who set it", async () => (await row(page, "web/shop")).by.startsWith("ci-pipeline"));
-  same((await row(page, "web/shop")).desired, 6, "what was set");
+  await until("what was set, and by whom", async () => {
+    const { by, desired } = await row(page, "web/shop");
+    return by.startsWith("ci-pipeline") && desired === 6;
+  });
   await step("create", "aaa", "first", 1);
   await until("a new Deployment", async () => (await names(page))[0] === "aaa/first");
   await step("delete", "aaa", "first");

@@ -18,7 +18,7 @@ use tokio::{
 use crate::support::skipped;
 
 /// How long a case may take, on a machine that does much else.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(600);
 /// Browsers at a time.
 static TURNS: Semaphore = Semaphore::const_new(2);
 

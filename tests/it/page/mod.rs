@@ -15,7 +15,7 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use simkube::NewDeployment;
 
-use crate::support::{Client, Setup, SimCluster, TestServer};
+use crate::support::{Client, Setup, SimCluster, TestServer, eventually};
 use browser::{play, world};
 
 /// A cluster in which something can be seen, and a server of it.
@@ -266,6 +266,11 @@ async fn plays_with_leases(case: &str) {
     };
     let (sim, server) = served_with(leases).await;
     sim.cluster.create_namespace("headcount");
+    // Nobody leases before it is known which leases there are.
+    eventually(Duration::from_secs(60), "leases", async || {
+        server.client.get("/leases").await.status == 200
+    })
+    .await;
     let world = world(server.address, &server.files);
     play(case, &world, async |step, details| {
         usual(&sim, &server, step, details).await

@@ -108,7 +108,7 @@ impl Setup {
     /// Starts it and waits until it is healthy.
     pub(crate) async fn healthy(self) -> TestServer {
         let server = self.start().await;
-        server.becomes_healthy(Duration::from_secs(20)).await;
+        server.becomes_healthy(Duration::from_secs(60)).await;
         server
     }
 }
