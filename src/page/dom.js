@@ -4,7 +4,7 @@
 import { ago, clock, duration, iso, serverNow } from "./times.js";
 
 // As the server's log has it: controls, and what can't be seen or turns the text around it; not what makes a sign an emoji.
-const HIDING = /(?![\t\n\ufe0e\ufe0f])[\p{Cc}\p{Default_Ignorable_Code_Point}\u2028\u2029\ufff9-\ufffb]/gu;
+const HIDING = /[[\p{Cc}\p{Default_Ignorable_Code_Point}\u2028\u2029\ufff9-\ufffb]--[\t\n\ufe0e\ufe0f]]/gv;
 
 /** The text with whatever could make it look like another one made visible. */
 export function plain(text) {
@@ -41,6 +41,8 @@ export function fill(element, ...children) {
 
 /** Sets a text only where it is another one: the layout of what didn't change stays. */
 export function setText(element, text) {
+  // What stands there has gone through the same: the same text needn't.
+  if (element.textContent === text) return;
   const shown = plain(text);
   if (element.textContent !== shown) element.textContent = shown;
 }

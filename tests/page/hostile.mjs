@@ -9,7 +9,7 @@ run(async () => {
   // What can't be seen, or turns the text around it, is nowhere: not in what is read aloud or shown where it is pointed at, either.
   const clean = async (view) => {
     const found = await page.evaluate(() => {
-      const hides = /(?![\t\n\r\ufe0e\ufe0f])[\p{Cc}\p{Default_Ignorable_Code_Point}\u2028\u2029\ufff9-\ufffb]/u;
+      const hides = /[[\p{Cc}\p{Default_Ignorable_Code_Point}\u2028\u2029\ufff9-\ufffb]--[\t\n\ufe0e\ufe0f]]/v;
       const texts = [...document.querySelectorAll("body, body *")].flatMap((one) => [...one.attributes, ...one.childNodes].filter((child) => !(child instanceof Element)));
       return texts.map(({ nodeName, nodeValue }) => `${nodeName}: ${nodeValue}`).filter((text) => hides.test(text));
     });
