@@ -256,9 +256,10 @@ impl Parameter for Image {
         let container = &self.container;
         // What a Deployment has may be anything, so the message has only what was asked for.
         let (from, to) = (self.image(&written.previous), self.image(&written.now));
+        let dry = write.line_begins();
         log_write!(info, "image.applied", write.origin, (namespace, name),
             { container = %container, from = %from, to = %to, result, resource_version = written.resource_version },
-            "Deployment {namespace}/{name} set to {}", self.shown(&write.wish));
+            "{dry}Deployment {namespace}/{name} set to {}", self.shown(&write.wish));
     }
 
     fn log_failed(&self, failure: &Failure<'_, Self>) {

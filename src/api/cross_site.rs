@@ -12,6 +12,8 @@ pub(super) static RESOURCE_POLICY: (&str, HeaderValue) = (
     "cross-origin-resource-policy",
     HeaderValue::from_static("same-origin"),
 );
+/// So much of an origin is told, in characters.
+const LONGEST_SHOWN: usize = 100;
 const FETCH_SITE: &str = "sec-fetch-site";
 
 /// Whether a browser sent it.
@@ -29,7 +31,12 @@ pub(super) fn judge(request: &Parts) -> Result<(), ApiError> {
     if own_site && own_origin {
         return Ok(());
     }
-    Err(ApiError::CrossSite)
+    let origin = headers.get(header::ORIGIN);
+    let origin = origin.and_then(|origin| origin.to_str().ok());
+    let origin = origin.unwrap_or("which, it doesn't say");
+    Err(ApiError::CrossSite {
+        origin: origin.chars().take(LONGEST_SHOWN).collect(),
+    })
 }
 
 /// Whether an origin is `https://` and the authority that the request was sent to.

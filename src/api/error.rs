@@ -78,9 +78,12 @@ pub enum ApiError {
     Forbidden(String),
     /// 403
     #[error(
-        "a browser sent this for another site's page: what is written comes from this server's own pages, or from a program that is no browser"
+        "a browser sent this for another site's page ({origin}): what is written comes from this server's own pages, or from a program that is no browser"
     )]
-    CrossSite,
+    CrossSite {
+        /// Where the page is from, as the browser says.
+        origin: String,
+    },
     /// 404
     #[error(
         "there is no such path; the paths are /api/v1/deployments, /api/v1/batches, /api/v1/batches/restore, /api/v1/health, /api/v1/whoami, /api/v1/history, /api/v1/leases, /api/v1/openapi.json, /api/v1/docs, /api/v1/namespaces/{{namespace}}/deployments, its /{{name}} and, below that: /replicas, /lease, /containers, /containers/{{container}}/image, /restart, /paused and /rollback"
@@ -454,7 +457,7 @@ impl ApiError {
         matches!(
             self,
             Self::Forbidden(_)
-                | Self::CrossSite
+                | Self::CrossSite { .. }
                 | Self::CertificateExpired
                 | Self::CertificateRefused { .. }
         )

@@ -107,9 +107,10 @@ impl Parameter for Paused {
     fn log_applied(&self, write: &Write<Self>, written: &Written<bool>, result: &'static str) {
         let (namespace, name) = write.request.names();
         let (from, to) = (written.previous, written.now);
+        let dry = write.line_begins();
         log_write!(info, "pause.applied", write.origin, (namespace, name),
             { from, to, result, resource_version = written.resource_version },
-            "Deployment {namespace}/{name} {}", self.shown(&write.wish));
+            "{dry}Deployment {namespace}/{name} {}", self.shown(&write.wish));
     }
 
     fn log_failed(&self, failure: &Failure<'_, Self>) {

@@ -144,9 +144,10 @@ pub(super) fn log_applied<P: Parameter>(
 ) {
     let (namespace, name) = write.request.names();
     let (from, to) = (written.previous, written.now);
+    let dry = write.line_begins();
     log_write!(info, "scale.applied", write.origin, (namespace, name),
         { from, to, result, resource_version = written.resource_version },
-        "Deployment {namespace}/{name} set from {from} to {to} replicas");
+        "{dry}Deployment {namespace}/{name} set from {from} to {to} replicas");
 }
 
 /// Tells of a count that wasn't set.

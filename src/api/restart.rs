@@ -114,9 +114,10 @@ impl Parameter for Restart {
     ) {
         let (namespace, name) = write.request.names();
         let (from, to) = (written.previous.as_deref(), written.now.as_deref());
+        let dry = write.line_begins();
         log_write!(info, "restart.applied", write.origin, (namespace, name),
             { from, to, result, resource_version = written.resource_version },
-            "Deployment {namespace}/{name} restarted");
+            "{dry}Deployment {namespace}/{name} restarted");
     }
 
     fn log_failed(&self, failure: &Failure<'_, Self>) {

@@ -145,9 +145,10 @@ impl Parameter for Rollback {
     ) {
         let (namespace, name) = write.request.names();
         let (from, to) = (written.previous, written.now);
+        let dry = write.line_begins();
         log_write!(info, "rollback.applied", write.origin, (namespace, name),
             { from, to, result, resource_version = written.resource_version },
-            "Deployment {namespace}/{name} rolled back");
+            "{dry}Deployment {namespace}/{name} rolled back");
     }
 
     fn log_failed(&self, failure: &Failure<'_, Self>) {

@@ -174,7 +174,7 @@ function confirm(of, wish, would) {
       () => yes.disabled || write(of, wish, would),
       el("p", { class: "fromto" }, `${able.length} of ${would.length} to `, el("strong", {}, count), time),
       able.length < would.length && warning("Those that are refused will be left as they are."),
-      ends > 0 && warning(wish.time ? `${ends} are leased: their leases are renewed.` : `${ends} are leased: this ends their leases, and they do not go back by themselves.`),
+      ends > 0 && warning(`${leasedOnes(ends)}: ${wish.time ? "their leases are renewed." : "this ends their leases, and they do not go back by themselves."}`),
       news,
       table,
       zero,
@@ -375,7 +375,7 @@ async function restore(snapshot, done, page) {
     form(
       write,
       el("p", { class: "fromto" }, able ? `${able} of ${results.length} can be brought back.` : "Nothing is left to bring back."),
-      ends > 0 && warning(`${ends} are leased: this ends their leases.`),
+      ends > 0 && warning(`${leasedOnes(ends)}: this ends their leases, and what is brought back stays.`),
       list(results.map((one) => outcome(one, words(one)))),
       zero,
       able ? buttons(button("Cancel", dialog.close), yes) : buttons(button("Close", dialog.close, { class: "primary", autofocus: true })),
@@ -403,6 +403,8 @@ function list(all) {
     el("table", {}, el("tbody", {}, all.map(([title, words, state]) => el("tr", { "data-state": state }, el("th", { scope: "row" }, title), el("td", {}, words))))),
   );
 }
+
+const leasedOnes = (count) => (count === 1 ? "1 is leased" : `${count} are leased`);
 
 function download({ takenAt, items }) {
   const address = URL.createObjectURL(new Blob([`${JSON.stringify({ takenAt, items }, null, 1)}\n`], { type: "application/json" }));

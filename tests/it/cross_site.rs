@@ -126,6 +126,10 @@ async fn a_refused_write_of_another_site_is_logged_with_whose_certificate_it_had
     assert_eq!(answer.status, 403);
     let line = serving.program.line("scale.failed", 1).await;
     assert_eq!(line.number("result"), 403);
-    assert!(line.text("error").contains("another site's page"));
+    let error = line.text("error");
+    assert!(
+        error.contains("another site's page (https://evil.example)"),
+        "{error}"
+    );
     assert!(!line.text("principal").is_empty());
 }

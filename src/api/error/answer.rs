@@ -22,7 +22,7 @@ impl ApiError {
             | Self::BadExtensionBody(_)
             | Self::BadOptionalBody(_) => StatusCode::BAD_REQUEST,
             Self::CertificateExpired | Self::CertificateRefused { .. } => StatusCode::UNAUTHORIZED,
-            Self::Forbidden(_) | Self::CrossSite => StatusCode::FORBIDDEN,
+            Self::Forbidden(_) | Self::CrossSite { .. } => StatusCode::FORBIDDEN,
             Self::NoSuchPath
             | Self::NoSuchDeployment { .. }
             | Self::NoSuchNamespace(_)

@@ -319,9 +319,10 @@ impl Parameter for Cancellation {
     fn log_applied(&self, write: &Write<Self>, written: &Written<Count>, result: &'static str) {
         let (namespace, name) = write.request.names();
         let (from, to) = (written.previous.replicas, written.now.replicas);
+        let dry = write.line_begins();
         log_write!(info, "lease.cancelled", write.origin, (namespace, name),
             { from, to, result, resource_version = written.resource_version },
-            "the lease of Deployment {namespace}/{name} was ended: from {from} to {to} replicas");
+            "{dry}the lease of Deployment {namespace}/{name} was ended: from {from} to {to} replicas");
     }
 
     fn log_failed(&self, failure: &Failure<'_, Self>) {

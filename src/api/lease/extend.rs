@@ -159,9 +159,10 @@ impl Parameter for Extension {
         let (namespace, name) = write.request.names();
         let until = written.now.lease.as_ref();
         let until = until.map(|lease| second(lease.until())).unwrap_or_default();
+        let dry = write.line_begins();
         log_write!(info, "lease.extended", write.origin, (namespace, name),
             { until = %until, result },
-            "the lease of Deployment {namespace}/{name} goes on until {until}");
+            "{dry}the lease of Deployment {namespace}/{name} goes on until {until}");
     }
 
     fn log_failed(&self, failure: &Failure<'_, Self>) {

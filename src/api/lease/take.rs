@@ -63,6 +63,9 @@ impl Taking<'_> {
                 Ok(Some(written)) => return Ok(written),
                 Ok(None) => match self.retries.again().await {
                     Ok(()) => continue,
+                    Err(_) if self.unanswered => {
+                        WriteError::Unavailable("it doesn't answer".into(), None)
+                    }
                     Err(late) => late,
                 },
                 // The object stays: its count may yet arrive.
@@ -211,6 +214,12 @@ impl Taking<'_> {
         caught_up.await;
         let snapshot = status.store().snapshot();
         let record = snapshot.get(namespace, name).ok_or(WriteError::NotFound)?;
+        if record.resource_version() < version {
+            return Err(WriteError::Unavailable(
+                "it doesn't tell this server of its changes".into(),
+                None,
+            ));
+        }
         if record.resource_version() != version || record.uid() != details.uid {
             return Ok(false);
         }
@@ -494,9 +503,10 @@ impl Parameter for LeasedReplicas {
         let until = until.unwrap_or_default();
         let back_to = written.now.lease.as_ref().map(|lease| lease.previous);
         let before = written.previous.lease.as_ref().map(|lease| &*lease.holder);
+        let dry = write.line_begins();
         log_write!(info, "lease.taken", write.origin, (namespace, name),
             { from, to, until = %until, back_to, renews = before, result, resource_version = written.resource_version },
-            "Deployment {namespace}/{name} set from {from} to {to} replicas until {until}");
+            "{dry}Deployment {namespace}/{name} set from {from} to {to} replicas until {until}");
     }
 
     fn log_failed(&self, failure: &Failure<'_, Self>) {

@@ -74,7 +74,9 @@ async fn an_image_that_was_set_is_told_with_who_what_from_and_to() {
         answer.header("x-resource-version")
     );
     setting_at(&server, &format!("{MAIN}?dryRun=true"), "shop:3", &[]).await;
-    assert_eq!(last(&log).text("result"), "dry run");
+    let line = last(&log);
+    assert_eq!(line.text("result"), "dry run");
+    assert!(line.message.starts_with("dry run: "));
     assert_eq!(told(&log).len(), 2);
 }
 

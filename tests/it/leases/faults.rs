@@ -235,3 +235,18 @@ async fn an_end_whose_last_answer_is_lost_is_told_of_all_the_same() {
         assert_eq!(captured.all(name).len(), 1, "{name}, {nth}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_api_server_that_stops_while_a_lease_is_taken_is_no_rival() {
+    let late = Fault::Delay(Duration::from_secs(60));
+    for (stopped, fault) in [(On::LeaseWrite, Fault::Hang), (On::Event, late)] {
+        let (cluster, clock) = (cluster(), Clock::default());
+        let server = InProcess::leasing(&cluster, &rules(), &clock).await;
+        cluster.faults().add(Rule::new(stopped, fault));
+        // What is read is newer than this server's copy, if no events come.
+        cluster.set_annotations("web", "shop", &[("example.org/status", "1")]);
+        let taken = take(&server, 10, HOUR).await;
+        assert_eq!(taken.status, 503, "{stopped:?}: {:?}", taken.body);
+        assert_eq!(count(&cluster), 3);
+    }
+}
