@@ -5,6 +5,7 @@ mod ended;
 mod extend;
 pub(super) mod overtaken;
 mod take;
+mod taking;
 
 use std::time::Duration;
 

@@ -395,15 +395,6 @@ impl<P: Parameter> Write<P> {
         self.repeated.load(Ordering::Relaxed)
     }
 
-    /// What the line of a write that was made begins with: whether it was one at all.
-    pub(super) fn line_begins(&self) -> &'static str {
-        if self.request.dry_run {
-            "dry run: "
-        } else {
-            ""
-        }
-    }
-
     pub(super) fn parameter(&self) -> &P {
         &self.parameter
     }

@@ -64,6 +64,15 @@ impl<P: Parameter> Write<P> {
         all.iter().map(|one| one.warning(count)).collect()
     }
 
+    /// What the line of a write that was made begins with: whether it was one at all.
+    pub(in crate::api) fn line_begins(&self) -> &'static str {
+        if self.request.dry_run {
+            "dry run: "
+        } else {
+            ""
+        }
+    }
+
     /// What its caller is told.
     pub(super) fn answer(
         &self,
