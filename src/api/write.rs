@@ -33,7 +33,7 @@ use crate::{
     audit::Unrecorded,
     generation::Session,
     kubernetes::{Details, Told, WriteError, WriteRequest, Written},
-    telemetry::{log::hides, request::Ids},
+    telemetry::request::Ids,
 };
 
 /// A parameter of a Deployment that callers set.
@@ -459,11 +459,7 @@ impl<P: Parameter> Write<P> {
                 uid: written.uid,
                 resource_version: written.resource_version,
                 reason: P::event(&self.wish),
-                // A terminal shows it.
-                note: note
-                    .chars()
-                    .map(|c| if hides(c) { '\u{fffd}' } else { c })
-                    .collect(),
+                note,
             }
         });
     }

@@ -26,6 +26,7 @@ use tracing::warn;
 use uuid::Uuid;
 
 use super::calls::{ApiServer, CallError};
+use crate::telemetry::log::hides;
 
 /// How many may wait to be sent; one more is dropped.
 const WAITING: usize = 512;
@@ -63,7 +64,7 @@ pub struct Told {
     pub resource_version: u64,
     /// What happened, in one word.
     pub reason: &'static str,
-    /// What happened, for a person; it is cut at 1024 bytes.
+    /// What happened, for a person; it is cut at 1024 bytes, and what hides or turns text is replaced.
     pub note: String,
 }
 
@@ -361,7 +362,9 @@ fn new(told: &Told, name: &str, skipped: u64) -> Value {
         1 => " (after 1 more write)".to_owned(),
         some => format!(" (after {some} more writes)"),
     };
-    let mut note = told.note.clone();
+    // A terminal shows it.
+    let shown = |c| if hides(c) { '\u{fffd}' } else { c };
+    let mut note: String = told.note.chars().map(shown).collect();
     let most = LONGEST_NOTE - more.len() - '…'.len_utf8();
     if note.len() > most {
         note.truncate(note.floor_char_boundary(most));
@@ -457,6 +460,12 @@ mod tests {
         let judged = (0..3000).map(|uid| known.judge(&told(uid, "x"), now));
         let sent = judged.filter(|judged| *judged == Judged::New).count();
         assert_eq!((sent, known.of.len()), (300, DEPLOYMENTS));
+    }
+
+    #[test]
+    fn what_hides_or_turns_text_is_replaced_in_a_note() {
+        let event = new(&told(1, "ali\u{202e}ce: 3 → 10\n"), "e1", 0);
+        assert_eq!(event["message"], "ali\u{fffd}ce: 3 → 10\u{fffd}");
     }
 
     #[test]

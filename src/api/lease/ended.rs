@@ -6,7 +6,7 @@ use crate::{
     audit::{Audit, Record},
     kubernetes::{Deployments, FieldOwner, NOT_REVERTED, Settled, There, Told},
     leases::{End, Lease},
-    telemetry::{log::hides, metrics::LeaseMetrics},
+    telemetry::metrics::LeaseMetrics,
 };
 
 /// Tells, everywhere, of a lease that has ended; of one that hasn't nothing.
@@ -162,15 +162,13 @@ fn event(
     why: &str,
 ) {
     let holder = &lease.holder;
-    // A terminal shows them.
-    let shown = |c| if hides(c) { '\u{fffd}' } else { c };
     deployments.tell(|| Told {
         namespace: lease.namespace.clone(),
         name: lease.name.clone(),
         uid: lease.uid,
         resource_version: version.unwrap_or_default(),
         reason,
-        note: format!("{holder}: {why}").chars().map(shown).collect(),
+        note: format!("{holder}: {why}"),
     });
 }
 
