@@ -33,6 +33,8 @@ export class Grid {
   #height = 36;
   #frame = 0;
   #anchor = -1;
+  /** Whose row was pressed last. */
+  #pressed;
 
   /** `on` has `open(row)`, `change(row)`, `chosen()`, `visible(rows)`, `sort(column)`. */
   constructor(rows, shown, on) {
@@ -48,6 +50,7 @@ export class Grid {
     );
     this.element.addEventListener("scroll", () => this.draw(), { passive: true });
     this.element.addEventListener("keydown", (event) => this.#key(event));
+    this.#body.addEventListener("pointerdown", (event) => (this.#pressed = this.#shownAt(event)?.key));
     this.#body.addEventListener("click", (event) => this.#click(event));
     new ResizeObserver(() => this.draw()).observe(this.element);
   }
@@ -256,14 +259,21 @@ export class Grid {
     this.draw();
   }
 
-  #click(event) {
+  /** The row element of an event, with what it shows. */
+  #shownAt(event) {
     const element = event.target.closest(".row");
-    const shown = this.#pool.find((one) => one.element === element);
+    return this.#pool.find((one) => one.element === element);
+  }
+
+  #click(event) {
+    const shown = this.#shownAt(event);
     if (!shown) return;
     // What was painted is what was meant, wherever its row is by now; another Deployment may have its place or its number.
     const list = this.#shown.list;
     const place = list[shown.place] === shown.row ? shown.place : list.indexOf(shown.row);
-    if (place < 0 || shown.key === "" || this.#rows.keys[shown.row] !== shown.key) {
+    // One that took its place between press and release wasn't meant. What clicks without a pointer has pressed nothing.
+    const other = event.pointerType && this.#pressed !== shown.key;
+    if (other || place < 0 || shown.key === "" || this.#rows.keys[shown.row] !== shown.key) {
       shown.chosen = undefined;
       return this.draw();
     }

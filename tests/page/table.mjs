@@ -61,5 +61,25 @@ run(async () => {
   await until("a new Deployment", async () => (await names(page))[0] === "aaa/first");
   await step("delete", "aaa", "first");
   await until("one less", async () => (await names(page)).join() === all.join());
+
+  // Whoever has pressed a row has not meant the one that takes its place before the release.
+  const pressed = page.locator("#grid .body .row[aria-rowindex='4']");
+  same((await rows(page))[2].name, "web/cart", "what is pressed");
+  for (const part of [".name", ".choose"]) {
+    await pressed.locator(part).hover();
+    await page.mouse.down();
+    await step("create", "aaa", "first", 1);
+    await until("another in its place", async () => (await rows(page))[2].name === "batch/worker");
+    await page.mouse.up();
+    await page.waitForTimeout(300);
+    same(await page.locator(".details:not([hidden])").count(), 0, "what was opened");
+    same(await page.locator("#grid .body .row input:checked").count(), 0, "what was selected");
+    await step("delete", "aaa", "first");
+    await until("it is back", async () => (await rows(page))[2].name === "web/cart");
+  }
+  await pressed.locator(".choose").click();
+  await page.locator("#chosen", { hasText: "1 selected" }).waitFor();
+  await pressed.locator(".name").click();
+  await page.locator(".details:not([hidden]) h2", { hasText: "cart" }).waitFor();
   check((await page.locator("#namespace option").allInnerTexts()).join() === "All namespaces,batch,web", "the namespaces");
 });

@@ -13,6 +13,6 @@ mod services;
 mod volumes;
 
 pub(crate) use kubelet::Kubelet;
-pub(crate) use network::{Network, in_a_network};
+pub(crate) use network::{Network, in_a_network, in_a_quiet_network};
 pub(crate) use rendered_pod::RenderedPod;
 pub(crate) use services::Services;

@@ -18,9 +18,10 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use crate::support::skipped;
 
 /// Holds the namespace until its input ends, which is when this process does. kube-apiserver looks for a default route, whose other
-/// end is nobody's.
+/// end is nobody's. With IPv6 it would have one more address after a while, which a browser takes for another network.
 const HOLDER: &str = "ip link set lo up &&
     ip link add uplink type veth peer name nowhere &&
+    for end in uplink nowhere; do echo 1 >/proc/sys/net/ipv6/conf/$end/disable_ipv6 || true; done 2>/dev/null &&
     ip address add 192.0.2.1/24 dev uplink && ip link set nowhere up && ip link set uplink up &&
     ip route add default via 192.0.2.254 && echo up && exec cat";
 
@@ -48,7 +49,7 @@ impl Drop for Network {
 }
 
 impl Network {
-    /// `None`, said aloud, where this machine doesn't let a test make one; in CI it has to.
+    /// `None` where this machine doesn't let a test make one; in CI it has to.
     fn create() -> Option<Self> {
         let tried = Command::new("unshare")
             .args([
@@ -65,9 +66,6 @@ impl Network {
             assert!(
                 std::env::var_os("CI").is_none(),
                 "root, unshare, nsenter, setpriv and ip are needed: apt-get install util-linux iproute2"
-            );
-            skipped(
-                "without root, unshare, nsenter, setpriv and ip there is no network of the test's own for Pods",
             );
             return None;
         }
@@ -113,19 +111,35 @@ impl Network {
 /// Runs a test in a network of its own, where this machine lets it.
 pub(crate) fn in_a_network<F: Future<Output = ()>>(test: impl FnOnce(Arc<Network>) -> F + Send) {
     let Some(network) = Network::create().map(Arc::new) else {
+        skipped(
+            "without root, unshare, nsenter, setpriv and ip there is no network of the test's own for Pods",
+        );
         return;
     };
+    run(Some(&network), || test(Arc::clone(&network)));
+}
+
+/// Runs a test in a network that nothing else of this machine changes, or in the machine's where none can be made.
+pub(crate) fn in_a_quiet_network<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send) {
+    run(Network::create().as_ref(), test);
+}
+
+/// Runs a test on a thread of its own, which has the name of this one for panics.
+fn run<F: Future<Output = ()>>(network: Option<&Network>, test: impl FnOnce() -> F + Send) {
+    let name = thread::current().name().unwrap_or_default().to_owned();
     let ended = thread::scope(|scope| {
-        let inside = scope.spawn(|| {
-            network.enter();
+        let inside = thread::Builder::new().name(name).spawn_scoped(scope, || {
+            if let Some(network) = network {
+                network.enter();
+            }
             // Its threads are started by this one.
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(2)
                 .enable_all()
                 .build();
-            runtime.unwrap().block_on(test(Arc::clone(&network)));
+            runtime.unwrap().block_on(test());
         });
-        inside.join()
+        inside.unwrap().join()
     });
     if let Err(panic) = ended {
         std::panic::resume_unwind(panic);

@@ -2,7 +2,8 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Command as Built, Stdio},
+    sync::OnceLock,
     time::Duration,
 };
 
@@ -15,7 +16,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::support::skipped;
+use crate::{node::in_a_quiet_network, support::skipped};
 
 /// How long a case may take, on a machine that does much else.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -26,18 +27,34 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The folder of what drives a browser; `None` where it can't be had, which a pipeline must not take.
-async fn tools() -> Option<PathBuf> {
-    let build = Command::new(root().join("tests/page/build"));
-    let output = { build }.stdin(Stdio::null()).kill_on_drop(true).output();
-    let output = timeout(PATIENCE, output).await.unwrap().unwrap();
-    if output.status.success() {
-        return Some(String::from_utf8_lossy(&output.stdout).trim().into());
+/// The folder of what drives a browser, which is built once; `None` where it can't be had, which a pipeline must not take.
+fn tools() -> Option<&'static Path> {
+    static TOOLS: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let tools = TOOLS.get_or_init(|| {
+        let build = root().join("tests/page/build");
+        let output = Built::new(build).stdin(Stdio::null()).output().unwrap();
+        let text = |bytes| String::from_utf8_lossy(bytes).trim().to_owned();
+        match output.status.success() {
+            true => Ok(text(&output.stdout).into()),
+            false => Err(text(&output.stderr)),
+        }
+    });
+    match tools {
+        Ok(folder) => Some(folder),
+        Err(errors) => {
+            assert!(std::env::var_os("CI").is_none(), "{errors}");
+            skipped(&format!("no browser shows the page: {errors}"));
+            None
+        }
     }
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(std::env::var_os("CI").is_none(), "{errors}");
-    skipped(&format!("no browser shows the page: {errors}"));
-    None
+}
+
+/// Runs a test with a browser, in a network that stays as it is: a browser closes its connections when that changes.
+pub(super) fn seen<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send) {
+    // What installs something needs the machine's network.
+    if tools().is_some() {
+        in_a_quiet_network(test);
+    }
 }
 
 /// What a case knows: where the server is, and whose certificate the browser has, alice's.
@@ -60,7 +77,7 @@ pub(super) async fn play(
     world: &Value,
     mut step: impl AsyncFnMut(&str, &[Value]) -> Value,
 ) {
-    let Some(tools) = tools().await else { return };
+    let tools = tools().unwrap();
     let _turn = TURNS.acquire().await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| world[name].as_str().unwrap().to_owned();

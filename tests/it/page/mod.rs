@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use simkube::NewDeployment;
 
 use crate::support::{Client, Setup, SimCluster, TestServer, eventually};
-use browser::{play, world};
+use browser::{play, seen, world};
 
 /// A cluster in which something can be seen, and a server of it.
 async fn served() -> (SimCluster, TestServer) {
@@ -190,72 +190,74 @@ async fn the_page_and_its_files_are_served_to_everybody_with_a_certificate_and_n
     }
 }
 
-#[tokio::test]
-async fn the_table_shows_finds_sorts_and_follows() {
-    plays("table.mjs").await;
+#[test]
+fn the_table_shows_finds_sorts_and_follows() {
+    seen(|| plays("table.mjs"));
 }
 
-#[tokio::test]
-async fn a_filter_of_what_a_list_does_not_tell_says_of_how_many_rows_it_is_true_and_looks_at_the_others()
- {
-    plays("filters.mjs").await;
+#[test]
+fn a_filter_of_what_a_list_does_not_tell_says_of_how_many_rows_it_is_true_and_looks_at_the_others()
+{
+    seen(|| plays("filters.mjs"));
 }
 
-#[tokio::test]
-async fn a_count_is_checked_confirmed_and_set_and_its_rollout_is_seen_to_move() {
-    plays("change.mjs").await;
+#[test]
+fn a_count_is_checked_confirmed_and_set_and_its_rollout_is_seen_to_move() {
+    seen(|| plays("change.mjs"));
 }
 
-#[tokio::test]
-async fn whoever_was_faster_is_named_and_nothing_is_overwritten() {
-    plays("conflict.mjs").await;
+#[test]
+fn whoever_was_faster_is_named_and_nothing_is_overwritten() {
+    seen(|| plays("conflict.mjs"));
 }
 
-#[tokio::test]
-async fn everything_can_be_done_without_a_mouse() {
-    plays("keyboard.mjs").await;
+#[test]
+fn everything_can_be_done_without_a_mouse() {
+    seen(|| plays("keyboard.mjs"));
 }
 
-#[tokio::test]
-async fn no_view_is_inaccessible_in_dark_in_light_or_on_a_phone() {
-    plays("accessible.mjs").await;
+#[test]
+fn no_view_is_inaccessible_in_dark_in_light_or_on_a_phone() {
+    seen(|| plays("accessible.mjs"));
 }
 
-#[tokio::test]
-async fn who_may_only_list_and_look_sees_changes_and_is_offered_nothing_that_would_be_refused() {
-    let sim = SimCluster::start().await;
-    sim.create("web", "shop", 3);
-    let looking = [Verb::List, Verb::Get].into_iter().collect();
-    let setup = Setup {
-        authorization: Authorization::Any(looking),
-        ..Setup::new(sim.kubeconfig())
-    };
-    let server = setup.healthy().await;
-    let world = world(server.address, &server.files);
-    play("looking.mjs", &world, async |step, details| {
-        usual(&sim, &server, step, details).await
-    })
-    .await;
+#[test]
+fn who_may_only_list_and_look_sees_changes_and_is_offered_nothing_that_would_be_refused() {
+    seen(async || {
+        let sim = SimCluster::start().await;
+        sim.create("web", "shop", 3);
+        let looking = [Verb::List, Verb::Get].into_iter().collect();
+        let setup = Setup {
+            authorization: Authorization::Any(looking),
+            ..Setup::new(sim.kubeconfig())
+        };
+        let server = setup.healthy().await;
+        let world = world(server.address, &server.files);
+        play("looking.mjs", &world, async |step, details| {
+            usual(&sim, &server, step, details).await
+        })
+        .await;
+    });
 }
 
-#[tokio::test]
-async fn many_are_set_in_one_go_and_undone_but_for_what_others_changed() {
-    plays("batch.mjs").await;
+#[test]
+fn many_are_set_in_one_go_and_undone_but_for_what_others_changed() {
+    seen(|| plays("batch.mjs"));
 }
 
-#[tokio::test]
-async fn times_have_zones_and_are_written_as_in_a_terminal() {
-    plays("times.mjs").await;
+#[test]
+fn times_have_zones_and_are_written_as_in_a_terminal() {
+    seen(|| plays("times.mjs"));
 }
 
-#[tokio::test]
-async fn views_have_addresses_with_back_and_forward() {
-    plays("addresses.mjs").await;
+#[test]
+fn views_have_addresses_with_back_and_forward() {
+    seen(|| plays("addresses.mjs"));
 }
 
-#[tokio::test]
-async fn ready_counts_move_and_the_history_names_who_changed_what() {
-    plays("history.mjs").await;
+#[test]
+fn ready_counts_move_and_the_history_names_who_changed_what() {
+    seen(|| plays("history.mjs"));
 }
 
 /// The same where counts can be leased.
@@ -278,47 +280,48 @@ async fn plays_with_leases(case: &str) {
     .await;
 }
 
-#[tokio::test]
-async fn a_count_is_leased_extended_and_given_back() {
-    plays_with_leases("leases.mjs").await;
+#[test]
+fn a_count_is_leased_extended_and_given_back() {
+    seen(|| plays_with_leases("leases.mjs"));
 }
 
-#[tokio::test]
-async fn an_open_dialog_says_what_others_change_meanwhile_and_leaves_the_focus_alone() {
-    plays_with_leases("present.mjs").await;
+#[test]
+fn an_open_dialog_says_what_others_change_meanwhile_and_leaves_the_focus_alone() {
+    seen(|| plays_with_leases("present.mjs"));
 }
 
-#[tokio::test]
-async fn a_batch_says_what_becomes_of_leases_of_what_was_refused_and_of_what_changed_since_its_check()
- {
-    plays_with_leases("batch_leases.mjs").await;
+#[test]
+fn a_batch_says_what_becomes_of_leases_of_what_was_refused_and_of_what_changed_since_its_check() {
+    seen(|| plays_with_leases("batch_leases.mjs"));
 }
 
-#[tokio::test]
-async fn no_key_leaves_the_focus_nowhere_in_any_view() {
-    plays_with_leases("focus.mjs").await;
+#[test]
+fn no_key_leaves_the_focus_nowhere_in_any_view() {
+    seen(|| plays_with_leases("focus.mjs"));
 }
 
-#[tokio::test]
-async fn over_a_bad_network_nothing_is_sent_twice_and_no_write_is_lost_silently() {
-    plays_with_leases("network.mjs").await;
+#[test]
+fn over_a_bad_network_nothing_is_sent_twice_and_no_write_is_lost_silently() {
+    seen(|| plays_with_leases("network.mjs"));
 }
 
-#[tokio::test]
-async fn a_read_only_server_is_told_of_before_anybody_tries_to_set_a_count() {
-    let sim = SimCluster::start().await;
-    sim.create("web", "shop", 3);
-    let setup = Setup {
-        writes: WriteRules {
-            read_only: true,
-            ..WriteRules::default()
-        },
-        ..Setup::new(sim.kubeconfig())
-    };
-    let server = setup.healthy().await;
-    let world = world(server.address, &server.files);
-    play("read_only.mjs", &world, async |step, details| {
-        usual(&sim, &server, step, details).await
-    })
-    .await;
+#[test]
+fn a_read_only_server_is_told_of_before_anybody_tries_to_set_a_count() {
+    seen(async || {
+        let sim = SimCluster::start().await;
+        sim.create("web", "shop", 3);
+        let setup = Setup {
+            writes: WriteRules {
+                read_only: true,
+                ..WriteRules::default()
+            },
+            ..Setup::new(sim.kubeconfig())
+        };
+        let server = setup.healthy().await;
+        let world = world(server.address, &server.files);
+        play("read_only.mjs", &world, async |step, details| {
+            usual(&sim, &server, step, details).await
+        })
+        .await;
+    });
 }
