@@ -115,6 +115,12 @@ impl Lease {
         seen.uid == self.uid && (seen.only(&self.mark) || self.changes_nothing(seen))
     }
 
+    /// Whether a count that somebody sets ends it: not if its own isn't there any more, which has ended it before, nor if the count stays
+    /// as it is and is the one that it goes back to.
+    pub fn ends_by(&self, uid: Uuid, from: i32, to: i32) -> bool {
+        uid == self.uid && from == self.replicas && (from != to || to != self.previous)
+    }
+
     /// Whether it is of the count that was there beforehand, and still is: whoever has set that, there is nothing to go back to.
     fn changes_nothing(&self, seen: &Seen) -> bool {
         self.replicas == self.previous && seen.replicas == self.previous

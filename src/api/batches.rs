@@ -39,9 +39,9 @@ const MOST: usize = 250;
 /// The largest body of these calls, in bytes, unless `limits.sizes.body` is larger: twice a snapshot of the most with the longest
 /// names.
 const LARGEST_BODY: usize = 256 * 1024;
-/// What is reserved for the answer of a batch while it runs, in bytes for each Deployment: its result with warnings or an error, and
-/// its part of the snapshot.
-const ANSWER: usize = 4 * 1024;
+/// What is reserved for the answer of a batch while it runs, in bytes for each Deployment: its result with warnings and a lease or an
+/// error, and its part of the snapshot.
+const ANSWER: usize = 6 * 1024;
 
 impl<B> Incoming<'_, B>
 where

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     access::{Caller, Verb},
     kubernetes::{Details, WriteError, WriteRequest, Written},
+    leases::Lease,
     store::{Record, Snapshot},
 };
 
@@ -230,6 +231,14 @@ impl Parameter for Replicas {
 
     fn count(&self, written: &Written<i32>) -> Option<i32> {
         Some(written.now)
+    }
+
+    fn lease_before<'a>(
+        &self,
+        known: Option<&'a Lease>,
+        written: &'a Written<i32>,
+    ) -> Option<&'a Lease> {
+        known.filter(|lease| lease.ends_by(written.uid, written.previous, written.now))
     }
 
     fn log_applied(&self, write: &Write<Self>, written: &Written<i32>, result: &'static str) {

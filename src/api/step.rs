@@ -18,6 +18,7 @@ use super::{
 use crate::{
     access::Verb,
     kubernetes::{Details, WriteError, WriteRequest, Written},
+    leases::Lease,
     store::Record,
 };
 
@@ -172,6 +173,14 @@ impl Parameter for Step {
 
     fn count(&self, written: &Written<i32>) -> Option<i32> {
         Replicas.count(written)
+    }
+
+    fn lease_before<'a>(
+        &self,
+        known: Option<&'a Lease>,
+        written: &'a Written<i32>,
+    ) -> Option<&'a Lease> {
+        Replicas.lease_before(known, written)
     }
 
     fn log_applied(&self, write: &Write<Self>, written: &Written<i32>, result: &'static str) {

@@ -12,20 +12,19 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Response, header, request::Parts};
+use http::{HeaderMap, Response, request::Parts};
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
+use asked::wish;
 pub(super) use asked::{Asked, refused, writable};
 
 use super::{
     Api, ApiError, Body, audit, authorization,
     limits::{self, Charged},
-    overtaken,
-    path::valid_names,
-    preconditions,
-    request::{dry_run, json_content, whole_body},
+    overtaken, preconditions,
+    request::dry_run,
     standing,
 };
 use crate::{
@@ -33,6 +32,7 @@ use crate::{
     audit::Unrecorded,
     generation::Session,
     kubernetes::{Details, Told, WriteError, WriteRequest, Written},
+    leases::Lease,
     telemetry::request::Ids,
 };
 
@@ -149,6 +149,15 @@ pub(super) trait Parameter: Send + Sync + Sized + 'static {
 
     /// The count that was set, if it is one that others may set too.
     fn count(&self, _: &Written<Self::State>) -> Option<i32> {
+        None
+    }
+
+    /// The lease that it has ended or renewed, or would have, `known` being the one that this server knows of beforehand.
+    fn lease_before<'a>(
+        &self,
+        _known: Option<&'a Lease>,
+        _written: &'a Written<Self::State>,
+    ) -> Option<&'a Lease> {
         None
     }
 
@@ -275,36 +284,6 @@ where
     }
 }
 
-/// What is asked for: media type, body, reason, names and the body's content are judged in this order.
-async fn wish<P, B>(
-    api: &Api,
-    origin: &Origin,
-    parameter: &P,
-    names: (&str, &str),
-    request: &Parts,
-    content: &mut B,
-) -> Result<P::Wish, ApiError>
-where
-    P: Parameter,
-    B: http_body::Body<Data = Bytes> + Unpin,
-    B::Error: std::fmt::Display,
-{
-    let untyped = P::BODY_OPTIONAL && !request.headers.contains_key(header::CONTENT_TYPE);
-    if !untyped {
-        json_content(&request.headers)?;
-    }
-    let most = origin.caller.rules.limits.sizes.body;
-    let body = whole_body(api, &origin.caller, request, content, most).await?;
-    if untyped && !body.is_empty() {
-        return Err(ApiError::UnsupportedMediaType);
-    }
-    origin.reason.clone()?;
-    preconditions::valid(&request.headers)?;
-    valid_names(names)?;
-    parameter.valid()?;
-    parameter.wish(&body)
-}
-
 /// A write that is judged on what the cluster has, sent, waited for and logged.
 pub(super) struct Write<P: Parameter> {
     pub(super) api: Arc<Api>,
@@ -315,6 +294,8 @@ pub(super) struct Write<P: Parameter> {
     pub(super) headers: HeaderMap,
     parameter: P,
     charged: Charged,
+    /// The Deployment's lease, as far as this server knew of one before it was sent.
+    pub(super) lease: Option<Lease>,
     /// The rule that allowed it, as it was judged last.
     rule: Mutex<Option<String>>,
     /// The Deployment's uid and count that let it be sent last.

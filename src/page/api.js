@@ -94,7 +94,7 @@ async function answered(method, path, options) {
   }
 }
 
-/** A read that is worth asking again: after the seconds that the server names, or ever later, three times in all. */
+/** A read that is worth asking again while the server is in reach: after the seconds that it names, or ever later, three times in all. */
 export async function read(path, options = {}) {
   for (let attempt = 1; ; attempt++) {
     try {
@@ -103,6 +103,7 @@ export async function read(path, options = {}) {
       const again = error instanceof NoAnswer || [429, 503].includes(error.status);
       if (!again || attempt === 3 || options.signal?.aborted) throw error;
       await pause(error.retryAfter ? Math.min(error.retryAfter, 10) : 0.4 * 2 ** attempt, options.signal);
+      if (reach.lost) throw error;
     }
   }
 }

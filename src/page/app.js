@@ -59,9 +59,6 @@ const leases = new Leases(rows, {
   why: whyLocked,
   visible: (visible) => owners.see(visible),
 });
-const leaseOf = (namespace, name) => leases.of(namespace, name);
-/** What a batch asks for beyond its Deployments. */
-const forBatches = { me, leaseOf, readLeases: () => leases.load() };
 const owners = new Owners(rows, who, () => (learnt(), leases.learnt()));
 const details = new Details({
   me,
@@ -75,7 +72,7 @@ const details = new Details({
     remember();
     focusAgain(from);
   },
-  leases: () => ({ of: leaseOf, readAt: leases.readAt, load: () => leases.load() }),
+  leases: () => ({ of: (namespace, name) => leases.of(namespace, name), readAt: leases.readAt, load: () => leases.load() }),
 });
 let view = "deployments";
 
@@ -241,10 +238,10 @@ function changeChosen() {
   const why = whyNotChosen(chosen.length, chosen.filter((row) => whyLocked(row)).length);
   if (why) return announce(why);
   const items = chosen.map((row) => ({ namespace: rows.namespaces[row], name: rows.names[row], replicaCount: rows.desired[row] }));
-  changeMany(items, tellUndo, forBatches);
+  changeMany(items, tellUndo, me);
 }
 
-const undoSome = () => (me.mayScale ? undo(tellUndo, forBatches) : announce(me.whyNot));
+const undoSome = () => (me.mayScale ? undo(tellUndo) : announce(me.whyNot));
 
 const tellUndo = () => {
   $("undo").dataset.count = snapshots().length;

@@ -1,7 +1,7 @@
 // Many counts in one go: what would become of each, a confirmation, what became of each, and the way back.
 
-import { call, NoAnswer, pause, sentence } from "./api.js";
-import { alertOf, buttons, detailOf, field, form, headerText, openDialog, ownerInWords, staysLeased, timeField, typed, waiting, warning } from "./dialog.js";
+import { call, NoAnswer, sentence } from "./api.js";
+import { alertOf, buttons, detailOf, field, form, headerText, openDialog, ownerInWords, timeField, typed, waiting, warning, whoseLease } from "./dialog.js";
 import { announce, button, el, setText, timeOf } from "./dom.js";
 import { hear, newsLine } from "./present.js";
 import { clock, duration, seconds, WRITTEN } from "./times.js";
@@ -33,14 +33,11 @@ function keep(snapshot) {
   }
 }
 
-/**
- * Opens the dialog for these Deployments, `{ namespace, name, replicaCount }` each. `page` has `me`, who looks, `leaseOf(namespace, name)`,
- * what is known of leases, and `readLeases()`, which reads them anew.
- */
-export function changeMany(items, done, page) {
+/** Opens the dialog for these Deployments, `{ namespace, name, replicaCount }` each. `me` is who looks. */
+export function changeMany(items, done, me) {
   const dialog = openDialog(items.length === 1 ? "Set 1 Deployment" : `Set ${items.length} Deployments`, { wide: true });
   const live = { heard: null };
-  ask({ dialog, items, done, page, live }, {});
+  ask({ dialog, items, done, me, live }, {});
   hear(({ namespace, name, replicaCount, gone }) => {
     const one = items.find((item) => item.namespace === namespace && item.name === name);
     if (!one || (!gone && one.replicaCount === replicaCount)) return;
@@ -81,7 +78,7 @@ function ask(of, wish, wrong) {
       table,
       news,
       field("New count of each", count),
-      timeField(time, `Empty: until somebody sets another. Otherwise they go back by themselves. It is ${WRITTEN}.`, of.page.me),
+      timeField(time, `Empty: until somebody sets another. Otherwise they go back by themselves. It is ${WRITTEN}.`, of.me),
       field("Reason", reason),
       said,
       buttons(button("Cancel", dialog.close), el("button", { type: "submit", class: "primary" }, "Check")),
@@ -137,34 +134,22 @@ async function check(of, wish) {
   of.dialog.show(waiting("Asking the server …"));
   // The same in the write: what it will have to be undone by is known before it is made.
   const key = crypto.randomUUID();
-  await fresh(of);
   const { results, restorable, refused } = await send("/batches", itemsOf(of, wish), timeWished(wish), { reason: wish.reason, key, dryRun: true });
   if (of.dialog.signal.aborted) return;
   if (refused) return ask(of, wish, alertOf(sentence(refused)));
-  const leases = leasesOf(of, results);
-  confirm({ ...of, key, planned: restorable, leases }, wish, results);
-}
-
-/** Reads the leases anew, which the page knows from some seconds ago; without them it goes on all the same. */
-const fresh = (of) => Promise.race([of.page.readLeases(), pause(3)]);
-
-/** The leases of these, by their names, as they are known now. */
-function leasesOf({ page }, all) {
-  return new Map(all.map((one) => [keyOf(one), page.leaseOf(one.namespace, one.name)]).filter(([, lease]) => lease));
+  confirm({ ...of, key, planned: restorable }, wish, results);
 }
 
 function confirm(of, wish, would) {
   const { dialog } = of;
   const count = Number(wish.count);
   const able = would.filter((one) => !one.error);
-  const leased = wish.time !== "";
-  const words = (one) => leaseInWords(of.leases.get(keyOf(one)), one, leased ? "renews" : "ends");
-  const ends = able.map(words).filter(Boolean).length;
+  const ends = able.filter((one) => one.leaseBefore).length;
   const time = wish.time ? `, for ${duration(seconds(wish.time))}` : "";
   const yes = el("button", { type: "submit", class: count === 0 ? "primary danger" : "primary", autofocus: true }, `Set ${able.length} to ${count}`);
   const zero = count === 0 && able.length > 0 && typed(String(able.length), `This stops every Pod of them. Type ${able.length} to go on`, yes);
   yes.disabled ||= able.length === 0;
-  const table = list(would.map((one) => outcome(one, words(one))));
+  const table = list(would.map((one) => outcome(one, leaseInWords(one, "renews", "ends"))));
   const news = newsLine();
   of.live.heard = marking(of, would, [...table.querySelectorAll("td")], news);
   // What the stream told while the check was under way.
@@ -219,20 +204,18 @@ function marking({ dialog, items, live }, would, cells, news) {
   return heard;
 }
 
-/** What a write does to a lease, or has done; an empty text where there is none. */
-function leaseInWords(lease, one, verb) {
-  // A lease whose count isn't there any more is over.
-  if (one.error || !lease || lease.replicaCount !== one.previousReplicaCount) return "";
-  const whose = `${verb} ${lease.holder}'s lease`;
-  if (verb.startsWith("renew")) return `${whose}, then ${lease.previousReplicaCount}`;
-  if (staysLeased(lease, one.previousReplicaCount, one.replicaCount)) return "";
-  return lease.previousReplicaCount === one.replicaCount ? whose : `${whose}, does not go back to ${lease.previousReplicaCount}`;
+/** What a write does to the lease that there is, or has done, in these verbs; an empty text where there is none. */
+function leaseInWords({ leaseBefore: lease, until, replicaCount }, renews, ends) {
+  if (!lease) return "";
+  const whose = whoseLease(lease);
+  if (until) return `${renews} ${whose}, then ${lease.previousReplicaCount}`;
+  return lease.previousReplicaCount === replicaCount ? `${ends} ${whose}` : `${ends} ${whose}, does not go back to ${lease.previousReplicaCount}`;
 }
 
-/** The same of what was written, where it may be a lease that the check didn't know of. */
-function leaseBecame(one, before, atCheck) {
-  const words = leaseInWords(before, one, one.until ? "renewed" : "ended");
-  return words && atCheck && atCheck.get(keyOf(one))?.takenAt !== before.takenAt ? `${words}: it began after the check` : words;
+/** The same of what was written over what was `planned`, which may not have known of the lease. */
+function leaseBecame(one, planned) {
+  const words = leaseInWords(one, "renewed", "ended");
+  return words && planned?.leaseBefore?.takenAt !== one.leaseBefore.takenAt ? `${words}: it began after the check` : words;
 }
 
 async function write(of, wish, would) {
@@ -247,8 +230,6 @@ async function write(of, wish, would) {
   // A tab that is closed or loaded anew meanwhile has its way back.
   const known = planned.filter((one) => able.has(keyOf(one)));
   if (known.length) keep({ id: key, takenAt: new Date().toISOString(), words: `${items.length} ${to}, not known to have ended`, items: known });
-  await fresh(of);
-  const before = leasesOf(of, items);
   const { results, restorable, refused } = await send("/batches", items, timeWished(wish), { reason: wish.reason, key, planned: known, progress: tell });
   if (refused) {
     keep({ id: key, items: [] });
@@ -257,7 +238,7 @@ async function write(of, wish, would) {
   const lost = wish.time ? "if they were, they go back by themselves." : "and what they were isn't kept: look at them before you go on.";
   // What the check left as it is has nothing to be brought back to.
   const stays = (one) => able.get(keyOf(one))?.changed === false;
-  const more = (one) => [leaseBecame(one, before.get(keyOf(one)), of.leases), otherThan(able.get(keyOf(one)), one)].filter(Boolean).join("; ");
+  const more = (one) => [leaseBecame(one, able.get(keyOf(one))), otherThan(able.get(keyOf(one)), one)].filter(Boolean).join("; ");
   const left = would.filter((one) => one.error);
   ended({ ...of, id: key, lost, stays, more, left }, results, restorable, `${changedOf(results)} set ${to}`);
 }
@@ -284,7 +265,7 @@ function sums(results) {
 }
 
 /** `of.lost` tells what to do about those of which nobody knows and nothing is kept. */
-function ended({ dialog, done, page, id, lost, stays = () => false, more, left = [] }, results, restorable, words) {
+function ended({ dialog, done, id, lost, stays = () => false, more, left = [] }, results, restorable, words) {
   const out = left.length ? `, ${left.length} left out` : "";
   const snapshot = { id, takenAt: new Date().toISOString(), words: `${words}${sums(results)}${out}`, items: restorable };
   keep(snapshot);
@@ -303,14 +284,14 @@ function ended({ dialog, done, page, id, lost, stays = () => false, more, left =
     list([...results.map((one) => outcome(one, more(one))), ...left.map((one) => outcome({ ...one, error: `left out, as the check refused it: ${one.error}` }))]),
     buttons(
       restorable.length > 0 && button("Download snapshot", () => download(snapshot)),
-      restorable.length > 0 && button("Undo…", () => (dialog.close(), restore(snapshot, done, page))),
+      restorable.length > 0 && button("Undo…", () => (dialog.close(), restore(snapshot, done))),
       button("Close", dialog.close, { class: "primary", autofocus: true }),
     ),
   );
 }
 
 /** Shows what can be undone: this tab's batches, and a snapshot out of a file. */
-export function undo(done, page) {
+export function undo(done) {
   const dialog = openDialog("Undo", { wide: true });
   const said = el("div");
   const file = el("input", { type: "file", accept: ".json,application/json" });
@@ -319,7 +300,7 @@ export function undo(done, page) {
       const { takenAt, items } = JSON.parse(await file.files[0].text());
       if (!Array.isArray(items) || items.length === 0) throw new Error("nothing in it");
       dialog.close();
-      restore({ takenAt, items, words: file.files[0].name }, done, page);
+      restore({ takenAt, items, words: file.files[0].name }, done);
     } catch {
       said.replaceChildren(alertOf("This file is no snapshot of a batch."));
     }
@@ -335,7 +316,7 @@ export function undo(done, page) {
           {},
           el("span", {}, timeOf(one.takenAt), `: ${one.words}`),
           button("Download", () => download(one)),
-          button("Undo…", () => (dialog.close(), restore(one, done, page)), { class: "primary" }),
+          button("Undo…", () => (dialog.close(), restore(one, done)), { class: "primary" }),
         ),
       ),
     ),
@@ -345,38 +326,35 @@ export function undo(done, page) {
   );
 }
 
-async function restore(snapshot, done, page) {
+async function restore(snapshot, done) {
   const dialog = openDialog("Undo", { wide: true });
-  const of = { dialog, done, page, lost: "undo once more, which leaves alone what is as it was already." };
+  const of = { dialog, done, lost: "undo once more, which leaves alone what is as it was already." };
   const go = async (dryRun) => {
     dialog.show(waiting(dryRun ? "Asking the server …" : "Bringing back what was …"));
     return send("/batches/restore", snapshot.items, {}, { dryRun });
   };
-  await fresh(of);
   const { results, refused } = await go(true);
   if (dialog.signal.aborted) return;
   const wrong = refused && alertOf(sentence(refused));
   if (wrong) return dialog.show(wrong, buttons(button("Close", dialog.close)));
   const able = changedOf(results);
   const stops = results.filter((one) => one.changed && one.replicaCount === 0).length;
-  const leases = leasesOf(of, results);
-  // What is as it was already isn't written, and ends no lease.
-  const words = (one) => (one.changed === false ? "" : leaseInWords(leases.get(keyOf(one)), one, "ends"));
-  const ends = results.map(words).filter(Boolean).length;
+  const planned = new Map(results.map((one) => [keyOf(one), one]));
+  const ends = results.filter((one) => one.leaseBefore).length;
   const yes = el("button", { type: "submit", class: "primary", disabled: able === 0, autofocus: true }, `Bring back ${able}`);
   const zero = stops > 0 && typed(String(stops), `${stops} go to 0, which stops every Pod of them. Type ${stops} to go on`, yes);
   const write = async () => {
     if (yes.disabled) return;
     const { results: made, restorable, refused: why } = await go(false);
     if (why) return failedWhole(of, why, () => dialog.show(alertOf(sentence(why)), buttons(button("Close", dialog.close))));
-    ended({ ...of, more: (one) => (one.changed === false ? "" : leaseBecame(one, leases.get(keyOf(one)))) }, made, restorable, `${changedOf(made)} brought back`);
+    ended({ ...of, more: (one) => leaseBecame(one, planned.get(keyOf(one))) }, made, restorable, `${changedOf(made)} brought back`);
   };
   dialog.show(
     form(
       write,
       el("p", { class: "fromto" }, able ? `${able} of ${results.length} can be brought back.` : "Nothing is left to bring back."),
       ends > 0 && warning(`${leasedOnes(ends)}: this ends their leases, and what is brought back stays.`),
-      list(results.map((one) => outcome(one, words(one)))),
+      list(results.map((one) => outcome(one, leaseInWords(one, "renews", "ends")))),
       zero,
       able ? buttons(button("Cancel", dialog.close), yes) : buttons(button("Close", dialog.close, { class: "primary", autofocus: true })),
     ),
@@ -389,9 +367,7 @@ function outcome(one, lease = "") {
   if (one.error) return [title, one.error, "failed"];
   const same = one.changed === false ? "stays " : `${one.previousReplicaCount} → `;
   const until = one.until ? ` until ${clock(one.until)}` : "";
-  // Of a lease that the page knows it says the same, with its holder.
-  const warnings = (one.warnings ?? []).filter((words) => !lease.includes("'s lease") || !words.startsWith("this ends the Deployment's lease"));
-  const more = [lease, ...warnings].filter(Boolean);
+  const more = [lease, ...(one.warnings ?? [])].filter(Boolean);
   const late = one.status === 202 ? ["this server's copy hasn't caught up yet"] : [];
   return [title, [`${same}${one.replicaCount}${until}`, ...more, ...late].join("; "), more.length ? "warned" : "ok"];
 }

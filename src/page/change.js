@@ -1,7 +1,7 @@
 // Changing one count: what is there, what is wanted, what the server says to it, a confirmation, the write, the rollout.
 
 import { call, NoAnswer, pathOf, pause, sentence } from "./api.js";
-import { alertOf, allowedInWords, buttons, detailOf, field, form, headerText, openDialog, othersInWords, ownerInWords, staysLeased, timeField, typed, waiting, warning } from "./dialog.js";
+import { alertOf, allowedInWords, buttons, detailOf, field, form, headerText, openDialog, othersInWords, ownerInWords, timeField, typed, waiting, warning, whoseLease } from "./dialog.js";
 import { announce, button, el, fill, forbid, setText, timeOf } from "./dom.js";
 import { followPresent, inWords, isAnother, isSame, newsLine, newsOf, readPresent, tellsIn } from "./present.js";
 import { followRollout, rolloutBar } from "./rollout.js";
@@ -144,18 +144,13 @@ async function check(of, wish) {
   }
 }
 
-/** What a wish does to the lease that there is, and what is to be known of it; null if nothing is. */
-function leaseInWords({ detail }, from, count, leased, then) {
-  // A lease whose count isn't there any more is over.
-  const lease = detail.lease?.replicaCount === from ? detail.lease : null;
-  const ends = lease && !staysLeased(lease, from, count);
-  const back = then !== undefined && `When its time is over the count goes back to ${then}.`;
-  const words = leased
-    ? [lease && `This renews ${lease.holder}'s lease, from now on.`, back]
+/** What a checked wish would do to the lease that there is, and what is to be known of it; null if nothing is. */
+function leaseInWords({ leaseBefore, lease }, from, count) {
+  const words = lease
+    ? [leaseBefore && `This renews ${whoseLease(leaseBefore)}, from now on.`, `When its time is over the count goes back to ${lease.previousReplicaCount}.`]
     : [
-        ends && `This ends ${lease.holder}'s lease: ${count} stays${lease.previousReplicaCount === count ? "" : ` and does not go back to ${lease.previousReplicaCount}`}.`,
-        !ends && from === count && "It has that count already: nothing will be changed.",
-        detail.unread && "Whether it is leased isn't known: if it is, this ends the lease.",
+        leaseBefore && `This ends ${whoseLease(leaseBefore)}: ${count} stays${leaseBefore.previousReplicaCount === count ? "" : ` and does not go back to ${leaseBefore.previousReplicaCount}`}.`,
+        !leaseBefore && from === count && "It has that count already: nothing will be changed.",
       ];
   return words.filter(Boolean).join(" ") || null;
 }
@@ -167,7 +162,7 @@ function confirm(of, base, wish, would) {
   const from = would.previousReplicaCount ?? base.now;
   const leased = wish.time.trim() !== "";
   const time = leased ? `, for ${duration(seconds(wish.time))}` : "";
-  const lease = leaseInWords(base, from, count, leased, would.lease?.previousReplicaCount);
+  const lease = leaseInWords(would, from, count);
   const label = `Set to ${count}`;
   const yes = el("button", { type: "submit", class: count === 0 ? "primary danger" : "primary", autofocus: true }, label);
   const news = newsLine();
@@ -206,17 +201,16 @@ async function write(of, base, wish) {
     return refused(of, base, wish, error, true);
   }
   const count = Number(wish.count);
-  const { previousReplicaCount: from = base.now, lease } = written.body;
+  const { previousReplicaCount: from = base.now, lease, leaseBefore } = written.body;
   const until = lease ? ` until ${clock(lease.until)}` : "";
-  const was = base.detail.lease;
-  const ended = !lease && was?.replicaCount === from && !staysLeased(was, from, count) ? `; ${was.holder}'s lease has ended` : "";
-  announce((from === count && !lease ? `${title} stays at ${count}` : `${title} set from ${from} to ${count}${until}`) + ended);
+  const ended = !lease && leaseBefore && `${whoseLease(leaseBefore)} has ended`;
+  announce((from === count && !lease ? `${title} stays at ${count}` : `${title} set from ${from} to ${count}${until}`) + (ended ? `; ${ended}` : ""));
   if (dialog.signal.aborted) return;
   const bar = rolloutBar();
   const end = el("p", { class: "end", role: "status" });
   dialog.show(
     el("p", { class: "fromto" }, `${title}: `, el("strong", {}, from), " → ", el("strong", {}, count), until),
-    ended && warning(`${was.holder}'s lease has ended${was.previousReplicaCount === count ? "" : `: the count does not go back to ${was.previousReplicaCount}`}.`),
+    ended && warning(`${ended.replace(/^the/, "The")}${leaseBefore.previousReplicaCount === count ? "" : `: the count does not go back to ${leaseBefore.previousReplicaCount}`}.`),
     (written.body.warnings ?? []).map((words) => warning(`${words[0].toUpperCase()}${words.slice(1)}.`)),
     written.status === 202 && warning("Kubernetes has taken it; this server's copy hasn't caught up yet."),
     bar.element,

@@ -8,9 +8,11 @@ export function openDialog(title, { wide = false } = {}) {
   const heading = el("h2", { id: "dialog-title" }, title);
   const content = el("div", { class: "content" });
   const close = () => element.close();
+  // Whoever keeps Enter pressed has not read what comes next.
+  const onkeydown = (event) => event.key === "Enter" && event.repeat && event.preventDefault();
   const element = el(
     "dialog",
-    { "aria-labelledby": "dialog-title", class: wide ? "wide" : null, tabindex: -1 },
+    { "aria-labelledby": "dialog-title", class: wide ? "wide" : null, tabindex: -1, onkeydown },
     el("header", {}, heading, button("✕", close, { class: "quiet", "aria-label": "Close" })),
     content,
   );
@@ -40,9 +42,7 @@ export function form(onsubmit, ...children) {
     event.preventDefault();
     onsubmit();
   };
-  // Whoever keeps Enter pressed has not read what comes next.
-  const onkeydown = (event) => event.key === "Enter" && event.repeat && event.preventDefault();
-  return el("form", { onsubmit: submit, onkeydown, novalidate: true }, ...children);
+  return el("form", { onsubmit: submit, novalidate: true }, ...children);
 }
 
 /** Milliseconds after which it is said that an answer takes long. */
@@ -64,8 +64,8 @@ export function field(label, input, hint) {
   return el("div", { class: "field" }, el("label", { for: id }, label), input.parentElement ?? input, described);
 }
 
-/** Whether a count without a time leaves the lease: one that changed nothing, and goes back to that very count. */
-export const staysLeased = (lease, from, count) => from === count && lease.previousReplicaCount === count;
+/** A lease by its holder, who isn't told to everybody. */
+export const whoseLease = ({ holder }) => (holder ? `${holder}'s lease` : "the lease");
 
 /** The field of a lease's time; where there are no leases it isn't offered, and is said why. `me` may hear of that later. */
 export function timeField(time, hint, me) {

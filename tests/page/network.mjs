@@ -34,10 +34,25 @@ run(async () => {
   await page.keyboard.up("Enter");
   await page.waitForTimeout(1_000);
   same(writes, [], "writes of an Enter that is kept pressed");
+  // Its answer is held: what is pressed after that is meant for what it says.
+  await page.evaluate(() => {
+    const real = window.fetch;
+    const told = new Promise((resolve) => (window.tell = resolve));
+    window.fetch = async (...asked) => {
+      const answer = await real(...asked);
+      if (asked[1].method === "PUT" && !asked[0].includes("dryRun")) await told;
+      return answer;
+    };
+  });
   await passes(page, "dialog[open] > .content > .loading", () => page.getByRole("button", { name: "Set to 4" }).dblclick());
   for (let at = 0; at < 5; at++) await page.keyboard.press("Enter");
+  await page.keyboard.down("Enter");
+  await page.evaluate(() => window.tell());
   await until("the write", async () => (await step("count", "web", "shop")) === 4);
   await until("the answer", async () => (await dialog.innerText()).includes("3 → 4") && (await dialog.locator(".progress").count()) === 1);
+  for (let at = 0; at < 10; at++) await page.keyboard.down("Enter");
+  await page.keyboard.up("Enter");
+  same(await dialog.count(), 1, "dialogs after an Enter that is kept pressed");
   same(writes.length, 1, "writes");
   await page.keyboard.press("Escape");
 

@@ -1,14 +1,14 @@
 //! What a batch is answered with: what became of each, and what it was before.
 
 use http::{HeaderValue, Response, StatusCode};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::{
-    super::{ApiError, Body, error::seconds, headers},
+    super::{ApiError, Body, error::seconds, headers, lease::Shown},
     run::Done,
     snapshot::Snapshot,
 };
-use crate::{kubernetes::Written, limits::Reservation};
+use crate::{kubernetes::Written, leases::Lease, limits::Reservation};
 
 /// The longest sentence of one, in characters: those of admission webhooks may be of any length.
 const LONGEST: usize = 512;
@@ -34,6 +34,15 @@ struct Told {
     outcome: Outcome,
 }
 
+/// The lease that a write has renewed or ended.
+pub(super) struct LeaseBefore(Lease);
+
+impl Serialize for LeaseBefore {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Shown::of(&self.0, None).serialize(serializer)
+    }
+}
+
 /// What became of one write.
 #[derive(Serialize)]
 #[serde(untagged)]
@@ -48,6 +57,8 @@ pub(super) enum Outcome {
         /// Of a lease: when it ends.
         #[serde(skip_serializing_if = "Option::is_none")]
         until: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        lease_before: Option<Box<LeaseBefore>>,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         warnings: Vec<String>,
         #[serde(skip)]
@@ -68,6 +79,7 @@ impl Outcome {
         written: &Written<i32>,
         warnings: Vec<String>,
         until: Option<String>,
+        lease_before: Option<Lease>,
     ) -> Self {
         let status = if written.seen {
             StatusCode::OK
@@ -81,6 +93,7 @@ impl Outcome {
             changed: written.now != written.previous,
             resource_version: written.resource_version.to_string(),
             until,
+            lease_before: lease_before.map(|lease| Box::new(LeaseBefore(lease))),
             warnings,
             version: written.resource_version,
         }

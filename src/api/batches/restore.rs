@@ -18,6 +18,7 @@ use super::{
 use crate::{
     access::{Caller, Verb},
     kubernetes::{Details, WriteError, WriteRequest, Written},
+    leases::Lease,
 };
 
 /// A count that is set to what it was, as long as it is what a batch has made of it.
@@ -104,8 +105,6 @@ impl Restore {
 }
 
 impl SetsCount for Restore {
-    const WRITES_SAME: bool = false;
-
     fn asked(wish: &i32) -> i32 {
         *wish
     }
@@ -179,6 +178,16 @@ impl Parameter for Restore {
 
     fn count(&self, written: &Written<i32>) -> Option<i32> {
         Replicas.count(written)
+    }
+
+    fn lease_before<'a>(
+        &self,
+        known: Option<&'a Lease>,
+        written: &'a Written<i32>,
+    ) -> Option<&'a Lease> {
+        // What was there already was left alone.
+        let known = known.filter(|_| written.previous != written.now);
+        Replicas.lease_before(known, written)
     }
 
     fn log_applied(&self, write: &Write<Self>, written: &Written<i32>, result: &'static str) {

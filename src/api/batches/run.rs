@@ -21,7 +21,7 @@ use super::{
     body::Names,
     snapshot::Before,
 };
-use crate::{leases::Lease, numbers::replicas};
+use crate::numbers::replicas;
 
 /// Writes of one batch at once, unless `limits.writesAtOnce` gives a caller fewer.
 const AT_ONCE: usize = 8;
@@ -40,9 +40,6 @@ pub(super) trait SetsCount: Parameter {
     fn recognised(given: String, _: Option<&Self::State>) -> Option<String> {
         Some(given)
     }
-
-    /// Whether a count that is there already is written once more.
-    const WRITES_SAME: bool = true;
 
     /// Until when the count was leased that is brought back, if it was.
     fn leased_until(&self) -> Option<&str> {
@@ -193,17 +190,13 @@ impl Run {
             Ok(write) => write,
             Err(error) => return self.failed(names, error, None),
         };
-        let known = self.lease(&names);
-        // One whose count isn't there any more is over, as is that of another Deployment.
-        let lease_of = |uid, count| {
-            let known = known.as_ref();
-            known.filter(|lease| lease.uid == uid && lease.replicas == count)
-        };
         let written = AssertUnwindSafe(write.run()).catch_unwind().await;
         let written = written.unwrap_or_else(|_| Err(self.panicked()));
         let before = |uid, (replica_count, set_to), state: Option<&P::State>| {
             let mark = P::recognised(mark, state)?;
-            let lease = lease_of(uid, replica_count);
+            // One whose count wasn't there any more was over.
+            let lease = write.lease.as_ref();
+            let lease = lease.filter(|lease| lease.uid == uid && lease.replicas == replica_count);
             Some(Before {
                 namespace: names.0.clone(),
                 name: names.1.clone(),
@@ -226,16 +219,6 @@ impl Run {
                     )
                 });
                 let (mut warnings, until) = (write.warnings(&written), P::until(&written.now));
-                if let (Some(lease), None) = (lease_of(counts.uid, counts.previous), &until)
-                    && (changed || P::WRITES_SAME)
-                    && lease.previous != counts.now
-                    && !write.repeated()
-                {
-                    let back = replicas(lease.previous);
-                    warnings.push(format!(
-                        "this ends the Deployment's lease, which would have brought {back} back"
-                    ));
-                }
                 if let Some(until) = write.parameter().leased_until()
                     && changed
                 {
@@ -245,7 +228,7 @@ impl Run {
                     ));
                 }
                 Done {
-                    outcome: Outcome::made(&counts, warnings, until),
+                    outcome: Outcome::made(&counts, warnings, until, write.lease_before(&written)),
                     before: before.flatten(),
                     names,
                 }
@@ -258,12 +241,6 @@ impl Run {
                 self.failed(names, error, before)
             }
         }
-    }
-
-    /// A Deployment's lease, if it has one as far as this server knows.
-    fn lease(&self, (namespace, name): &Names) -> Option<Lease> {
-        let known = self.api.deployments.leases()?.known()?;
-        Some(known.of(namespace, name)?.lease.clone())
     }
 
     fn failed(&self, names: Names, error: ApiError, before: Option<Before>) -> Done {

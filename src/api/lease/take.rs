@@ -19,6 +19,7 @@ use super::{
 use crate::{
     access::Verb,
     kubernetes::{WriteError, WriteRequest, Written},
+    leases::Lease,
 };
 
 /// The count that is leased, and for how long: what a body asks for.
@@ -134,6 +135,14 @@ impl Parameter for LeasedReplicas {
 
     fn count(&self, written: &Written<Count>) -> Option<i32> {
         Some(written.now.replicas)
+    }
+
+    fn lease_before<'a>(
+        &self,
+        _: Option<&'a Lease>,
+        written: &'a Written<Count>,
+    ) -> Option<&'a Lease> {
+        written.previous.lease.as_ref()
     }
 
     fn log_applied(&self, write: &Write<Self>, written: &Written<Count>, result: &'static str) {

@@ -104,6 +104,9 @@ pub(super) struct ReplicasWritten {
     /// How far its rollout is, for those who waited.
     #[schema(nullable = false)]
     rollout: Option<Rollout>,
+    /// The lease that was ended or renewed by it, as it was; its holder is empty for who may not `get` the Deployment.
+    #[schema(nullable = false)]
+    lease_before: Option<Lease>,
     /// Why the count may not stay, if something else sets it too.
     #[schema(nullable = false)]
     warnings: Option<Vec<String>>,

@@ -9,13 +9,15 @@ use super::{
     super::{
         ApiError, Body,
         also_set_by::{self, also_set_by},
+        authorization::{self, LabelsOf},
         headers,
+        lease::Shown,
         request::prefers_representation,
         rollout::{self, Rollout, Since, State},
     },
     Parameter, Write,
 };
-use crate::kubernetes::Written;
+use crate::{access::Verb, kubernetes::Written, leases::Lease};
 
 /// The body for those who ask for the representation of what was written.
 #[derive(Serialize)]
@@ -25,6 +27,8 @@ struct Represented<'a, T> {
     own: T,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     dry_run: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lease_before: Option<Shown<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rollout: Option<&'a Rollout>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
@@ -64,6 +68,28 @@ impl<P: Parameter> Write<P> {
         all.iter().map(|one| one.warning(count)).collect()
     }
 
+    /// The lease that was there, and that it has renewed or ended, or would have: as far as this server knows, and with its holder and
+    /// its reason for who may read it.
+    pub(in crate::api) fn lease_before(&self, written: &Written<P::State>) -> Option<Lease> {
+        if self.repeated() {
+            return None;
+        }
+        let lease = self.parameter.lease_before(self.lease.as_ref(), written)?;
+        let names = self.request.names();
+        let snapshot = self.api.status.store().snapshot();
+        let record = snapshot.get(names.0, names.1);
+        let caller = self.origin.session.caller();
+        let reads = record.is_some_and(|record| {
+            authorization::permit(&caller, Verb::Get, names, &LabelsOf(record)).is_ok()
+        });
+        let mut lease = lease.clone();
+        if !reads {
+            lease.holder.clear();
+            lease.reason = None;
+        }
+        Some(lease)
+    }
+
     /// What the line of a write that was made begins with: whether it was one at all.
     pub(in crate::api) fn line_begins(&self) -> &'static str {
         if self.request.dry_run {
@@ -91,6 +117,7 @@ impl<P: Parameter> Write<P> {
         };
         let representation = prefers_representation(&self.headers);
         let warnings = self.warnings(written);
+        let lease = self.lease_before(written);
         let complete = |rollout: &Rollout| rollout.status == State::Complete;
         let told = rollout.filter(|rollout| !rollout.as_ref().is_ok_and(complete));
         let body = match (representation, told, written.seen) {
@@ -98,6 +125,7 @@ impl<P: Parameter> Write<P> {
                 let representation = Represented {
                     own: self.parameter.representation(&self.request, written),
                     dry_run: self.request.dry_run,
+                    lease_before: lease.as_ref().map(|lease| Shown::of(lease, None)),
                     rollout: rollout.and_then(|rollout| rollout.as_ref().ok()),
                     warnings: &warnings,
                 };

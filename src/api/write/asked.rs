@@ -2,10 +2,18 @@
 
 use std::sync::{Arc, Mutex, atomic::AtomicBool};
 
-use http::HeaderMap;
+use bytes::Bytes;
+use http::{HeaderMap, header, request::Parts};
 
 use super::{
-    super::{Api, ApiError, audit, limits::Charged, preconditions, standing},
+    super::{
+        Api, ApiError, audit,
+        limits::Charged,
+        path::valid_names,
+        preconditions,
+        request::{json_content, whole_body},
+        standing,
+    },
     Failure, Origin, Parameter, Write,
 };
 use crate::{
@@ -46,6 +54,8 @@ impl<P: Parameter> Asked<P> {
             let wish = Some(&self.wish);
             return Err(refused(api, origin, &self.parameter, names, wish, error));
         }
+        let lease = api.deployments.leases().and_then(|leases| leases.known());
+        let lease = lease.and_then(|known| Some(known.of(names.0, names.1)?.lease.clone()));
         let request = WriteRequest {
             dry_run: self.dry_run,
             conditional: preconditions::made(&self.headers),
@@ -63,11 +73,42 @@ impl<P: Parameter> Asked<P> {
             wish: self.wish,
             headers: self.headers,
             charged: self.charged,
+            lease,
             rule: Mutex::default(),
             judged: Mutex::default(),
             repeated: AtomicBool::default(),
         })
     }
+}
+
+/// What is asked for: media type, body, reason, names and the body's content are judged in this order.
+pub(super) async fn wish<P, B>(
+    api: &Api,
+    origin: &Origin,
+    parameter: &P,
+    names: (&str, &str),
+    request: &Parts,
+    content: &mut B,
+) -> Result<P::Wish, ApiError>
+where
+    P: Parameter,
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    let untyped = P::BODY_OPTIONAL && !request.headers.contains_key(header::CONTENT_TYPE);
+    if !untyped {
+        json_content(&request.headers)?;
+    }
+    let most = origin.caller.rules.limits.sizes.body;
+    let body = whole_body(api, &origin.caller, request, content, most).await?;
+    if untyped && !body.is_empty() {
+        return Err(ApiError::UnsupportedMediaType);
+    }
+    origin.reason.clone()?;
+    preconditions::valid(&request.headers)?;
+    valid_names(names)?;
+    parameter.valid()?;
+    parameter.wish(&body)
 }
 
 /// Whether this server takes writes now.

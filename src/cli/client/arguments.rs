@@ -146,11 +146,6 @@ impl OutputArgs {
         matches!(self.output, Format::Json | Format::Yaml)
     }
 
-    /// Whether people are to read it.
-    pub(super) const fn is_table(&self) -> bool {
-        matches!(self.output, Format::Table | Format::Wide)
-    }
-
     /// Writes what programs are to read.
     pub(in crate::cli) fn write(&self, value: &serde_json::Value) -> Result<(), Failed> {
         output::value(self.output, value)

@@ -3,10 +3,7 @@
 mod sending;
 mod told;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
-};
+use std::{collections::BTreeSet, path::PathBuf};
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -19,7 +16,6 @@ use super::{
     asker::Asker,
     counts::{self, Count},
     failed::Code,
-    lease,
     snapshot::{self, not_there},
 };
 
@@ -102,11 +98,7 @@ pub(super) async fn batch(args: &BatchArgs) -> Result<(), Failed> {
         key: (!args.many.dry_run).then(|| format!("{:032x}", fastrand::u128(..))),
         lease: args.lease,
         back_from: None,
-        leases: BTreeMap::new(),
     };
-    if args.lease.is_some() && args.many.output.is_table() && !args.many.quiet {
-        sending.leases = lease::known(&mut sending.asker, None).await;
-    }
     let (snapshot, answer, plan) = sending.planned(&body).await?;
     if plan.results.is_empty() {
         if args.many.output.is_structured() {
@@ -147,7 +139,6 @@ pub(super) async fn restore(args: &RestoreArgs) -> Result<(), Failed> {
         key: None,
         lease: None,
         back_from: Some(&args.file),
-        leases: BTreeMap::new(),
     };
     if args.many.dry_run || count > MOST_UNASKED {
         let (_, answer, plan) = sending.planned(&body).await?;

@@ -20,7 +20,6 @@ use super::{
     asker::{Asker, understood},
     counts::count,
     failed::Code,
-    lease::Lease,
     output::{self, Format, words},
     rollout::{self, Awaited},
 };
@@ -139,13 +138,12 @@ pub(super) async fn set(args: &SetArgs) -> Result<(), Failed> {
     let target = args.write.server.target_of_writes()?;
     let mut write = Writing::new(&args.name, &args.write, &target)?;
     write.only_if_now(args.current).await?;
-    let there = write.lease().await;
     let Some(seconds) = args.lease else {
         let body = json!({ "replicaCount": args.count });
         let dry_run = args.write.dry_run;
         return write
             .send(Method::PUT, "replicas", &body, |done| {
-                words_of_count(done, there.as_ref(), dry_run)
+                words_of_count(done, dry_run)
             })
             .await;
     };
@@ -154,7 +152,7 @@ pub(super) async fn set(args: &SetArgs) -> Result<(), Failed> {
     write
         .send(Method::PUT, "lease", &body, |done| {
             let counts = count_words(&done["previousReplicaCount"], &done["replicaCount"]);
-            let renews = renewal_words(there.as_ref(), done);
+            let renews = renewal_words(done);
             format!("{counts}{}{renews}", lease_words(&done["lease"], seconds))
         })
         .await
@@ -169,12 +167,11 @@ pub(super) async fn step(args: &StepArgs) -> Result<(), Failed> {
         let key = format!("{:032x}", fastrand::u128(..));
         write.key = Some(key);
     }
-    let there = write.lease().await;
     let body = json!({ "delta": args.delta });
     let dry_run = args.write.dry_run;
     write
         .send(Method::PATCH, "replicas", &body, |done| {
-            words_of_count(done, there.as_ref(), dry_run)
+            words_of_count(done, dry_run)
         })
         .await
 }
@@ -303,15 +300,6 @@ impl<'a> Writing<'a> {
         }
         self.precondition = Some(tag);
         Ok(())
-    }
-
-    /// The lease that there is, if it is to be told and can be read.
-    async fn lease(&mut self) -> Option<Lease> {
-        if self.args.quiet || !self.args.output.is_table() {
-            return None;
-        }
-        let path = format!("{}/lease", self.deployment.path());
-        self.asker.glance(path).await
     }
 
     /// Sends it, says what was done in `words_of` its representation, and waits if it is asked to.

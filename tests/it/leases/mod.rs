@@ -23,6 +23,7 @@ use tokio::time::sleep;
 use crate::support::{Answer, InProcess};
 
 const LEASE: &str = "/namespaces/web/deployments/shop/lease";
+const REPLICAS: &str = "/namespaces/web/deployments/shop/replicas";
 const JSON: (&str, &str) = ("content-type", "application/json");
 const REPRESENTATION: (&str, &str) = ("prefer", "return=representation");
 const HOUR: u64 = 3600;

@@ -6,8 +6,6 @@ use tokio::time::Instant;
 use super::*;
 use crate::support::lines::Captured;
 
-const REPLICAS: &str = "/namespaces/web/deployments/shop/replicas";
-
 /// Method, path, headers and body of a request.
 type Asked<'a> = (Method, &'a str, &'a [(&'a str, &'a str)], Value);
 

@@ -263,26 +263,6 @@ async fn leases_that_hang_do_not_stand_in_front_of_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_warns_of_the_leases_that_it_ends_and_of_no_others() {
-    let (cluster, clock) = (cluster(), Clock::default());
-    let server = InProcess::leasing(&cluster, &rules(), &clock).await;
-    let warnings = async |count: i32| {
-        let item = json!({"namespace": "web", "name": "shop", "replicaCount": count});
-        let body = json!({"items": [item]}).to_string();
-        let made = server.send(Method::POST, "/batches", &[JSON], &body).await;
-        assert_eq!(made.status, 200, "{:?}", made.body);
-        made.json()["results"][0]["warnings"].clone()
-    };
-    assert!(warnings(4).await.is_null());
-    take(&server, 10, HOUR).await;
-    let told = warnings(20).await.to_string();
-    assert!(
-        told.contains("lease") && told.contains("4 replicas"),
-        "{told}"
-    );
-}
-
-#[tokio::test(start_paused = true)]
 async fn whoever_would_break_a_bound_changes_nothing_of_a_lease_that_is_half_taken() {
     let (cluster, clock) = (cluster(), Clock::default());
     let server = InProcess::leasing(&cluster, &rules(), &clock).await;

@@ -1,5 +1,12 @@
-//! Leases that somebody else's count has ended: told of by whoever finds that, whatever it was about to do.
+//! Who tells of the end of a lease: whoever finds that somebody else's count has ended it, and the answer of whoever ends or renews it.
 
+use std::sync::Arc;
+
+use headcount::{
+    access::{Authorization, Rules, Verb},
+    generation::Session,
+    limits::Limits,
+};
 use simkube::{Fault, On, Rule};
 
 use super::*;
@@ -62,4 +69,104 @@ async fn whoever_ends_a_lease_that_was_overtaken_is_told_so_and_has_not_ended_it
     );
     assert_eq!(captured.all("lease.overtaken").len(), 1);
     assert_eq!(objects(&cluster).len(), 0);
+}
+
+/// What the answer to a write of `web/shop` tells of the lease before: its holder and the counts, its own and the one it went back to.
+async fn before(
+    server: &InProcess,
+    session: &Arc<Session>,
+    (method, path, body): (Method, &str, Value),
+) -> Option<(String, i64, i64)> {
+    let headers = [JSON, REPRESENTATION, ("idempotency-key", "once")];
+    let body = body.to_string();
+    let written = server.sending_as(session, method, path, &headers, &body);
+    let written = written.await;
+    assert_eq!(written.status, 200, "{:?}", written.body);
+    let told = written.json();
+    let told = match &told["results"] {
+        Value::Array(results) => results[0]["leaseBefore"].clone(),
+        _ => told["leaseBefore"].clone(),
+    };
+    let number = |field: &str| told[field].as_i64();
+    let counts = (number("replicaCount")?, number("previousReplicaCount")?);
+    Some((told["holder"].as_str()?.to_owned(), counts.0, counts.1))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_tells_of_the_lease_that_it_ends_or_renews_and_of_no_other() {
+    let (cluster, clock) = (cluster(), Clock::default());
+    let server = InProcess::leasing(&cluster, &rules(), &clock).await;
+    let bob = server.somebody("bob");
+    let item = json!({"namespace": "web", "name": "shop", "replicaCount": 12});
+    let leased = json!({"replicaCount": 12, "durationSeconds": HOUR});
+    let writes = [
+        (Method::PUT, REPLICAS, json!({"replicaCount": 12})),
+        (Method::PUT, REPLICAS, json!({"replicaCount": 10})),
+        (Method::PATCH, REPLICAS, json!({"delta": 2})),
+        (Method::PUT, LEASE, leased),
+        (Method::POST, "/batches", json!({"items": [item.clone()]})),
+        (
+            Method::POST,
+            "/batches",
+            json!({"items": [item], "durationSeconds": HOUR}),
+        ),
+    ];
+    let there = Some(("alice".to_owned(), 10, 3));
+    for (method, path, body) in writes {
+        server.put("web", "shop", 3, &[]).await;
+        let write = (method.clone(), path, body.clone());
+        if method != Method::PATCH {
+            assert_eq!(before(&server, &bob, write.clone()).await, None, "{path}");
+            server.put("web", "shop", 3, &[]).await;
+        }
+        take(&server, 10, HOUR).await;
+        let tried = format!("{path}?dryRun=true");
+        let tried = before(&server, &bob, (method, &tried, body));
+        assert_eq!(tried.await, there, "{path}");
+        assert_eq!(before(&server, &bob, write.clone()).await, there, "{path}");
+        if path == REPLICAS {
+            // It is over now, also for whoever sends the same step once more.
+            assert_eq!(before(&server, &bob, write).await, None, "{path}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_over_or_goes_on_is_ended_by_no_write() {
+    let (cluster, clock) = (cluster(), Clock::default());
+    let server = InProcess::leasing(&cluster, &rules(), &clock).await;
+    let bob = server.somebody("bob");
+    let to = |count: i32| (Method::PUT, REPLICAS, json!({ "replicaCount": count }));
+    // Its count stays, and is what it goes back to.
+    take(&server, 3, HOUR).await;
+    assert_eq!(before(&server, &bob, to(3)).await, None);
+    assert_eq!(read(&server).await.status, 200);
+    take(&server, 10, HOUR).await;
+    // Somebody else's count has ended it, which nobody has noticed yet.
+    cluster.scale_by("web", "shop", 5, ("kubectl", "scale"));
+    server.converges(Duration::from_secs(5)).await;
+    assert_eq!(before(&server, &bob, to(6)).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_may_not_read_a_deployment_is_not_told_whose_lease_a_write_ends_and_why_it_was_there() {
+    let (cluster, clock) = (cluster(), Clock::default());
+    let server = InProcess::leasing(&cluster, &rules(), &clock).await;
+    let scaling = Rules {
+        authorization: Authorization::Any([Verb::Scale].into_iter().collect()),
+        ..Rules::default()
+    };
+    let bob = server.session_of("bob", scaling, &Limits::default());
+    let body = json!({"replicaCount": 10, "durationSeconds": HOUR}).to_string();
+    let headers = [JSON, ("x-reason", "a secret sale")];
+    server.send(Method::PUT, LEASE, &headers, &body).await;
+    let body = r#"{"replicaCount":12}"#;
+    let written = server.sending_as(&bob, Method::PUT, REPLICAS, &[JSON, REPRESENTATION], body);
+    let written = written.await;
+    let told = &written.json()["leaseBefore"];
+    assert_eq!(
+        (&told["holder"], &told["replicaCount"]),
+        (&json!(""), &json!(10))
+    );
+    assert!(!written.text().contains("secret"), "{}", written.text());
 }

@@ -2,6 +2,8 @@
 
 use utoipa::ToSchema;
 
+use super::Lease;
+
 /// Counts to set: of a list, or of what is selected.
 #[derive(ToSchema)]
 #[serde(untagged)]
@@ -105,6 +107,9 @@ pub(super) struct BatchResult {
     /// When the lease ends, of one (RFC 3339).
     #[schema(nullable = false)]
     until: Option<String>,
+    /// The lease that was ended or renewed by it, as it was; its holder is empty for who may not `get` the Deployment.
+    #[schema(nullable = false)]
+    lease_before: Option<Lease>,
     /// Why the count may not stay, if something else sets it too.
     #[schema(nullable = false)]
     warnings: Option<Vec<String>>,

@@ -74,6 +74,9 @@ pub(super) struct Leased {
     changed: bool,
     resource_version: String,
     lease: Lease,
+    /// The lease that was renewed, as it was; its holder is empty for who may not `get` the Deployment.
+    #[schema(nullable = false)]
+    lease_before: Option<Lease>,
     /// `true` if nothing was changed, as asked by `dryRun`; left out otherwise.
     #[schema(nullable = false)]
     dry_run: Option<bool>,

@@ -1,7 +1,6 @@
 //! How many writes are sent: what would become of them first, then a question if need be, and what was is kept before they are made.
 
 use std::{
-    collections::BTreeMap,
     fs::File,
     io::{self, BufRead as _, BufReader, IsTerminal as _, Write as _},
     path::Path,
@@ -25,7 +24,6 @@ use super::{
         arguments::Deployment,
         asker::{Asker, GLANCE, understood},
         failed::Code,
-        lease::Lease,
         output::{self, Format, span, words},
         snapshot::{SnapshotFile, as_argument},
     },
@@ -62,8 +60,6 @@ pub(super) struct Sending<'a> {
     pub(super) lease: Option<u32>,
     /// The snapshot that is brought back.
     pub(super) back_from: Option<&'a Path>,
-    /// The leases that there are, as far as others may be taken over them.
-    pub(super) leases: BTreeMap<String, Lease>,
 }
 
 impl Sending<'_> {
@@ -102,11 +98,10 @@ impl Sending<'_> {
     }
 
     /// How the table of them reads.
-    const fn shown(&self, dry_run: bool) -> Shown<'_> {
+    const fn shown(&self, dry_run: bool) -> Shown {
         Shown {
             back: self.back_from.is_some(),
             dry_run,
-            leases: &self.leases,
         }
     }
 

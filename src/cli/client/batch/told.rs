@@ -1,20 +1,16 @@
 //! What the server tells of a batch, and the table of it.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::{lease::Lease, output::Table};
 
 /// How a table of them reads.
-pub(super) struct Shown<'a> {
+pub(super) struct Shown {
     /// Whether counts are brought back.
     pub(super) back: bool,
     /// Whether it is told what would become of them.
     pub(super) dry_run: bool,
-    /// The leases from before, which others may be taken over.
-    pub(super) leases: &'a BTreeMap<String, Lease>,
 }
 
 /// What became of all.
@@ -38,6 +34,8 @@ pub(super) struct Outcome {
     changed: bool,
     /// How long the count stays, if it is leased.
     until: Option<String>,
+    /// The lease that it has ended or renewed.
+    lease_before: Option<Lease>,
     #[serde(default)]
     pub(super) warnings: Vec<String>,
     pub(super) error: Option<String>,
@@ -45,7 +43,7 @@ pub(super) struct Outcome {
 
 impl Told {
     /// What became of each, or would.
-    pub(super) fn table(&self, shown: &Shown<'_>) -> Table {
+    pub(super) fn table(&self, shown: &Shown) -> Table {
         let leased = self.results.iter().any(|one| one.until.is_some());
         let (before, after) = match shown.dry_run {
             true => ("NOW", "THEN"),
@@ -65,9 +63,7 @@ impl Told {
                 number(one.replica_count),
             ];
             cells.extend(leased.then(|| or_none(one.until.clone())));
-            let there = format!("{}/{}", one.namespace, one.name);
-            let there = shown.leases.get(&there);
-            cells.push(one.result(shown) + &one.renewal(there));
+            cells.push(one.result(shown) + &one.lease(shown));
             table.row(cells);
         }
         table
@@ -76,7 +72,7 @@ impl Told {
 
 impl Outcome {
     /// In a word, or with the reason.
-    fn result(&self, shown: &Shown<'_>) -> String {
+    fn result(&self, shown: &Shown) -> String {
         let (done, failed, skipped) = match (shown.back, shown.dry_run) {
             (true, true) => ("would be restored", "would fail", "would be skipped"),
             (true, false) => ("restored", "failed", "skipped"),
@@ -110,17 +106,17 @@ impl Outcome {
         }
     }
 
-    /// What a lease does to the one that was there before; nothing without one.
-    fn renewal(&self, there: Option<&Lease>) -> String {
-        // A lease whose count isn't there any more is over.
-        let renewed = there.filter(|lease| {
-            self.until.is_some() && lease.replica_count == self.previous_replica_count
-        });
-        let Some(renewed) = renewed else {
+    /// What becomes of the lease that was there before; nothing without one.
+    fn lease(&self, shown: &Shown) -> String {
+        let Some(before) = &self.lease_before else {
             return String::new();
         };
-        let then = renewed.previous_replica_count;
+        if self.until.is_none() {
+            let now = self.replica_count.into();
+            return format!("; {}", before.ended(&now, shown.dry_run));
+        }
+        let then = before.previous_replica_count;
         let then = then.map_or_else(String::new, |count| format!(", then {count}"));
-        format!("; {}{then}", renewed.renewed())
+        format!("; {}{then}", before.renewed())
     }
 }
