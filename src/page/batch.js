@@ -124,6 +124,8 @@ async function send(path, all, rest, { reason, key, dryRun, planned = [], progre
 const keyOf = ({ namespace, name }) => `${namespace}/${name}`;
 /** Nobody knows whether it was carried out. */
 const UNKNOWN = 504;
+/** Others have changed it since: what is to be brought back leaves it alone. */
+const LEFT = 412;
 const isUnknown = (error) => error instanceof NoAnswer || error.status === UNKNOWN;
 
 const itemsOf = (of, wish) => of.items.map(({ namespace, name }) => ({ namespace, name, replicaCount: Number(wish.count) }));
@@ -259,9 +261,10 @@ function failedWhole({ dialog }, error, show) {
 /** How many came to what, in words. */
 function sums(results) {
   const unknown = results.filter((one) => one.error && one.status === UNKNOWN).length;
-  const failed = results.filter((one) => one.error).length - unknown;
+  const left = results.filter((one) => one.error && one.status === LEFT).length;
+  const failed = results.filter((one) => one.error).length - unknown - left;
   const same = results.filter((one) => !one.error && one.changed === false && !one.until).length;
-  return `${failed ? `, ${failed} failed` : ""}${unknown ? `, ${unknown} unknown` : ""}${same ? `, ${same} already so` : ""}`;
+  return `${failed ? `, ${failed} failed` : ""}${left ? `, ${left} left as others have made ${left === 1 ? "it" : "them"}` : ""}${unknown ? `, ${unknown} unknown` : ""}${same ? `, ${same} already so` : ""}`;
 }
 
 /** `of.lost` tells what to do about those of which nobody knows and nothing is kept. */
@@ -270,11 +273,12 @@ function ended({ dialog, done, id, lost, stays = () => false, more, left = [] },
   const snapshot = { id, takenAt: new Date().toISOString(), words: `${words}${sums(results)}${out}`, items: restorable };
   keep(snapshot);
   const failed = results.filter((one) => one.error).length;
+  const wrong = results.some((one) => one.error && one.status !== LEFT);
   const unknown = results.filter((one) => one.error && one.status === UNKNOWN);
   const kept = new Set(restorable.map(keyOf));
   const bare = unknown.filter((one) => !kept.has(keyOf(one)) && !stays(one)).length;
   const held = unknown.filter((one) => kept.has(keyOf(one))).length;
-  announce(snapshot.words, failed ? "error" : "info");
+  announce(snapshot.words, wrong ? "error" : "info");
   done();
   if (dialog.signal.aborted) return;
   dialog.show(
@@ -364,7 +368,7 @@ async function restore(snapshot, done) {
 /** What became of one, or would: its name, and words. */
 function outcome(one, lease = "") {
   const title = keyOf(one);
-  if (one.error) return [title, one.error, "failed"];
+  if (one.error) return [title, one.error, one.status === LEFT ? "warned" : "failed"];
   const same = one.changed === false ? "stays " : `${one.previousReplicaCount} → `;
   const until = one.until ? ` until ${clock(one.until)}` : "";
   const more = [lease, ...(one.warnings ?? [])].filter(Boolean);

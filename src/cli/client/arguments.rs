@@ -152,6 +152,17 @@ impl OutputArgs {
     }
 }
 
+/// One namespace, or all of them.
+#[derive(Debug, Args)]
+pub(super) struct WhereArgs {
+    /// Those of this namespace alone; without it all that you may see
+    #[arg(short, long, value_name = "NAMESPACE", value_parser = namespace)]
+    pub(super) namespace: Option<String>,
+    /// Those of all namespaces, which is what you get without --namespace
+    #[arg(short = 'A', long = "all-namespaces", conflicts_with = "namespace")]
+    _all: bool,
+}
+
 /// The namespace of names without one.
 #[derive(Debug, Args)]
 pub(super) struct NamespaceArgs {

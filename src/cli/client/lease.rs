@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{
     Failed,
     arguments::{
-        Named, NamespaceArgs, OutputArgs, ServerArgs, Target, lease_time, named, namespace, reason,
+        Named, NamespaceArgs, OutputArgs, ServerArgs, Target, WhereArgs, lease_time, named, reason,
     },
     asker::{Asker, understood},
     failed::Code,
@@ -22,9 +22,8 @@ use crate::{client::Call, numbers::replicas, pki::printable};
 /// The arguments of `headcount leases`.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct LeasesArgs {
-    /// Those of this namespace alone; without it all that you may see
-    #[arg(short, long, value_name = "NAMESPACE", value_parser = namespace)]
-    namespace: Option<String>,
+    #[command(flatten)]
+    place: WhereArgs,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -166,7 +165,7 @@ impl Lease {
 /// Shows the leases that there are.
 pub(super) async fn leases(args: &LeasesArgs) -> Result<(), Failed> {
     let target = args.server.target()?;
-    let path = path(args.namespace.as_deref());
+    let path = path(args.place.namespace.as_deref());
     let answer = Asker::new(&target).send(&Call::get(path)).await?;
     for warning in warnings(&answer, &Value::Null) {
         words(&format!("warning: {warning}"));
@@ -177,7 +176,7 @@ pub(super) async fn leases(args: &LeasesArgs) -> Result<(), Failed> {
     }
     let all: Vec<Listed> = understood(&answer)?;
     if all.is_empty() {
-        let place = args.namespace.as_ref();
+        let place = args.place.namespace.as_ref();
         let place = place.map_or_else(String::new, |n| format!(" in the namespace {n}"));
         words(&format!("no leases{place} that you may see"));
         return Ok(());

@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 use super::{
     Failed,
-    arguments::{Deployment, OutputArgs, ServerArgs, Target, namespace},
+    arguments::{Deployment, OutputArgs, ServerArgs, Target, WhereArgs},
     asker::{Asker, understood},
     failed::Code,
     lease::{self, Lease},
@@ -40,9 +40,8 @@ const READS_AT_ONCE: usize = 4;
 /// The arguments of `headcount list`.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ListArgs {
-    /// Those of this namespace alone; without it all that you may see
-    #[arg(short, long, value_name = "NAMESPACE", value_parser = namespace)]
-    namespace: Option<String>,
+    #[command(flatten)]
+    place: WhereArgs,
     /// Those with such labels alone, like team=web,tier!=test or 'app in (a, b)'
     #[arg(short = 'l', long, value_name = "SELECTOR")]
     selector: Option<String>,
@@ -79,12 +78,14 @@ pub(super) async fn list(args: &ListArgs) -> Result<(), Failed> {
     let target = args.server.target()?;
     let mut asker = Asker::new(&target);
     let mut all = match whole(&mut asker, &path(args), BEGINNINGS).await {
-        Err(failed) if is_old(&failed) && args.namespace.is_some() && args.selector.is_none() => {
+        Err(failed)
+            if is_old(&failed) && args.place.namespace.is_some() && args.selector.is_none() =>
+        {
             words(
                 "the server is of an older version, without lists of one namespace: it is asked for all",
             );
             let mut all: Vec<Value> = asker.read("/api/v1/deployments".into()).await?;
-            all.retain(|one| args.namespace.as_deref() == one["namespace"].as_str());
+            all.retain(|one| args.place.namespace.as_deref() == one["namespace"].as_str());
             all
         }
         done => done?,
@@ -127,7 +128,7 @@ pub(super) async fn list(args: &ListArgs) -> Result<(), Failed> {
             all.len()
         ));
     }
-    let leases = lease::known(&mut asker, args.namespace.as_deref()).await;
+    let leases = lease::known(&mut asker, args.place.namespace.as_deref()).await;
     let mut headers = vec!["NAMESPACE", "NAME", "DESIRED"];
     let with_ready = all.iter().any(|one| one.ready_replicas.is_some());
     if with_ready {
@@ -208,7 +209,7 @@ async fn wide(target: &Target, all: &[Listed]) -> Result<(), Failed> {
 
 /// Which Deployments there are none of.
 fn meant(args: &ListArgs) -> String {
-    let place = args.namespace.as_ref();
+    let place = args.place.namespace.as_ref();
     let place = place.map_or_else(String::new, |n| format!(" in the namespace {n}"));
     let labels = args.selector.as_ref();
     let labels = labels.map_or_else(String::new, |l| format!(" with the labels {l}"));
@@ -216,7 +217,7 @@ fn meant(args: &ListArgs) -> String {
 }
 
 fn path(args: &ListArgs) -> String {
-    let mut path = match &args.namespace {
+    let mut path = match &args.place.namespace {
         Some(namespace) => format!("/api/v1/namespaces/{namespace}/deployments"),
         None => "/api/v1/deployments".into(),
     };

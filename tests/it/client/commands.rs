@@ -24,6 +24,12 @@ async fn deployments_are_found_and_shown_in_each_format() {
         site.says(&["list", "-n", "web", "-o", "name"]).await,
         ["web/admin", "web/shop"]
     );
+    // All are what one gets anyway, and may be asked for as of kubectl.
+    let all = site.says(&["list"]).await;
+    assert_eq!(site.says(&["list", "-A"]).await, all);
+    let both = site.run(&["list", "-A", "-n", "web"]).await;
+    assert_eq!((both.code, both.stdout.len()), (Some(64), 0), "{both:#?}");
+    assert_ne!(site.run(&["leases", "-A"]).await.code, Some(64));
     let listed = parsed(&site.says(&["list", "-n", "jobs", "-o", "json"]).await);
     assert_eq!(
         listed,
