@@ -280,7 +280,7 @@ where
         let (write, outcome) = run.await.map_err(|_| ApiError::Panicked)?;
         let written = outcome?;
         let rollout = ids.scope(Box::pin(write.rollout(&written))).await;
-        Ok(write.answer(&written, rollout.as_ref()))
+        Ok(write.answer(&written, rollout.as_ref()).await)
     }
 }
 

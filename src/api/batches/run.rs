@@ -227,8 +227,9 @@ impl Run {
                         "{leased} had a lease until {until}, and stay now: a restoration takes none"
                     ));
                 }
+                let lease = write.lease_before(&written).await;
                 Done {
-                    outcome: Outcome::made(&counts, warnings, until, write.lease_before(&written)),
+                    outcome: Outcome::made(&counts, warnings, until, lease),
                     before: before.flatten(),
                     names,
                 }

@@ -9,7 +9,6 @@ use super::{
     super::{
         ApiError, Body,
         also_set_by::{self, also_set_by},
-        authorization::{self, LabelsOf},
         headers,
         lease::Shown,
         request::prefers_representation,
@@ -70,20 +69,16 @@ impl<P: Parameter> Write<P> {
 
     /// The lease that was there, and that it has renewed or ended, or would have: as far as this server knows, and with its holder and
     /// its reason for who may read it.
-    pub(in crate::api) fn lease_before(&self, written: &Written<P::State>) -> Option<Lease> {
+    pub(in crate::api) async fn lease_before(&self, written: &Written<P::State>) -> Option<Lease> {
         if self.repeated() {
             return None;
         }
         let lease = self.parameter.lease_before(self.lease.as_ref(), written)?;
-        let names = self.request.names();
-        let snapshot = self.api.status.store().snapshot();
-        let record = snapshot.get(names.0, names.1);
-        let caller = self.origin.session.caller();
-        let reads = record.is_some_and(|record| {
-            authorization::permit(&caller, Verb::Get, names, &LabelsOf(record)).is_ok()
-        });
         let mut lease = lease.clone();
-        if !reads {
+        let caller = self.origin.session.caller();
+        let (ids, names) = (|| &self.origin.ids, self.request.names());
+        let reads = self.api.permit(&caller, ids, Verb::Get, names).await;
+        if reads.is_err() {
             lease.holder.clear();
             lease.reason = None;
         }
@@ -100,7 +95,7 @@ impl<P: Parameter> Write<P> {
     }
 
     /// What its caller is told.
-    pub(super) fn answer(
+    pub(super) async fn answer(
         &self,
         written: &Written<P::State>,
         rollout: Option<&Result<Rollout, ApiError>>,
@@ -117,7 +112,10 @@ impl<P: Parameter> Write<P> {
         };
         let representation = prefers_representation(&self.headers);
         let warnings = self.warnings(written);
-        let lease = self.lease_before(written);
+        let lease = match representation {
+            true => self.lease_before(written).await,
+            false => None,
+        };
         let complete = |rollout: &Rollout| rollout.status == State::Complete;
         let told = rollout.filter(|rollout| !rollout.as_ref().is_ok_and(complete));
         let body = match (representation, told, written.seen) {

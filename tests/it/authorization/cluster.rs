@@ -1,6 +1,7 @@
 //! Mode `kubernetes`, as callers see it: the cluster's answers are this server's.
 
 use headcount::pki::Leaf;
+use http::Method;
 use serde_json::json;
 use simkube::{AccessReview, Fault, On, Rule, Verdict};
 
@@ -117,6 +118,36 @@ async fn a_detail_has_bounds_for_whom_the_cluster_lets_scale_it_or_does_not_say(
         assert_eq!(answer.status, 200, "{}", answer.text());
         let bounded = answer.json().get("bounds").is_some();
         assert_eq!(bounded, expected, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn who_may_not_get_a_deployment_is_not_told_whose_lease_a_count_ends_and_why_it_was_there() {
+    let sim = SimCluster::start().await;
+    sim.create("web", "shop", 1);
+    sim.cluster.create_namespace("headcount");
+    sim.cluster.set_authorizer(|review: &AccessReview| {
+        let scales = review.resource == "deployments/scale";
+        Verdict::allowed(scales || review.user == "headcount:alice")
+    });
+    let settings = format!("{SETTINGS}leases: {{namespace: headcount}}\n");
+    let governed = Governed::by(&settings, sim).await;
+    let alice = governed.client("alice");
+    let lease = "/namespaces/web/deployments/shop/lease";
+    let reasoned = [("content-type", "application/json"), ("x-reason", "a sale")];
+    for (name, holder, reason) in [
+        ("alice", json!("alice"), json!("a sale")),
+        ("bob", json!(""), json!(null)),
+    ] {
+        let body = r#"{"replicaCount":10,"durationSeconds":3600}"#;
+        let taken = alice.send(Method::PUT, lease, &reasoned, body).await;
+        assert_eq!(taken.status, 200, "{}", taken.text());
+        let representation = [("prefer", "return=representation")];
+        let client = governed.client(name);
+        let put = client.scale("web", "shop", 12, &representation).await;
+        let before = &put.json()["leaseBefore"];
+        assert_eq!(before["replicaCount"], 10, "{}", put.text());
+        assert_eq!((&before["holder"], &before["reason"]), (&holder, &reason));
     }
 }
 

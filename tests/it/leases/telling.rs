@@ -146,6 +146,26 @@ async fn a_lease_that_is_over_or_goes_on_is_ended_by_no_write() {
     cluster.scale_by("web", "shop", 5, ("kubectl", "scale"));
     server.converges(Duration::from_secs(5)).await;
     assert_eq!(before(&server, &bob, to(6)).await, None);
+    // Nor is it that of another Deployment by this name, which has its count.
+    take(&server, 10, HOUR).await;
+    cluster.delete("web", "shop").unwrap();
+    let again = NewDeployment::new("web", "shop").replicas(10);
+    cluster.create(again).unwrap();
+    server.converges(Duration::from_secs(5)).await;
+    assert_eq!(before(&server, &bob, to(12)).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_that_is_repeated_ends_no_lease_that_began_after_it() {
+    let (cluster, clock) = (cluster(), Clock::default());
+    let server = InProcess::leasing(&cluster, &rules(), &clock).await;
+    let bob = server.somebody("bob");
+    let step = (Method::PATCH, REPLICAS, json!({"delta": 2}));
+    assert_eq!(before(&server, &bob, step.clone()).await, None);
+    // Of the very count that the step was made from.
+    take(&server, 3, HOUR).await;
+    assert_eq!(before(&server, &bob, step).await, None);
+    assert_eq!(read(&server).await.status, 200);
 }
 
 #[tokio::test(start_paused = true)]
