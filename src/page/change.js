@@ -210,7 +210,7 @@ async function write(of, base, wish) {
   const end = el("p", { class: "end", role: "status" });
   dialog.show(
     el("p", { class: "fromto" }, `${title}: `, el("strong", {}, from), " → ", el("strong", {}, count), until),
-    ended && warning(`${ended.replace(/^the/, "The")}${leaseBefore.previousReplicaCount === count ? "" : `: the count does not go back to ${leaseBefore.previousReplicaCount}`}.`),
+    ended && warning(`${ended.replace(/^the lease/, "The lease")}${leaseBefore.previousReplicaCount === count ? "" : `: the count does not go back to ${leaseBefore.previousReplicaCount}`}.`),
     (written.body.warnings ?? []).map((words) => warning(`${words[0].toUpperCase()}${words.slice(1)}.`)),
     written.status === 202 && warning("Kubernetes has taken it; this server's copy hasn't caught up yet."),
     bar.element,

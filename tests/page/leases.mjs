@@ -78,4 +78,34 @@ run(async () => {
   const said = async () => `${await page.evaluate(() => window.announced.join())} ${(await dialog.allInnerTexts()).join()}`;
   await until("what became of it", async () => /left as it was, 8\b|nothing to extend or to end any more\. Nothing was done\./.test(await said()));
   same(await step("count", "web", "cart"), 8, "the count that somebody else has set");
+
+  // What came of it names the holder as it is, where that is told.
+  if (await dialog.count()) await page.keyboard.press("Escape");
+  await page.evaluate(() => {
+    const real = window.fetch;
+    window.fetch = async (...asked) => {
+      const answer = await real(...asked);
+      const json = answer.json.bind(answer);
+      answer.json = async () => {
+        const body = await json();
+        if (body.leaseBefore) body.leaseBefore.holder = window.holder;
+        return body;
+      };
+      return answer;
+    };
+  });
+  for (const [holder, whose] of [["theo", "theo's lease"], ["", "the lease"]]) {
+    await page.evaluate((name) => (window.holder = name), holder);
+    await step("another caller scales", "web", "cart", 8);
+    same(await step("another caller leases", "web", "cart", 9), 200, "a lease of somebody else's");
+    await until("its count", async () => (await row(page, "web/cart")).desired === 9);
+    await page.locator("#grid .row", { hasText: "cart" }).click();
+    await page.getByRole("button", { name: "Change count…" }).click();
+    await page.getByLabel("New count").fill("5");
+    await page.getByRole("button", { name: "Check" }).click();
+    await says(`This ends ${whose}: 5 stays and does not go back to 8.`);
+    await page.getByRole("button", { name: "Set to 5" }).click();
+    await says(`${holder ? whose : "The lease"} has ended: the count does not go back to 8.`);
+    await page.keyboard.press("Escape");
+  }
 });
