@@ -41,7 +41,7 @@ const MOST: usize = 250;
 const LARGEST_BODY: usize = 256 * 1024;
 /// What is reserved for the answer of a batch while it runs, in bytes for each Deployment: its result with warnings and a lease or an
 /// error, and its part of the snapshot.
-const ANSWER: usize = 6 * 1024;
+const ANSWER: usize = 8 * 1024;
 
 impl<B> Incoming<'_, B>
 where

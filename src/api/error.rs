@@ -204,8 +204,13 @@ pub enum ApiError {
         tag: String,
     },
     /// 412
-    #[error("the Deployment was {0}: left as it is")]
-    ChangedSince(String),
+    #[error("the Deployment was {how}{}: left as it is", by.as_ref().map_or_else(String::new, |by| format!(", by {by}")))]
+    ChangedSince {
+        /// From what to what.
+        how: String,
+        /// Who set it last, if that is known and may be told.
+        by: Option<String>,
+    },
     /// 412
     #[error("the Deployment by this name is another one than that of the snapshot: left as it is")]
     ReplacedSince,

@@ -152,7 +152,7 @@ pub(super) trait Parameter: Send + Sync + Sized + 'static {
         None
     }
 
-    /// The lease that it has ended or renewed, or would have, `known` being the one that this server knows of beforehand.
+    /// The lease that it has ended or renewed, or would have, `known` being the one that this server knew of right before.
     fn lease_before<'a>(
         &self,
         _known: Option<&'a Lease>,
@@ -284,6 +284,15 @@ where
     }
 }
 
+/// What a write of a count was judged on.
+#[derive(Clone)]
+pub(super) struct Judged {
+    /// The Deployment's uid.
+    pub(super) uid: Uuid,
+    pub(super) count: i32,
+    pub(super) lease: Option<Lease>,
+}
+
 /// A write that is judged on what the cluster has, sent, waited for and logged.
 pub(super) struct Write<P: Parameter> {
     pub(super) api: Arc<Api>,
@@ -294,12 +303,10 @@ pub(super) struct Write<P: Parameter> {
     pub(super) headers: HeaderMap,
     parameter: P,
     charged: Charged,
-    /// The Deployment's lease, as far as this server knew of one before it was sent.
-    pub(super) lease: Option<Lease>,
     /// The rule that allowed it, as it was judged last.
     rule: Mutex<Option<String>>,
-    /// The Deployment's uid and count that let it be sent last.
-    judged: Mutex<Option<(Uuid, i32)>>,
+    /// What let it be sent last.
+    judged: Mutex<Option<Judged>>,
     /// Whether an earlier request has made it, which this one repeats.
     repeated: AtomicBool,
 }
@@ -356,14 +363,19 @@ impl<P: Parameter> Write<P> {
         rule.clone()
     }
 
-    /// Remembers the Deployment and the count that let it be sent.
+    /// Remembers the Deployment and the count that let it be sent, and its lease as far as this server knows of one.
     pub(super) fn judged_on(&self, uid: Uuid, count: i32) {
-        *self.judged.lock().unwrap_or_else(PoisonError::into_inner) = Some((uid, count));
+        let (namespace, name) = self.request.names();
+        let known = self.api.deployments.leases().and_then(|all| all.known());
+        let lease = known.and_then(|known| Some(known.of(namespace, name)?.lease.clone()));
+        let judged = Judged { uid, count, lease };
+        *self.judged.lock().unwrap_or_else(PoisonError::into_inner) = Some(judged);
     }
 
-    /// The Deployment's uid and count that let it be sent last, of a write of a count.
-    pub(super) fn judged(&self) -> Option<(Uuid, i32)> {
-        *self.judged.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What let it be sent last, of a write of a count.
+    pub(super) fn judged(&self) -> Option<Judged> {
+        let judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
+        judged.clone()
     }
 
     /// Remembers that an earlier request has made it.

@@ -1,7 +1,7 @@
 // Many counts in one go: what would become of each, a confirmation, what became of each, and the way back.
 
 import { call, NoAnswer, sentence } from "./api.js";
-import { alertOf, buttons, detailOf, field, form, headerText, openDialog, ownerInWords, timeField, typed, waiting, warning, whoseLease } from "./dialog.js";
+import { alertOf, buttons, byHolder, detailOf, field, form, headerText, openDialog, ownerInWords, timeField, typed, waiting, warning, whoseLease } from "./dialog.js";
 import { announce, button, el, setText, timeOf } from "./dom.js";
 import { hear, newsLine } from "./present.js";
 import { clock, duration, seconds, WRITTEN } from "./times.js";
@@ -200,7 +200,7 @@ function marking({ dialog, items, live }, would, cells, news) {
     if (dialog.signal.aborted || live.heard !== heard || one.replicaCount !== told) return;
     const now = detail?.replicas.desired ?? told;
     const by = ownerInWords(detail?.lastSetBy);
-    const lease = detail?.lease ? `, leased by ${detail.lease.holder} until ${clock(detail.lease.until)}` : "";
+    const lease = detail?.lease ? `, leased${byHolder(detail.lease)} until ${clock(detail.lease.until)}` : "";
     mark(key, now === base ? null : `now ${now}${by && `, by ${by}`}${lease}`);
   };
   return heard;

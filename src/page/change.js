@@ -1,7 +1,7 @@
 // Changing one count: what is there, what is wanted, what the server says to it, a confirmation, the write, the rollout.
 
 import { call, NoAnswer, pathOf, pause, sentence } from "./api.js";
-import { alertOf, allowedInWords, buttons, detailOf, field, form, headerText, openDialog, othersInWords, ownerInWords, timeField, typed, waiting, warning, whoseLease } from "./dialog.js";
+import { alertOf, allowedInWords, buttons, byHolder, detailOf, field, form, headerText, openDialog, othersInWords, ownerInWords, timeField, typed, waiting, warning, whoseLease } from "./dialog.js";
 import { announce, button, el, fill, forbid, setText, timeOf } from "./dom.js";
 import { followPresent, inWords, isAnother, isSame, newsLine, newsOf, readPresent, tellsIn } from "./present.js";
 import { followRollout, rolloutBar } from "./rollout.js";
@@ -110,7 +110,7 @@ function warningsOf({ detail }) {
     othersInWords(detail).map((words) => warning(words)),
     lease &&
       warning(
-        `Leased by ${lease.holder} until `,
+        `Leased${byHolder(lease)} until `,
         timeOf(lease.until),
         `, then ${lease.previousReplicaCount} again. A count without a time ends the lease${lease.replicaCount === lease.previousReplicaCount ? "" : ", also the one that is there"}; with a time it is renewed.`,
       ),

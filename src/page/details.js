@@ -2,7 +2,7 @@
 
 import { call, pathOf, pause, reach, sentence } from "./api.js";
 import { changeCount } from "./change.js";
-import { alertOf, boundsInWords, othersInWords, ownerInWords, warning } from "./dialog.js";
+import { alertOf, boundsInWords, byHolder, othersInWords, ownerInWords, warning } from "./dialog.js";
 import { aged, announce, button, el, fill, onceReleased, timeLeft, timeOf } from "./dom.js";
 import { changedBy, changeOf } from "./history.js";
 import { cancelLease, extendLease } from "./leases.js";
@@ -238,7 +238,7 @@ export class Details {
     return el(
       "div",
       { class: "leased" },
-      el("p", {}, `Leased by ${lease.holder}: ${lease.replicaCount} until `, timeOf(lease.until), " (left: ", lease.state === "ending" ? "going back …" : timeLeft(lease.ends), `), then ${lease.previousReplicaCount} again.`),
+      el("p", {}, `Leased${byHolder(lease)}: ${lease.replicaCount} until `, timeOf(lease.until), " (left: ", lease.state === "ending" ? "going back …" : timeLeft(lease.ends), `), then ${lease.previousReplicaCount} again.`),
       lease.replicaCount !== detail.replicas.desired && warning(`The count is ${detail.replicas.desired}: somebody else has set it, and the lease will leave it alone.`),
       lease.reason && el("p", { class: "hint" }, lease.reason),
       el("p", {}, action("extend", "Extend…", () => extendLease(lease, changed), { why }), " ", action("cancel", "End…", () => cancelLease(lease, changed), { why })),

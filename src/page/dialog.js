@@ -64,8 +64,10 @@ export function field(label, input, hint) {
   return el("div", { class: "field" }, el("label", { for: id }, label), input.parentElement ?? input, described);
 }
 
-/** A lease by its holder, who isn't told to everybody. */
+/** A lease by its holder, who may have no name and isn't told to everybody. */
 export const whoseLease = ({ holder }) => (holder ? `${holder}'s lease` : "the lease");
+/** The holder behind "leased". */
+export const byHolder = ({ holder }) => (holder ? ` by ${holder}` : "");
 
 /** The field of a lease's time; where there are no leases it isn't offered, and is said why. `me` may hear of that later. */
 export function timeField(time, hint, me) {

@@ -110,7 +110,7 @@ export function newsOf(before, present, me) {
   if (!present) return { alone: true, count: "It has been deleted: there is nothing to set any more." };
   if (!before) return { alone: true, count: `There is one of that name again, with ${present.now}.` };
   const { principal } = me;
-  const whose = (name) => (name === principal ? "you" : name);
+  const whose = (name) => (name === principal ? "you" : name || "somebody");
   const [was, is] = [before.detail.lease, present.detail.lease];
   const by = ownerInWords(present.detail.lastSetBy);
   const other = present.now !== before.now;
@@ -132,7 +132,7 @@ export function isAnother(before, present) {
 
 function leaseNews(before, now, whose) {
   if (!before && !now) return null;
-  const owner = (lease) => (whose(lease.holder) === "you" ? "Your" : `${lease.holder}'s`);
+  const owner = (lease) => (whose(lease.holder) === "you" ? "Your" : `${whose(lease.holder)}'s`);
   if (!now) return `${owner(before)} lease has ended.`;
   const until = `until ${clock(now.until)}`;
   if (!before) return `Leased by ${whose(now.holder)} meanwhile: ${now.replicaCount} ${until}, then ${now.previousReplicaCount} again.`;

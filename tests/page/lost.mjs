@@ -26,6 +26,15 @@ run(async () => {
   const asked = await page.evaluate(() => window.asked);
   check(asked.length <= 3 && asked.every(([, path]) => path.includes("/deployments?")), "few attempts:", asked);
 
+  // Nor is a read tried again whose first attempt somebody made.
+  const tries = await page.evaluate(async () => {
+    const { read } = await import("/page/api.js");
+    const before = window.asked.length;
+    await read("/whoami").catch(() => {});
+    return window.asked.slice(before).filter(([, path]) => path.endsWith("/whoami")).length;
+  });
+  same(tries, 1, "attempts of a read while the server is out of reach");
+
   const retry = page.getByRole("button", { name: "Try now" });
   await step("start and deny");
   await retry.focus();

@@ -79,11 +79,11 @@ impl Restore {
                 seen: true,
             }));
         }
-        Err(ApiError::ChangedSince(self.changed(&caller, names, found)))
+        Err(self.changed(&caller, names, found))
     }
 
-    fn changed(&self, caller: &Caller, names: (&str, &str), found: &Details) -> String {
-        let to = if found.replicas == self.set_to {
+    fn changed(&self, caller: &Caller, names: (&str, &str), found: &Details) -> ApiError {
+        let how = if found.replicas == self.set_to {
             format!("set again since, to the same {} replicas", self.set_to)
         } else {
             format!(
@@ -92,15 +92,11 @@ impl Restore {
             )
         };
         let by = found.last_set_by.as_ref().filter(|_| {
-            // Whoever may not read it isn't told either.
+            // Whoever may not read it isn't told whose count it is.
             authorization::permit(caller, Verb::Get, names, &found.labels).is_ok()
         });
-        match by {
-            Some(owner) => {
-                format!("{to}, by {}", shown(owner.name()))
-            }
-            None => to,
-        }
+        let by = by.map(|owner| shown(owner.name()).to_string());
+        ApiError::ChangedSince { how, by }
     }
 }
 
@@ -157,7 +153,15 @@ impl Parameter for Restore {
         // Whether an unanswered one was made is seen by its mark, not by the count.
         request.conditional = true;
         let found = |details: &Details| self.found(write, details);
-        replicas::set_as_read(write, &request, found, |_| Ok(write.wish)).await
+        let mut made = replicas::set_as_read(write, &request, found, |_| Ok(write.wish)).await;
+        if let Err(WriteError::Judged(ApiError::ChangedSince { by, .. })) = &mut made
+            && by.is_some()
+            && !write.may_get().await
+        {
+            // By the cluster's rules, of which the server's own know nothing.
+            *by = None;
+        }
+        made
     }
 
     fn tag(&self, written: &Written<i32>) -> String {

@@ -192,10 +192,11 @@ impl Run {
         };
         let written = AssertUnwindSafe(write.run()).catch_unwind().await;
         let written = written.unwrap_or_else(|_| Err(self.panicked()));
+        let judged = write.judged();
         let before = |uid, (replica_count, set_to), state: Option<&P::State>| {
             let mark = P::recognised(mark, state)?;
             // One whose count wasn't there any more was over.
-            let lease = write.lease.as_ref();
+            let lease = judged.as_ref().and_then(|judged| judged.lease.as_ref());
             let lease = lease.filter(|lease| lease.uid == uid && lease.replicas == replica_count);
             Some(Before {
                 namespace: names.0.clone(),
@@ -236,9 +237,10 @@ impl Run {
             }
             Err(error) => {
                 let maybe = matches!(error, ApiError::OutcomeUnknown(..) | ApiError::Panicked);
-                let judged = write.judged().filter(|_| maybe && !self.dry_run);
+                let judged = judged.as_ref().filter(|_| maybe && !self.dry_run);
                 let set_to = P::asked(&write.wish);
-                let before = judged.and_then(|(uid, was)| before(uid, (was, set_to), None));
+                let before =
+                    judged.and_then(|judged| before(judged.uid, (judged.count, set_to), None));
                 self.failed(names, error, before)
             }
         }

@@ -41,7 +41,7 @@ impl ApiError {
             Self::PageExpired => StatusCode::GONE,
             Self::PreconditionFailed { .. }
             | Self::ContainersChanged { .. }
-            | Self::ChangedSince(_)
+            | Self::ChangedSince { .. }
             | Self::ReplacedSince
             | Self::DeploymentChanged { .. } => StatusCode::PRECONDITION_FAILED,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,

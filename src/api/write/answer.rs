@@ -73,16 +73,22 @@ impl<P: Parameter> Write<P> {
         if self.repeated() {
             return None;
         }
-        let lease = self.parameter.lease_before(self.lease.as_ref(), written)?;
+        let known = self.judged().and_then(|judged| judged.lease);
+        let lease = self.parameter.lease_before(known.as_ref(), written)?;
         let mut lease = lease.clone();
-        let caller = self.origin.session.caller();
-        let (ids, names) = (|| &self.origin.ids, self.request.names());
-        let reads = self.api.permit(&caller, ids, Verb::Get, names).await;
-        if reads.is_err() {
+        if !self.may_get().await {
             lease.holder.clear();
             lease.reason = None;
         }
         Some(lease)
+    }
+
+    /// Whether its caller may read the Deployment.
+    pub(in crate::api) async fn may_get(&self) -> bool {
+        let caller = self.origin.session.caller();
+        let (ids, names) = (|| &self.origin.ids, self.request.names());
+        let asked = self.api.permit(&caller, ids, Verb::Get, names).await;
+        asked.is_ok()
     }
 
     /// What the line of a write that was made begins with: whether it was one at all.

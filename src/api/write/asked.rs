@@ -54,8 +54,6 @@ impl<P: Parameter> Asked<P> {
             let wish = Some(&self.wish);
             return Err(refused(api, origin, &self.parameter, names, wish, error));
         }
-        let lease = api.deployments.leases().and_then(|leases| leases.known());
-        let lease = lease.and_then(|known| Some(known.of(names.0, names.1)?.lease.clone()));
         let request = WriteRequest {
             dry_run: self.dry_run,
             conditional: preconditions::made(&self.headers),
@@ -73,7 +71,6 @@ impl<P: Parameter> Asked<P> {
             wish: self.wish,
             headers: self.headers,
             charged: self.charged,
-            lease,
             rule: Mutex::default(),
             judged: Mutex::default(),
             repeated: AtomicBool::default(),

@@ -1,12 +1,14 @@
 //! Mode `kubernetes`, as callers see it: the cluster's answers are this server's.
 
+use std::time::Duration;
+
 use headcount::pki::Leaf;
 use http::Method;
 use serde_json::json;
 use simkube::{AccessReview, Fault, On, Rule, Verdict};
 
 use super::{Governed, seen};
-use crate::support::SimCluster;
+use crate::support::{SimCluster, eventually};
 
 const SETTINGS: &str = "authorization: {mode: kubernetes}\n";
 
@@ -122,7 +124,8 @@ async fn a_detail_has_bounds_for_whom_the_cluster_lets_scale_it_or_does_not_say(
 }
 
 #[tokio::test]
-async fn who_may_not_get_a_deployment_is_not_told_whose_lease_a_count_ends_and_why_it_was_there() {
+async fn who_may_not_get_a_deployment_is_not_told_whose_lease_or_count_stands_in_the_way_of_a_write()
+ {
     let sim = SimCluster::start().await;
     sim.create("web", "shop", 1);
     sim.cluster.create_namespace("headcount");
@@ -133,6 +136,10 @@ async fn who_may_not_get_a_deployment_is_not_told_whose_lease_a_count_ends_and_w
     let settings = format!("{SETTINGS}leases: {{namespace: headcount}}\n");
     let governed = Governed::by(&settings, sim).await;
     let alice = governed.client("alice");
+    eventually(Duration::from_secs(60), "leases", async || {
+        alice.get("/leases").await.status == 200
+    })
+    .await;
     let lease = "/namespaces/web/deployments/shop/lease";
     let reasoned = [("content-type", "application/json"), ("x-reason", "a sale")];
     for (name, holder, reason) in [
@@ -148,6 +155,24 @@ async fn who_may_not_get_a_deployment_is_not_told_whose_lease_a_count_ends_and_w
         let before = &put.json()["leaseBefore"];
         assert_eq!(before["replicaCount"], 10, "{}", put.text());
         assert_eq!((&before["holder"], &before["reason"]), (&holder, &reason));
+    }
+    let items = json!([{"namespace": "web", "name": "shop", "replicaCount": 5}]);
+    let body = json!({ "items": items }).to_string();
+    let set = alice.send(Method::POST, "/batches", &reasoned, &body).await;
+    let snapshot = set.json()["snapshot"].to_string();
+    governed
+        .sim
+        .cluster
+        .scale_by("web", "shop", 7, ("kubectl", "scale"));
+    for (name, told) in [("alice", true), ("bob", false)] {
+        let client = governed.client(name);
+        let restored = client.send(Method::POST, "/batches/restore", &reasoned, &snapshot);
+        let error = restored.await.json()["results"][0]["error"].to_string();
+        assert!(
+            error.contains("changed since, from 5 to 7 replicas"),
+            "{error}"
+        );
+        assert_eq!(error.contains("kubectl"), told, "{error}");
     }
 }
 

@@ -238,6 +238,11 @@ async fn leases_of_all_are_taken_in_one_call_and_end_with_what_restores_them() {
     )
     .await;
     assert_eq!(statuses(&back), [&[412][..], &[200; 11]].concat(), "{back}");
+    let ended = &back["results"][1]["leaseBefore"];
+    assert_eq!(
+        (&ended["holder"], &ended["replicaCount"]),
+        (&json!("alice"), &json!(5))
+    );
     assert!(
         all[1..]
             .iter()
@@ -276,7 +281,9 @@ async fn leases_of_all_are_taken_in_one_call_and_end_with_what_restores_them() {
         let restore = format!("/batches/restore{query}");
         let back = post(client, &restore, &[], &set["snapshot"].to_string()).await;
         assert_eq!(back["results"][0]["changed"], false, "{back}");
-        assert!(back["results"][0].get("warnings").is_none(), "{back}");
+        for told in ["warnings", "leaseBefore"] {
+            assert!(back["results"][0].get(told).is_none(), "{back}");
+        }
         assert_eq!(client.get(&path).await.status, 200);
     }
 }
