@@ -82,7 +82,7 @@ pub(super) struct Lease {
     remaining_seconds: Option<i64>,
     #[serde(default)]
     state: String,
-    pub(super) taken_at: Option<String>,
+    taken_at: Option<String>,
     reason: Option<String>,
 }
 
